@@ -1,0 +1,5 @@
+"""``python -m llmaas.cli``."""
+
+from llmaas.cli.main import main
+
+main()

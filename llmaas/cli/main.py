@@ -1,0 +1,39 @@
+"""Entry point of ``llmaas``: finds the module of the subject that was asked for and imports only that one.
+
+The command line is used by scripts and by people in a hurry; importing Pulumi, OR-tools and Ansible for
+``llmaas lab env`` would cost seconds.
+"""
+
+import importlib
+import sys
+from typing import Final
+
+import typer
+
+# subject -> (module whose ``app`` is a typer.Typer, one line of help)
+SUBJECTS: Final[dict[str, tuple[str, str]]] = {}
+
+
+def _usage() -> str:
+    width = max((len(name) for name in SUBJECTS), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in sorted(SUBJECTS.items())]
+    return "\n".join(["Usage: llmaas SUBJECT [--help] ...", "", "Subjects:", *lines])
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for a subject that does not exist."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in {"--help", "-h", "help"}:
+        print(_usage())
+        return
+    subject, *rest = arguments
+    if subject not in SUBJECTS:
+        print(f"llmaas: no subject {subject!r}\n\n{_usage()}", file=sys.stderr)
+        raise SystemExit(2)
+    module, _ = SUBJECTS[subject]
+    app: typer.Typer = importlib.import_module(module).app
+    app(args=rest, prog_name=f"llmaas {subject}")
+
+
+if __name__ == "__main__":
+    main()
