@@ -1,0 +1,1 @@
+"""What a tenant pays, may use and can trust: runs inside the LiteLLM proxy as its hooks."""

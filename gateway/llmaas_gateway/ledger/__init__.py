@@ -1,0 +1,1 @@
+"""Reserve the most a call can cost, then settle what it did cost: exact over all replicas of the proxy."""

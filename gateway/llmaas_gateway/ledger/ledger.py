@@ -1,0 +1,189 @@
+"""The ledger's Python side: one round trip to Redis an operation, within a time limit."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from llmaas_gateway.ledger.limits import Limit, Window
+
+_SCRIPT: Final = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
+# A counter outlives its window by this much, so that a call that began in it still settles there.
+_COUNTER_GRACE: Final = timedelta(days=2)
+
+
+class LedgerUnavailableError(Exception):
+    """Redis is away, slower than the time limit, or has lost its memory and is not rebuilt yet."""
+
+
+class UnknownReservationError(LookupError):
+    """A settlement for a call that was never admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The call is admitted.
+
+    Attributes:
+        remaining: room that was left before this call, by limit, in the order of the limits.
+        over: the limit that would have refused it, in shadow mode; None otherwise.
+    """
+
+    remaining: tuple[int, ...]
+    over: Limit | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call is not admitted: what it needs at most does not fit.
+
+    Attributes:
+        limit: the first limit that has no room.
+        remaining: what it has left.
+        resets_at: when it begins anew; None if only a top-up or a higher cap helps.
+    """
+
+    limit: Limit
+    remaining: int
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was charged.
+
+    Attributes:
+        nano_eur: at most what was reserved.
+        output_tokens: likewise.
+        first: False if the call was settled before, and this time nothing was charged.
+        late: the reservation had lapsed before.
+    """
+
+    nano_eur: int
+    output_tokens: int
+    first: bool
+    late: bool
+
+
+def connect(url: str, *, timeout_seconds: float, connections: int = 20, **tls: Any) -> Redis:
+    """A client for the ledger: a call waits for a connection and for its answer no longer than the time limit.
+
+    Args:
+        url: ``redis://`` or ``rediss://``.
+        timeout_seconds: of connecting, of waiting for a free connection and of each answer.
+        connections: at most so many at once from this process; further calls wait.
+        tls: ``ssl_*`` arguments of redis-py.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        **tls,
+    )
+    return Redis(connection_pool=pool)
+
+
+class Ledger:
+    """Counters of all tenants in one Redis."""
+
+    def __init__(self, redis: Redis, prefix: str = "llmaas") -> None:
+        """Takes a client whose socket timeout is the time limit of an operation."""
+        self._script = redis.register_script(_SCRIPT)
+        self._redis = redis
+        self.prefix = prefix
+        self.records_key = f"{prefix}:records"
+        self.epoch_key = f"{prefix}:epoch"
+        self._leases_key = f"{prefix}:leases"
+
+    async def _run(self, operation: str, at: datetime, identity: str, *arguments: Any) -> list[Any]:
+        keys = [self.epoch_key, self._leases_key, self.records_key, f"{self.prefix}:reservation:{identity}"]
+        now = int(at.timestamp() * 1000)
+        try:
+            answer = await self._script(keys=keys, args=[operation, now, identity, *arguments])
+        except RedisError as error:
+            raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
+        first, *rest = answer
+        if first == b"lost":
+            raise LedgerUnavailableError("the ledger's Redis lost its counters; rebuild them from the records")
+        return [first.decode(), *rest]
+
+    async def reserve(  # noqa: PLR0913 - each is a fact of one call
+        self,
+        identity: str,
+        limits: Sequence[Limit],
+        *,
+        nano_eur: int,
+        output_tokens: int,
+        at: datetime,
+        lease: timedelta,
+        shadow: bool = False,
+    ) -> Held | Refused:
+        """Admit a call that costs at most ``nano_eur`` and answers at most ``output_tokens``, or refuse it.
+
+        Args:
+            identity: the request id; a second reservation of it is an error.
+            limits: every limit that applies, most telling first.
+            nano_eur: the most the call can cost.
+            output_tokens: the most it can answer.
+            at: now, in the time zone of the windows.
+            lease: how long the reservation holds unless renewed.
+            shadow: admit whatever the limits say, but count.
+
+        Raises:
+            LedgerUnavailableError: nothing was decided.
+            ValueError: the id is not new.
+        """
+        spec = [self._counter(limit, at) for limit in limits]
+        milliseconds = int(lease.total_seconds() * 1000)
+        verdict, *rest = await self._run(
+            "reserve", at, identity, json.dumps(spec), nano_eur, output_tokens, milliseconds, int(shadow)
+        )
+        if verdict == "duplicate":
+            raise ValueError(f"request {identity} is already {rest[0].decode()}; a request id is used once")
+        if verdict == "refused":
+            limit = limits[int(rest[0]) - 1]
+            return Refused(limit=limit, remaining=max(0, int(rest[1])), resets_at=limit.window.end(at))
+        over, *room = rest
+        return Held(remaining=tuple(int(r) for r in room), over=limits[int(over) - 1] if int(over) else None)
+
+    def _counter(self, limit: Limit, at: datetime) -> dict[str, Any]:
+        end = limit.window.end(at)
+        expires = 0 if end is None or limit.window is Window.NONE else int((end + _COUNTER_GRACE).timestamp() * 1000)
+        return {"key": limit.counter_key(self.prefix, at), "kind": limit.kind, "cap": limit.cap, "expires": expires}
+
+    async def settle(
+        self, identity: str, *, nano_eur: int, output_tokens: int, record: dict[str, Any], at: datetime
+    ) -> Settled:
+        """Charge what a call did cost and enqueue its record, in one step; a second time changes nothing.
+
+        Raises:
+            UnknownReservationError: the call was never admitted, or so long ago that its trace is gone.
+            LedgerUnavailableError: nothing was charged; try again.
+        """
+        text = json.dumps(record, sort_keys=True)
+        verdict, charged, output = await self._run("settle", at, identity, nano_eur, output_tokens, text)
+        if verdict == "unknown":
+            raise UnknownReservationError(f"request {identity} holds no reservation")
+        return Settled(int(charged), int(output), first=verdict != "already", late=verdict == "late")
+
+    async def renew(self, identity: str, *, lease: timedelta, at: datetime) -> bool:
+        """Hold on to a reservation while its call is under way; False if it has lapsed or is settled."""
+        verdict, *_ = await self._run("renew", at, identity, int(lease.total_seconds() * 1000))
+        return bool(verdict == "held")
+
+    async def lapse(self, at: datetime) -> int:
+        """Release reservations whose lease is over (some dozens a call); how many there were."""
+        _, count = await self._run("lapse", at, "")
+        return int(count)
+
+    async def used(self, limit: Limit, at: datetime) -> tuple[int, int]:
+        """What is settled and what is held on a limit's counter."""
+        settled, held = await self._redis.hmget(limit.counter_key(self.prefix, at), ["settled", "held"])
+        return int(settled or 0), int(held or 0)

@@ -1,0 +1,271 @@
+"""Never above a cap, never a refusal while there is room, every call charged once: against a real Redis."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from llmaas_gateway.ledger.ledger import (
+    Held,
+    Ledger,
+    LedgerUnavailableError,
+    Refused,
+    Settled,
+    UnknownReservationError,
+    connect,
+)
+from llmaas_gateway.ledger.limits import Kind, Limit, Window
+
+T = TypeVar("T")
+START = datetime(2026, 11, 24, 12, 0, tzinfo=ZoneInfo("Europe/Paris"))
+LEASE = timedelta(seconds=60)
+CREDIT = Limit("credit", "tenant:a", Kind.MONEY, Window.NONE, 1_000)
+MONTH = Limit("month", "tenant:a", Kind.MONEY, Window.MONTH, 900)
+HOURLY = Limit("output-tokens-hour", "tenant:a", Kind.OUTPUT, Window.HOUR, 500)
+MINUTE = Limit("requests-minute", "tenant:a", Kind.REQUESTS, Window.MINUTE, 6)
+PARALLEL = Limit("parallel", "tenant:a", Kind.PARALLEL, Window.NONE, 4)
+LIMITS = (CREDIT, MONTH, HOURLY, MINUTE, PARALLEL)
+
+
+def run(port: int, action: Callable[[Ledger], Awaitable[T]], prefix: str | None = None) -> T:
+    """One action on a fresh ledger (or that of a prefix) whose epoch is set."""
+
+    async def body() -> T:
+        client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
+        try:
+            ledger = Ledger(client, prefix or f"t{uuid.uuid4().hex}")
+            await client.set(ledger.epoch_key, "1")
+            return await action(ledger)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(body())
+
+
+async def reserve(ledger: Ledger, identity: str, cost: int, output: int, at: datetime = START) -> Held | Refused:
+    return await ledger.reserve(identity, LIMITS, nano_eur=cost, output_tokens=output, at=at, lease=LEASE)
+
+
+def test_two_hundred_parallel_calls_on_a_budget_for_ten_admit_exactly_ten(redis_port: int) -> None:
+    limits = (Limit("credit", "tenant:b", Kind.MONEY, Window.NONE, 1_000),)
+
+    async def action(ledger: Ledger) -> list[Held | Refused]:
+        return await asyncio.gather(
+            *(ledger.reserve(f"r{n}", limits, nano_eur=100, output_tokens=1, at=START, lease=LEASE) for n in range(200))
+        )
+
+    verdicts = run(redis_port, action)
+    assert sum(isinstance(v, Held) for v in verdicts) == 10
+
+
+def test_a_refusal_names_the_limit_what_remains_and_when_it_begins_anew(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> Held | Refused:
+        await reserve(ledger, "first", 10, 450)
+        return await reserve(ledger, "second", 10, 51)
+
+    refused = run(redis_port, action)
+    assert refused == Refused(limit=HOURLY, remaining=50, resets_at=START + timedelta(hours=1))
+
+
+def test_a_request_id_is_used_once(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> None:
+        await reserve(ledger, "same", 1, 1)
+        with pytest.raises(ValueError, match="already held"):
+            await reserve(ledger, "same", 1, 1)
+
+    run(redis_port, action)
+
+
+def test_settlement_and_its_record_are_one_step_and_happen_once(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> tuple[Settled, Settled, list[dict[bytes, bytes]]]:
+        await reserve(ledger, "one", 100, 50)
+        settle = {"nano_eur": 70, "output_tokens": 20, "record": {"model": "m"}, "at": START}
+        first = await ledger.settle("one", **settle)  # type: ignore[arg-type]
+        second = await ledger.settle("one", **settle)  # type: ignore[arg-type]
+        records = [fields for _, fields in await ledger._redis.xrange(ledger.records_key)]  # noqa: SLF001
+        return first, second, records
+
+    first, second, records = run(redis_port, action)
+    assert first == Settled(70, 20, first=True, late=False)
+    assert second == Settled(70, 20, first=False, late=False)
+    assert len(records) == 1
+    assert json.loads(records[0][b"record"]) == {"model": "m"}
+    assert records[0][b"charged"] == b"70"
+
+
+def test_more_than_was_reserved_is_never_charged(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> Settled:
+        await reserve(ledger, "one", 100, 50)
+        return await ledger.settle("one", nano_eur=5_000, output_tokens=900, record={}, at=START)
+
+    assert run(redis_port, action) == Settled(100, 50, first=True, late=False)
+
+
+def test_a_killed_proxys_reservation_lapses_and_its_room_comes_back(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> tuple[bool, bool, bool]:
+        await reserve(ledger, "lost", 900, 1)
+        during = await reserve(ledger, "other", 900, 1)
+        after = await reserve(ledger, "third", 900, 1, START + LEASE)
+        late = await ledger.settle("lost", nano_eur=900, output_tokens=1, record={}, at=START + LEASE)
+        return isinstance(during, Refused), isinstance(after, Held), late.late and late.nano_eur == 0
+
+    assert run(redis_port, action) == (True, True, True)
+
+
+def test_a_renewed_reservation_does_not_lapse(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> tuple[bool, int, bool]:
+        await reserve(ledger, "long", 900, 1)
+        held = await ledger.renew("long", lease=LEASE * 3, at=START)
+        lapsed = await ledger.lapse(START + LEASE * 2)
+        await ledger.settle("long", nano_eur=1, output_tokens=1, record={}, at=START)
+        return held, lapsed, await ledger.renew("long", lease=LEASE, at=START)
+
+    assert run(redis_port, action) == (True, 0, False)
+
+
+def test_a_call_that_began_before_midnight_settles_in_the_month_in_which_it_began(redis_port: int) -> None:
+    night = datetime(2026, 11, 30, 23, 59, 59, tzinfo=START.tzinfo)
+
+    async def action(ledger: Ledger) -> tuple[tuple[int, int], tuple[int, int]]:
+        await reserve(ledger, "night", 100, 1, night)
+        later = night + timedelta(seconds=5)
+        await ledger.settle("night", nano_eur=80, output_tokens=1, record={}, at=later)
+        return await ledger.used(MONTH, night), await ledger.used(MONTH, later)
+
+    assert run(redis_port, action) == ((80, 0), (0, 0))
+
+
+def test_a_redis_without_memory_admits_nothing(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> None:
+        await ledger._redis.delete(ledger.epoch_key)  # noqa: SLF001
+        with pytest.raises(LedgerUnavailableError, match="rebuild"):
+            await reserve(ledger, "one", 1, 1)
+
+    run(redis_port, action)
+
+
+def test_what_was_never_admitted_cannot_be_settled(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> None:
+        with pytest.raises(UnknownReservationError):
+            await ledger.settle("ghost", nano_eur=1, output_tokens=1, record={}, at=START)
+
+    run(redis_port, action)
+
+
+def test_shadow_mode_counts_and_names_what_would_have_refused(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> tuple[Held | Refused, tuple[int, int]]:
+        verdict = await ledger.reserve(
+            "big", LIMITS, nano_eur=5_000, output_tokens=1, at=START, lease=LEASE, shadow=True
+        )
+        return verdict, await ledger.used(CREDIT, START)
+
+    verdict, used = run(redis_port, action)
+    assert isinstance(verdict, Held)
+    assert verdict.over == CREDIT
+    assert used == (0, 5_000)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The ledger beside a model of it in plain Python: same verdicts, same counters, whatever the order."""
+
+    port: int
+    calls = Bundle("calls")
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.client = connect(f"redis://127.0.0.1:{self.port}", timeout_seconds=5)
+        self.ledger = Ledger(self.client, f"h{uuid.uuid4().hex}")
+        self.loop.run_until_complete(self.client.set(self.ledger.epoch_key, "1"))
+        self.now = START
+        self.held: dict[str, tuple[int, int, datetime, datetime]] = {}
+        self.spent: list[tuple[int, int, datetime]] = []
+        self.begun: list[datetime] = []
+
+    def counted(self, limit: Limit) -> int:
+        """What the model says is used of a limit now."""
+
+        def here(at: datetime) -> bool:
+            return limit.window.start(at) == limit.window.start(self.now)
+
+        held = [(cost, output) for cost, output, at, _ in self.held.values() if here(at)]
+        spent = [(cost, output) for cost, output, at in self.spent if here(at)]
+        match limit.kind:
+            case Kind.MONEY:
+                return sum(cost for cost, _ in held + spent)
+            case Kind.OUTPUT:
+                return sum(output for _, output in held + spent)
+            case Kind.REQUESTS:
+                return sum(here(at) for at in self.begun)
+            case Kind.PARALLEL:
+                return len(self.held)
+
+    def lapse(self) -> None:
+        self.held = {name: call for name, call in self.held.items() if call[3] > self.now}
+
+    @rule(target=calls, cost=st.integers(0, 400), output=st.integers(0, 200))
+    def admit(self, cost: int, output: int) -> object:
+        identity = uuid.uuid4().hex
+        self.lapse()
+        need = {Kind.MONEY: cost, Kind.OUTPUT: output, Kind.REQUESTS: 1, Kind.PARALLEL: 1}
+        fits = all(self.counted(limit) + need[limit.kind] <= limit.cap for limit in LIMITS)
+        verdict = self.loop.run_until_complete(reserve(self.ledger, identity, cost, output, self.now))
+        assert isinstance(verdict, Held) == fits
+        if not fits:
+            return multiple()
+        self.held[identity] = (cost, output, self.now, self.now + LEASE)
+        self.begun.append(self.now)
+        return identity
+
+    @rule(identity=consumes(calls), cost=st.integers(0, 500), output=st.integers(0, 250))
+    def finish(self, identity: str, cost: int, output: int) -> None:
+        # The ledger lapses a lease when somebody looks; until then a late settlement is still in time.
+        call = self.held.pop(identity, None)
+        settled = self.loop.run_until_complete(
+            self.ledger.settle(identity, nano_eur=cost, output_tokens=output, record={}, at=self.now)
+        )
+        if call is not None:
+            assert (settled.nano_eur, settled.output_tokens) == (min(cost, call[0]), min(output, call[1]))
+            self.spent.append((settled.nano_eur, settled.output_tokens, call[2]))
+        else:
+            assert settled.late
+            self.spent.append((settled.nano_eur, settled.output_tokens, self.began(identity)))
+
+    def began(self, identity: str) -> datetime:
+        spec = self.loop.run_until_complete(self.client.hget(f"{self.ledger.prefix}:reservation:{identity}", "spec"))
+        minute = next(limit["key"] for limit in json.loads(spec) if limit["kind"] == "requests")
+        return datetime.fromisoformat(minute.split("requests-minute:")[1])
+
+    @rule(seconds=st.sampled_from([1, 20, 61, 3_600]))
+    def wait(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.loop.run_until_complete(self.ledger.lapse(self.now))
+        self.lapse()
+
+    @invariant()
+    def no_counter_is_above_its_cap_and_all_agree_with_the_model(self) -> None:
+        for limit in LIMITS:
+            settled, held = self.loop.run_until_complete(self.ledger.used(limit, self.now))
+            assert settled + held <= limit.cap
+            assert settled + held == self.counted(limit)
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            self.loop.run_until_complete(self.client.aclose())
+            self.loop.close()
+
+
+def test_any_order_of_calls_keeps_every_invariant(redis_port: int) -> None:
+    LedgerMachine.port = redis_port
+    machine = LedgerMachine.TestCase
+    machine.settings = settings(
+        max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    machine().runTest()
