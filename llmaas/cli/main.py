@@ -11,7 +11,10 @@ from typing import Final
 import typer
 
 # subject -> (module whose ``app`` is a typer.Typer, one line of help)
-SUBJECTS: Final[dict[str, tuple[str, str]]] = {}
+SUBJECTS: Final[dict[str, tuple[str, str]]] = {
+    "price": ("llmaas.cli.price", "what a call costs, before it is sent"),
+    "prices": ("llmaas.cli.prices", "the price book against what was recorded of it"),
+}
 
 
 def _usage() -> str:

@@ -1,0 +1,101 @@
+"""A record that was altered, dropped, reordered or inserted is named."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from llmaas_gateway import chain
+from llmaas_gateway.price_record import differences, record_prices
+from llmaas_gateway.prices import parse_price_book
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "chain.jsonl"
+    chain.append(file, [{"n": n} for n in range(5)], NOW)
+    return file
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_what_was_appended_is_read_back(path: Path) -> None:
+    chain.append(path, [{"n": 5}], NOW)
+    assert [record.body["n"] for record in chain.read(path)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_altered_record_is_named(path: Path) -> None:
+    changed = lines(path)
+    changed[2] = changed[2].replace('"n": 2', '"n": 7')
+    with pytest.raises(chain.ChainError, match="line 3: record 3 was altered"):
+        list(chain.check(changed))
+
+
+def test_a_dropped_record_is_named(path: Path) -> None:
+    rest = lines(path)
+    del rest[1]
+    with pytest.raises(chain.ChainError, match=r"line 2: record 3 where 2 belongs; records are missing"):
+        list(chain.check(rest))
+
+
+def test_reordered_records_are_named(path: Path) -> None:
+    mixed = lines(path)
+    mixed[1], mixed[2] = mixed[2], mixed[1]
+    with pytest.raises(chain.ChainError, match="line 2: record 3 where 2 belongs"):
+        list(chain.check(mixed))
+
+
+def test_an_inserted_record_is_named(path: Path) -> None:
+    forged = chain.Record.make(3, NOW, {"n": "forged"}, chain.GENESIS)
+    with pytest.raises(chain.ChainError, match="line 3: record 3 does not follow the one before"):
+        list(chain.check([*lines(path)[:2], forged.line(), *lines(path)[2:]]))
+
+
+def test_a_file_cut_in_half_is_named_and_nothing_is_appended_to_it(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[:-40], encoding="utf-8")
+    with pytest.raises(chain.ChainError, match="line 5: not a record"):
+        chain.append(path, [{"n": 5}], NOW)
+    assert path.read_text(encoding="utf-8") == text[:-40]
+
+
+def test_a_chain_whose_beginning_was_deleted_still_verifies_from_its_head(path: Path) -> None:
+    kept = lines(path)[3:]
+    head = json.loads(lines(path)[2])["hash"]
+    assert len(list(chain.check(kept, previous=head, first_number=4))) == 2
+
+
+def test_a_price_in_force_that_was_edited_or_removed_is_named(tmp_path: Path) -> None:
+    text = """
+currency: EUR
+time_zone: Europe/Paris
+entries:
+  - {id: a, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1", output: "2"}}
+  - {id: b, model: "*", per: million, valid_from: "2027-01-01T00:00:00", prices: {input: "1"}}
+"""
+    path = tmp_path / "record.jsonl"
+    assert len(record_prices(parse_price_book(text), path, NOW)) == 3
+    assert record_prices(parse_price_book(text), path, NOW) == []
+    edited = parse_price_book(
+        text.replace('input: "1", output: "2"', 'input: "3"').replace('prices: {input: "1"}', 'prices: {input: "9"}')
+    )
+    assert [problem.split(":")[0] for problem in differences(edited, chain.read(path), NOW)] == [
+        "a/input.amount",
+        "a/input.nano_eur",
+        "a/output",
+    ]
+
+
+def test_a_price_in_force_without_a_record_is_named() -> None:
+    text = """
+currency: EUR
+time_zone: Europe/Paris
+entries: [{id: a, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1"}}]
+"""
+    assert differences(parse_price_book(text), [], NOW) == [
+        "a/input: in force since 2026-01-01T00:00:00+01:00 but not recorded; run `llmaas prices record`"
+    ]
