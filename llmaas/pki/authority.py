@@ -1,0 +1,200 @@
+"""The authority of an environment on disk: made once, kept in force, and the leaves it issued.
+
+Layout of ``<state>/pki``::
+
+    offline/root.key      signs issuing authorities only; production moves it to a safe
+    root.crt  issuing.crt  issuing.key  chain.pem (issuing, then root)
+    leaves/<name>/{tls.crt (leaf, then issuing), tls.key, ca.crt (root)}
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from llmaas.files import locked, write_atomically
+from llmaas.paths import state_dir
+from llmaas.pki import certificates as x
+from llmaas.pki.certificates import Subject, Usage
+
+__all__ = ["Authority", "Leaf", "PkiError", "Usage", "open_authority"]
+
+_NAME: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+# A leaf is renewed when a month of its ninety days is left; the issuing authority while it still outlives every leaf.
+_RENEW_LEAF: Final = dt.timedelta(days=30)
+_RENEW_ISSUING: Final = dt.timedelta(days=x.LEAF_DAYS + 30)
+
+
+class PkiError(RuntimeError):
+    """A certificate cannot be issued; the text says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Where a leaf lies: ``certificate`` carries the issuing authority behind it, ``ca`` is the root."""
+
+    name: str
+    certificate: Path
+    key: Path
+    ca: Path
+
+    def parsed(self) -> x509.Certificate:
+        """The leaf itself, read from its file."""
+        return x509.load_pem_x509_certificate(self.certificate.read_bytes())
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The issuing authority of one environment, in ``folder``."""
+
+    environment: str
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        """The certificate that clients trust."""
+        return self.folder / "root.crt"
+
+    def ensure_leaf(
+        self, name: str, *, dns: Iterable[str] = (), addresses: Iterable[str] = (), usage: Usage = "server"
+    ) -> Leaf:
+        """A leaf in force for ``name``: the one on disk if it still fits, else a new one with a new key.
+
+        Raises:
+            PkiError: the name, a DNS name, an address or the usage is not valid, or there is neither name nor address.
+        """
+        if not _NAME.fullmatch(name):
+            raise PkiError(f"leaf {name!r}: a name is lower-case letters and digits in words joined by '-' or '.'")
+        try:
+            subject = Subject.of(name, sorted(dns), sorted(addresses), usage)
+        except ValueError as error:
+            raise PkiError(f"leaf {name!r}: {error}") from error
+        with locked(self.folder / ".lock"):
+            leaf = self._leaf(name)
+            if not self._fits(leaf, subject):
+                self._issue(leaf, subject)
+        return leaf
+
+    def leaf(self, name: str) -> Leaf:
+        """The leaf on disk. Raises PkiError, with the remedy, when it was never issued."""
+        leaf = self._leaf(name)
+        if not (leaf.certificate.exists() and leaf.key.exists() and leaf.ca.exists()):
+            raise PkiError(
+                f"leaf {name!r} is not in {self.folder / 'leaves'}; run: llmaas pki ensure -e {self.environment}"
+            )
+        return leaf
+
+    def leaves(self) -> tuple[Leaf, ...]:
+        """All leaves on disk, by name."""
+        names = sorted(path.parent.name for path in (self.folder / "leaves").glob("*/tls.crt"))
+        return tuple(self._leaf(name) for name in names)
+
+    def _leaf(self, name: str) -> Leaf:
+        folder = self.folder / "leaves" / name
+        return Leaf(name, folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+
+    def _fits(self, leaf: Leaf, subject: Subject) -> bool:
+        """Whether the files of ``leaf`` are whole, ours, for ``subject``, and far from their end."""
+        issuing = _read_certificate(self.folder / "issuing.crt")
+        try:
+            certificate, key = leaf.parsed(), _read_key(leaf.key)
+            return (
+                x.belongs(certificate, key)
+                and x.subject_of(certificate) == subject
+                and certificate.not_valid_after_utc - _now() > _RENEW_LEAF
+                and leaf.ca.read_bytes() == self.root.read_bytes()
+                and _signed_by(certificate, issuing)
+            )
+        except (OSError, ValueError):
+            return False
+
+    def _issue(self, leaf: Leaf, subject: Subject) -> None:
+        issuing, issuing_key = _read_certificate(self.folder / "issuing.crt"), _read_key(self.folder / "issuing.key")
+        key = x.new_key()
+        certificate = x.make_leaf(key, subject, issuing, issuing_key, _now())
+        leaf.key.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(leaf.key, x.key_pem(key), mode=0o600)
+        write_atomically(leaf.certificate, x.certificate_pem(certificate) + x.certificate_pem(issuing))
+        write_atomically(leaf.ca, self.root.read_bytes())
+
+
+def open_authority(environment: str) -> Authority:
+    """The authority of ``environment``: root and issuing authority are made if missing, the latter renewed in time.
+
+    Raises:
+        PkiError: the issuing authority must be made anew but the root's key is not here (production keeps it away).
+    """
+    folder = state_dir(environment) / "pki"
+    (folder / "leaves").mkdir(mode=0o755, parents=True, exist_ok=True)
+    (folder / "offline").mkdir(mode=0o700, exist_ok=True)
+    with locked(folder / ".lock"):
+        _ensure_root(folder, environment)
+        _ensure_issuing(folder, environment)
+    return Authority(environment, folder)
+
+
+def _ensure_root(folder: Path, environment: str) -> None:
+    if (folder / "root.crt").exists():
+        return
+    key = x.new_key()
+    write_atomically(folder / "offline" / "root.key", x.key_pem(key), mode=0o600)
+    write_atomically(folder / "root.crt", x.certificate_pem(x.make_root(key, environment, _now())))
+
+
+def _ensure_issuing(folder: Path, environment: str) -> None:
+    certificate_path, key_path = folder / "issuing.crt", folder / "issuing.key"
+    root = _read_certificate(folder / "root.crt")
+    if _issuing_in_force(certificate_path, key_path, root):
+        return
+    root_key_path = folder / "offline" / "root.key"
+    if not root_key_path.exists():
+        raise PkiError(
+            f"the issuing authority of {environment} must be made anew, which takes the root's key: "
+            f"put it at {root_key_path} for the length of this command"
+        )
+    root_key = _read_key(root_key_path)
+    if not x.belongs(root, root_key):
+        raise PkiError(f"{root_key_path} is not the key of {folder / 'root.crt'}; put the right one there")
+    key = x.new_key()
+    issuing = x.make_issuing(key, root, root_key, environment, _now())
+    write_atomically(key_path, x.key_pem(key), mode=0o600)
+    write_atomically(certificate_path, x.certificate_pem(issuing))
+    write_atomically(folder / "chain.pem", x.certificate_pem(issuing) + x.certificate_pem(root))
+
+
+def _issuing_in_force(certificate_path: Path, key_path: Path, root: x509.Certificate) -> bool:
+    try:
+        certificate, key = _read_certificate(certificate_path), _read_key(key_path)
+    except (OSError, ValueError):
+        return False
+    in_time = certificate.not_valid_after_utc - _now() > _RENEW_ISSUING
+    return in_time and x.belongs(certificate, key) and _signed_by(certificate, root)
+
+
+def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # noqa: BLE001 - the library raises several kinds; each means no
+        return False
+    return True
+
+
+def _read_certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} holds no elliptic-curve key")  # noqa: TRY004 - a damaged file, not a wrong call
+    return key
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
