@@ -1,19 +1,13 @@
 """Needs: redis-server (Debian's redis-server), started here on a free port with nothing on disk."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 import redis
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ def connect(url: str, *, timeout_seconds: float, connections: int = 20, **tls: A
         url,
         max_connections=connections,
         timeout=timeout_seconds,
+        protocol=2,  # the shape of answers differs between protocols, and the library's default between its versions
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         **tls,

@@ -1,0 +1,155 @@
+"""The durable record: what the ledger's script enqueued goes to PostgreSQL, each call once, whatever fails between."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg.types.json import Jsonb
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+_SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+_GROUP: Final = "records"
+_BATCH: Final = 200
+_RETRY_SECONDS: Final = 2.0
+_CLAIM_AFTER_MS: Final = 30_000
+
+_log = logging.getLogger(__name__)
+
+_INSERT: Final = """
+INSERT INTO ledger.record (request_id, began_at, kind, tenant, team, api_key, model, endpoint, status, counts,
+    price_ids, factor, nano_eur, unbilled_nano_eur, output_tokens, latency_ms, settled_at, late)
+VALUES (%(request_id)s, %(began_at)s, 'settled', %(tenant)s, %(team)s, %(api_key)s, %(model)s, %(endpoint)s, %(status)s,
+    %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s, %(output_tokens)s, %(latency_ms)s,
+    %(settled_at)s, %(late)s)
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What is kept of a call: numbers and names, never text of a prompt or an answer.
+
+    Attributes:
+        began_at: ISO 8601 with offset.
+        api_key: the hash that names the key.
+        counts: units of the price book.
+        price_ids: entry of the price book by unit.
+        factor: product of the factors, as a fraction.
+        nano_eur: what the usage costs by the book; what was charged of it is the ledger's word.
+        latency_ms: from admission to the end of the answer.
+    """
+
+    request_id: str
+    began_at: str
+    tenant: str
+    team: str
+    api_key: str
+    model: str
+    endpoint: str
+    status: str
+    counts: Mapping[str, int]
+    price_ids: Mapping[str, str]
+    factor: str
+    nano_eur: int
+    latency_ms: int
+
+    def payload(self) -> dict[str, Any]:
+        """As plain data for the ledger's stream."""
+        return asdict(self)
+
+
+def _row(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    record = json.loads(fields[b"record"])
+    charged = int(fields[b"charged"])
+    return {
+        **record,
+        "counts": Jsonb(record["counts"]),
+        "price_ids": Jsonb(record["price_ids"]),
+        "nano_eur": charged,
+        "unbilled_nano_eur": max(0, int(record["nano_eur"]) - charged),
+        "output_tokens": int(fields[b"output"]),
+        "settled_at": datetime.fromtimestamp(int(fields[b"at"]) / 1000, tz=UTC),
+        "late": fields[b"late"] == b"1",
+    }
+
+
+async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Make the tables that are missing."""
+    await connection.execute(_SCHEMA.encode())
+    await connection.commit()
+
+
+class RecordConsumer:
+    """Moves records from the ledger's stream to PostgreSQL; any number of replicas may run one.
+
+    A batch is acknowledged and deleted only after PostgreSQL has committed it, and an insert of what is there already
+    changes nothing: a crash at any point repeats work but neither loses nor doubles a record.
+    """
+
+    def __init__(self, redis: Redis, stream: str, database: str, name: str) -> None:
+        """Takes the ledger's Redis and stream, a PostgreSQL URL, and a name unique to this replica."""
+        self._redis = redis
+        self._stream = stream
+        self._database = database
+        self._name = name
+
+    async def run(self) -> None:
+        """Consume until cancelled; PostgreSQL or Redis being away only delays it."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._database, connect_timeout=5) as connection:
+                    await migrate(connection)
+                    while True:
+                        if not await self.consume(connection, wait_ms=1_000):
+                            await asyncio.sleep(0)
+            except (psycopg.Error, RedisError, OSError) as error:
+                _log.warning("records wait: %s; trying again in %s s", type(error).__name__, _RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def consume(self, connection: psycopg.AsyncConnection[Any], *, wait_ms: int) -> int:
+        """Move one batch; how many records it had. First those that a dead consumer left behind."""
+        await self._ensure_group()
+        batch = await self._abandoned() or await self._new(wait_ms)
+        if not batch:
+            return 0
+        rows = [_row(fields) for _, fields in batch if fields.get(b"kind") == b"settled"]
+        async with connection.transaction():
+            for moment in {row["began_at"][:7]: row["began_at"] for row in rows}.values():
+                await connection.execute("SELECT ledger.ensure_month(%s)", [moment])
+            async with connection.cursor() as cursor:
+                await cursor.executemany(_INSERT, rows)
+        identities = [identity for identity, _ in batch]
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xack(self._stream, _GROUP, *identities)
+            pipe.xdel(self._stream, *identities)
+            await pipe.execute()
+        return len(batch)
+
+    async def _ensure_group(self) -> None:
+        try:
+            await self._redis.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def _abandoned(self) -> list[Any]:
+        answer = await self._redis.xautoclaim(self._stream, _GROUP, self._name, _CLAIM_AFTER_MS, "0-0", count=_BATCH)
+        return list(answer[1])
+
+    async def _new(self, wait_ms: int) -> list[Any]:
+        # Our own unfinished batch first ("0"), as after a failed commit; then what nobody has had (">").
+        for start in ("0", ">"):
+            answer: Any = await self._redis.xreadgroup(
+                _GROUP, self._name, {self._stream: start}, count=_BATCH, block=wait_ms if start == ">" else None
+            )
+            for _, batch in answer or []:
+                if batch:
+                    return list(batch)
+        return []

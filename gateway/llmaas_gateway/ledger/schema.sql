@@ -1,0 +1,49 @@
+-- What was charged, one row a call, for ever: append-only, a partition a month. Applied at every start; changes nothing
+-- that is there.
+CREATE SCHEMA IF NOT EXISTS ledger;
+
+CREATE TABLE IF NOT EXISTS ledger.record (
+    request_id    text        NOT NULL,
+    began_at      timestamptz NOT NULL,
+    kind          text        NOT NULL CHECK (kind IN ('settled', 'lapsed')),
+    tenant        text        NOT NULL,
+    team          text        NOT NULL,
+    api_key       text        NOT NULL,  -- the hash that names the key, never the key
+    model         text        NOT NULL,
+    endpoint      text        NOT NULL,
+    status        text        NOT NULL,
+    counts        jsonb       NOT NULL,  -- units of the price book, each token in exactly one
+    price_ids     jsonb       NOT NULL,
+    factor        text        NOT NULL,
+    nano_eur      bigint      NOT NULL CHECK (nano_eur >= 0),
+    unbilled_nano_eur bigint  NOT NULL CHECK (unbilled_nano_eur >= 0),
+    output_tokens bigint      NOT NULL CHECK (output_tokens >= 0),
+    latency_ms    integer     NOT NULL,
+    settled_at    timestamptz NOT NULL,
+    late          boolean     NOT NULL,
+    PRIMARY KEY (request_id, began_at)
+) PARTITION BY RANGE (began_at);
+
+CREATE INDEX IF NOT EXISTS record_tenant_began_at ON ledger.record (tenant, began_at);
+
+CREATE OR REPLACE FUNCTION ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'ledger.record is append-only: % refused', TG_OP;
+END $$;
+
+CREATE OR REPLACE TRIGGER record_append_only BEFORE UPDATE OR DELETE ON ledger.record
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+
+-- Makes the partition of a month (UTC) if it is missing.
+CREATE OR REPLACE FUNCTION ledger.ensure_month(moment timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    first timestamptz := date_trunc('month', moment, 'UTC');
+    name  text := 'record_' || to_char(first AT TIME ZONE 'UTC', 'YYYY_MM');
+BEGIN
+    IF to_regclass('ledger.' || name) IS NULL THEN
+        -- One maker at a time; the others find it made.
+        PERFORM pg_advisory_xact_lock(hashtext('ledger.ensure_month'));
+        EXECUTE format('CREATE TABLE IF NOT EXISTS ledger.%I PARTITION OF ledger.record FOR VALUES FROM (%L) TO (%L)',
+                       name, first, first + interval '1 month');
+    END IF;
+END $$;

@@ -1,0 +1,183 @@
+"""No record is lost or doubled, whatever fails between the ledger and PostgreSQL. Needs PostgreSQL 15's programs."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from llmaas_gateway.ledger.ledger import Ledger, connect
+from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
+from ports import free_port
+
+T = TypeVar("T")
+START = datetime(2026, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
+LIMITS = (Limit("credit", "tenant:a", Kind.MONEY, Window.NONE, 10**12),)
+RECORD = CallRecord(
+    request_id="r",
+    began_at=START.isoformat(),
+    tenant="a",
+    team="t",
+    api_key="hash",
+    model="m",
+    endpoint="/v1/chat/completions",
+    status="success",
+    counts={"input": 10, "output": 5},
+    price_ids={"input": "seed/input", "output": "seed/output"},
+    factor="1",
+    nano_eur=29_000,
+    latency_ms=120,
+)
+
+
+class Postgres:
+    """A PostgreSQL of its own in a folder, started and stopped at will."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = Path("/usr/lib/postgresql/15/bin")
+        if not programs.exists():
+            pytest.fail("PostgreSQL 15 is not installed; apt-get install postgresql-15")
+        self.programs, self.data, self.port = programs, folder / "data", free_port()
+        # initdb refuses to run as root
+        self.user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self.user:
+            account = pwd.getpwnam("postgres")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            for parent in folder.parents:
+                if parent != Path("/") and parent.stat().st_mode & 0o001 == 0:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        self.run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync")
+
+    def run(self, program: str, *arguments: str) -> None:
+        subprocess.run([*self.user, str(self.programs / program), *arguments], check=True, stdout=subprocess.DEVNULL)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.data} -c fsync=off"
+        self.run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self.data / "log"), "-w", "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    folder = Path(f"/tmp/llmaas-test-postgres-{uuid.uuid4().hex}")  # noqa: S108 - another user must reach it
+    folder.mkdir(mode=0o755)
+    server = Postgres(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+def run(port: int, action: Callable[[Ledger], Awaitable[T]]) -> T:
+    async def body() -> T:
+        client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
+        try:
+            ledger = Ledger(client, f"t{uuid.uuid4().hex}")
+            await client.set(ledger.epoch_key, "1")
+            return await action(ledger)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(body())
+
+
+async def call(ledger: Ledger, identity: str, at: datetime = START) -> None:
+    record = replace(RECORD, request_id=identity, began_at=at.isoformat())
+    await ledger.reserve(identity, LIMITS, nano_eur=50_000, output_tokens=9, at=at, lease=timedelta(minutes=5))
+    await ledger.settle(identity, nano_eur=29_000, output_tokens=5, record=record.payload(), at=at)
+
+
+async def rows(connection: psycopg.AsyncConnection[Any], prefix: str) -> list[Any]:
+    cursor = await connection.execute(
+        "SELECT request_id, nano_eur, tableoid::regclass::text FROM ledger.record WHERE request_id LIKE %s ORDER BY 1",
+        [f"{prefix}%"],
+    )
+    return await cursor.fetchall()
+
+
+def test_records_arrive_once_in_the_partition_of_their_month(redis_port: int, postgres: Postgres) -> None:
+    async def action(ledger: Ledger) -> list[Any]:
+        consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
+        async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+            await migrate(connection)
+            await call(ledger, "month-a")
+            await call(ledger, "month-b", START + timedelta(hours=3))
+            assert await consumer.consume(connection, wait_ms=10) == 2
+            assert await consumer.consume(connection, wait_ms=10) == 0
+            assert await ledger._redis.xlen(ledger.records_key) == 0  # noqa: SLF001
+            return await rows(connection, "month-")
+
+    # 23:00 and 02:00 in Paris: November and December in UTC
+    assert run(redis_port, action) == [
+        ("month-a", 29_000, "ledger.record_2026_11"),
+        ("month-b", 29_000, "ledger.record_2026_12"),
+    ]
+
+
+def test_a_batch_that_was_committed_but_not_acknowledged_is_not_doubled(redis_port: int, postgres: Postgres) -> None:
+    async def action(ledger: Ledger) -> list[Any]:
+        redis, stream = ledger._redis, ledger.records_key  # noqa: SLF001
+        consumer = RecordConsumer(redis, stream, postgres.url, "one")
+        async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+            await migrate(connection)
+            await call(ledger, "twice-a")
+            copies = await redis.xrange(stream)
+            await consumer.consume(connection, wait_ms=10)
+            for _, fields in copies:
+                await redis.xadd(stream, fields)
+            await consumer.consume(connection, wait_ms=10)
+            return await rows(connection, "twice-")
+
+    assert len(run(redis_port, action)) == 1
+
+
+def test_nothing_is_lost_while_postgresql_is_away(redis_port: int, postgres: Postgres) -> None:
+    async def action(ledger: Ledger) -> list[Any]:
+        consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
+        task = asyncio.create_task(consumer.run())
+        await call(ledger, "away-a")
+        await asyncio.sleep(1)
+        await asyncio.to_thread(postgres.stop)
+        for n in range(20):
+            await call(ledger, f"away-b{n}")
+        await asyncio.to_thread(postgres.start)
+        async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+            for _ in range(100):
+                found = await rows(connection, "away-")
+                if len(found) == 21:
+                    break
+                await asyncio.sleep(0.2)
+        task.cancel()
+        return found
+
+    assert len(run(redis_port, action)) == 21
+
+
+def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: Postgres) -> None:
+    async def action(ledger: Ledger) -> None:
+        consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
+        async with await psycopg.AsyncConnection.connect(postgres.url, autocommit=True) as connection:
+            await migrate(connection)
+            await call(ledger, "fixed-a")
+            await consumer.consume(connection, wait_ms=10)
+            for statement in ("UPDATE ledger.record SET nano_eur = 0", "DELETE FROM ledger.record"):
+                with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+                    await connection.execute(statement.encode())
+
+    run(redis_port, action)
