@@ -1,19 +1,19 @@
 """Builds the programs that the package mirrors carry only as Go source, once, into the cache."""
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from lab.errors import LabError
 from lab.toolchain.tools import MODULES, Module, module_of
+from llmaas.files import locked
 from llmaas.paths import cache_dir
 
 Report = Callable[[str], None]
@@ -24,7 +24,7 @@ _VERSION_TIMEOUT_SECONDS: Final = 20
 _BUILD_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 
 
-class ToolchainError(RuntimeError):
+class ToolchainError(LabError):
     """A program could not be built; the text names the log and the remedy."""
 
 
@@ -36,7 +36,9 @@ def _quiet(_line: str) -> None:
 def _go_version() -> str:
     go = shutil.which("go")
     if go is None:
-        raise ToolchainError("no Go compiler on PATH; install the Go release that lab/toolchain/*/go.mod names")
+        raise ToolchainError(
+            "no Go compiler on PATH", remedy="install the Go release that lab/toolchain/*/go.mod names"
+        )
     return subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -98,7 +100,7 @@ def tool_path(program: str) -> Path:
         return official
     path = module_folder(module_of(program)) / "bin" / program
     if not path.exists():
-        raise ToolchainError(f"{program} is not built yet; run 'llmaas lab toolchain'")
+        raise ToolchainError(f"{program} is not built yet", remedy="run 'llmaas lab toolchain'")
     return path
 
 
@@ -136,7 +138,7 @@ def _ensure_module(module: Module, report: Report) -> Path:
         return folder
     root = folder.parent
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f".{module.name}.lock"):
+    with locked(root / f".{module.name}.lock"):
         if folder.is_dir():
             return folder
         partial = root / f".{module.name}.partial"
@@ -144,14 +146,6 @@ def _ensure_module(module: Module, report: Report) -> Path:
         _build_module(module, partial, report)
         partial.rename(folder)
     return folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes: two commands started at once must not build the same thing twice."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _build_module(module: Module, partial: Path, report: Report) -> None:
@@ -173,8 +167,9 @@ def _build_module(module: Module, partial: Path, report: Report) -> None:
             )
             if result.returncode != 0:
                 raise ToolchainError(
-                    f"building {program} {module.version} failed; see {log}. "
-                    f"A refused download is final: pin another version in {module.folder / 'go.mod'}"
+                    f"building {program} {module.version} failed",
+                    remedy=f"if a download was refused, pin another version in {module.folder / 'go.mod'}",
+                    log=log,
                 )
             seconds = time.monotonic() - started
             report(
