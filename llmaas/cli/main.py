@@ -12,8 +12,11 @@ import typer
 
 # subject -> (module whose ``app`` is a typer.Typer, one line of help)
 SUBJECTS: Final[dict[str, tuple[str, str]]] = {
+    "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),
+    "pki": ("llmaas.cli.pki", "the certificates of an environment"),
     "price": ("llmaas.cli.price", "what a call costs, before it is sent"),
     "prices": ("llmaas.cli.prices", "the price book against what was recorded of it"),
+    "secrets": ("llmaas.cli.secrets", "the secrets of an environment, by name"),
 }
 
 

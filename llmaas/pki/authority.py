@@ -48,6 +48,10 @@ class Leaf:
         """The leaf itself, read from its file."""
         return x509.load_pem_x509_certificate(self.certificate.read_bytes())
 
+    def subject(self) -> Subject:
+        """What the leaf is for, read from its file."""
+        return x.subject_of(self.parsed())
+
 
 @dataclass(frozen=True)
 class Authority:

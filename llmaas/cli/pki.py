@@ -1,0 +1,35 @@
+"""``llmaas pki``: the certificates of an environment, issued before they are deployed."""
+
+from typing import Annotated
+
+import typer
+
+from llmaas.pki import open_authority
+from llmaas.settings import load_platform
+from llmaas.views.leaves import leaf_requests
+
+app = typer.Typer(help="The certificates of an environment.", no_args_is_help=True)
+
+Environment = Annotated[str, typer.Option("--environment", "-e", help="Name of the stack, such as lab.")]
+
+
+@app.command()
+def ensure(environment: Environment) -> None:
+    """Make the authority and every certificate that the cluster's parts need; those still in force are kept."""
+    requests = leaf_requests(load_platform(environment))
+    authority = open_authority(environment)
+    for request in requests:
+        authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
+    print(f"{len(requests)} certificates in force, root: {authority.root}")
+    print(f"Next: pulumi up -s {environment}")
+
+
+@app.command("list")
+def list_leaves(environment: Environment) -> None:
+    """Print each certificate's name, its last day and the names it answers to."""
+    leaves = open_authority(environment).leaves()
+    width = max((len(leaf.name) for leaf in leaves), default=0)
+    for leaf in leaves:
+        subject = leaf.subject()
+        names = [*sorted(subject.dns), *sorted(str(address) for address in subject.addresses)]
+        print(f"{leaf.name:<{width}}  until {leaf.parsed().not_valid_after_utc:%Y-%m-%d}  {', '.join(names)}")

@@ -1,0 +1,76 @@
+"""Names and ports of the parts inside the cluster, in one place: who is called what, and who listens where."""
+
+from typing import Final
+
+from llmaas.settings import Model, Platform
+
+EDGE: Final = "llmaas-edge"
+GATEWAY: Final = "llmaas-gateway"
+SERVING: Final = "llmaas-serving"
+DATA: Final = "llmaas-data"
+MONITORING: Final = "llmaas-monitoring"
+NAMESPACES: Final = (EDGE, GATEWAY, SERVING, DATA, MONITORING)
+
+# The label by which a pod's part is known to Services and NetworkPolicies.
+PART_LABEL: Final = "app.kubernetes.io/name"
+MODEL_LABEL: Final = "llmaas/model"
+
+PUBLIC_PORT: Final = 443
+ADMINISTRATION_PORT: Final = 8444
+# Inside pods nothing may bind below 1024.
+EDGE_PUBLIC_PORT: Final = 8443
+GATEWAY_PORT: Final = 8443
+SERVING_PORT: Final = 8443
+# Readiness for the kubelet (no client certificate), metrics for Prometheus (client certificate).
+STATUS_PORT: Final = 9443
+POSTGRES_PORT: Final = 5432
+REDIS_PORT: Final = 6379
+PROMETHEUS_PORT: Final = 9090
+
+# On the loopback of a pod, between a program and the TLS proxy beside it.
+LITELLM_LOOPBACK_PORT: Final = 4000
+VLLM_LOOPBACK_PORT: Final = 8000
+_FIRST_MODEL_LOOPBACK_PORT: Final = 9101
+
+EDGE_SERVICE: Final = "edge"
+GATEWAY_SERVICE: Final = "litellm"
+POSTGRES_SERVICE: Final = "postgres"
+REDIS_SERVICE: Final = "redis"
+MIGRATION_PART: Final = "litellm-migration"
+PROMETHEUS_SERVICE: Final = "prometheus"
+
+# Common names by which a server knows its one client.
+EDGE_CLIENT: Final = "edge-client"
+GATEWAY_IDENTITY: Final = "litellm"
+PROMETHEUS_IDENTITY: Final = "prometheus"
+
+DATABASE: Final = "litellm"
+DATABASE_USER: Final = "litellm"
+
+VOLUMES_ROOT: Final = "/var/lib/llmaas/volumes"
+MODELS_ROOT: Final = "/var/lib/llmaas/models"
+
+
+def full_name(service: str, namespace: str) -> str:
+    """The DNS name of a service inside the cluster."""
+    return f"{service}.{namespace}.svc.cluster.local"
+
+
+def vllm_name(model: Model) -> str:
+    """The name of a model's service, of its certificate, and the part label of its pods."""
+    return f"vllm-{model.slug}"
+
+
+def served_models(platform: Platform) -> tuple[Model, ...]:
+    """The models that the environment runs: all but those that were removed or have no replica placed."""
+    return tuple(model for model in platform.models if model.phase != "removed" and model.replicas > 0)
+
+
+def loopback_port(platform: Platform, model: Model) -> int:
+    """Where the gateway's own proxy listens for calls to ``model``."""
+    return _FIRST_MODEL_LOOPBACK_PORT + [other.name for other in served_models(platform)].index(model.name)
+
+
+def service_addresses(platform: Platform) -> tuple[str, ...]:
+    """The addresses at which the edge is reached."""
+    return tuple(str(host.address) for host in platform.hosts_with_role("service"))
