@@ -101,7 +101,10 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     """Read the arguments and run; 2 when the kubeconfig cannot be used."""
-    parser = argparse.ArgumentParser(prog="network_policy_agent", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="network_policy_agent",
+        description="Enforces NetworkPolicies on this host and keeps the routes to the others.",
+    )
     parser.add_argument("--kubeconfig", type=Path, required=True, help="as JSON, with a client certificate")
     parser.add_argument("--node", required=True, help="the name of this host in the cluster")
     arguments = parser.parse_args()

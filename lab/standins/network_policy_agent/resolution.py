@@ -111,6 +111,9 @@ def _directions(spec: Mapping[str, Any]) -> tuple[str, ...]:
 def _policy_allowances(world: World, policy: Policy, pod: Pod, direction: Direction) -> set[Allowance]:
     rules_field, peers_field = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
     found: set[Allowance] = set()
+    # Asked again because a selector that cannot be understood isolates the pod, and must raise here.
+    if not matches(policy.spec.get("podSelector") or {}, pod.labels):
+        return found
     for rule in policy.spec.get(rules_field) or ():
         for peers in _rule_peers(world, policy.namespace, rule.get(peers_field)):
             for port in rule.get("ports") or (None,):
