@@ -1,0 +1,32 @@
+"""The typed description of an environment: ``load_platform("lab")`` gives a frozen, checked ``Platform``."""
+
+from llmaas.settings.catalogue import Architecture, Artefact, Model, slug_of
+from llmaas.settings.errors import Problem, SettingsError
+from llmaas.settings.infrastructure import Gpus, Host, Kubernetes, Network, Site
+from llmaas.settings.loading import build_platform, load_platform, load_platform_from_pulumi
+from llmaas.settings.platform import Platform
+from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
+
+__all__ = [
+    "Architecture",
+    "Artefact",
+    "Demand",
+    "Gateway",
+    "Gpus",
+    "Host",
+    "Images",
+    "Kubernetes",
+    "Measurement",
+    "Model",
+    "Network",
+    "Platform",
+    "Problem",
+    "ServiceLevels",
+    "SettingsError",
+    "Site",
+    "Tier",
+    "build_platform",
+    "load_platform",
+    "load_platform_from_pulumi",
+    "slug_of",
+]

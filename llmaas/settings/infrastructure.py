@@ -1,0 +1,78 @@
+"""Where an environment runs: networks, site services, the cluster and its hosts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llmaas.settings.types import (
+    Address,
+    DomainName,
+    HostName,
+    HttpsUrl,
+    Identifier,
+    Name,
+    NetworkRange,
+    Registry,
+    Section,
+    Share,
+    Version,
+)
+
+Role = Literal["control", "gpu", "service"]
+
+
+class Network(Section):
+    """Address ranges; none of them may overlap another."""
+
+    hosts: NetworkRange = Field(description="the network of the hosts, such as 10.77.0.0/24")
+    pods: NetworkRange = Field(description="the network of the pods, such as 10.244.0.0/16")
+    services: NetworkRange = Field(description="the network of Kubernetes services, such as 10.96.0.0/16")
+    pod_network_role: Identifier = Field(
+        description="the Ansible role that installs the pod network, such as pod_network_lab"
+    )
+
+
+class Site(Section):
+    """What surrounds the hosts: the site's own mirror, registry and clock."""
+
+    address: Address = Field(description="the IPv4 address of the machine that administers the hosts")
+    bastions: tuple[Address, ...] = Field(
+        min_length=1, description="the IPv4 addresses that administrators come from, at least one"
+    )
+    packages_url: HttpsUrl = Field(description="the https:// address of the package mirror")
+    artefacts_url: HttpsUrl = Field(description="the https:// address of the model weights")
+    registry: Registry = Field(description="the container registry as name:port")
+    time_servers: tuple[Address, ...] = Field(min_length=1, description="the IPv4 addresses of the site's clocks")
+
+
+class Kubernetes(Section):
+    """The cluster that kubeadm makes."""
+
+    version: Version = Field(description='a full version in quotes or bare, such as "1.36.3"')
+    api_address: Address = Field(
+        description="the IPv4 address of the API: the control host's own, or a virtual one for several"
+    )
+    control_plane_host_names: tuple[DomainName, ...] = Field(
+        min_length=1, description="the DNS names of the Kubernetes API, at least one"
+    )
+
+
+class Gpus(Section):
+    """The GPUs of one host, all of one model."""
+
+    kind: Literal["simulated", "nvidia"] = Field(description="simulated (counted, no device) or nvidia")
+    model: Name = Field(description="the GPU model as the throughput table names it, such as h100-80g")
+    count: Annotated[int, Field(ge=1, le=64)] = Field(description="how many GPUs the host has, 1 to 64")
+    memory_gib: Annotated[int, Field(ge=1, le=1024)] = Field(description="memory of one GPU in GiB, 1 to 1024")
+    memory_share: Share = Field(
+        default=0.90, description="the share of GPU memory that a model server may take, above 0 and up to 1"
+    )
+
+
+class Host(Section):
+    """A machine of the fleet."""
+
+    name: HostName = Field(description="the host's name: lower-case letters, digits and hyphens")
+    address: Address = Field(description="the host's own IPv4 address, inside llmaas:network.hosts")
+    roles: tuple[Role, ...] = Field(min_length=1, description="one or more of control, gpu, service")
+    gpus: Gpus | None = Field(default=None, description="kind, model, count and memory_gib of the host's GPUs")

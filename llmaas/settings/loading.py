@@ -1,0 +1,55 @@
+"""The two ways to a ``Platform``: from the stack file, and from Pulumi's configuration while a program runs."""
+
+from typing import Any
+
+from llmaas.settings.crosschecks import CHECKS
+from llmaas.settings.draft import read
+from llmaas.settings.errors import Problem, SettingsError
+from llmaas.settings.platform import Platform
+from llmaas.settings.source import sections_of_file, sections_of_pulumi
+
+# sections that Pulumi hands over as plain text
+_SCALARS = frozenset({"environment", "country", "domain"})
+
+
+def build_platform(source: str, sections: dict[str, Any]) -> Platform:
+    """A checked platform, or one ``SettingsError`` with everything that is wrong; ``source`` names the sections."""
+    draft = read(sections)
+    problems = draft.problems
+    for check in CHECKS:
+        problems.extend(check(draft))
+    if problems:
+        raise SettingsError(source, sorted(set(problems), key=_in_file_order(sections)))
+    return Platform.model_construct(**draft.values)
+
+
+def _in_file_order(sections: dict[str, Any]) -> Any:
+    order = {f"llmaas:{name}": position for position, name in enumerate(sections)}
+
+    def key(problem: Problem) -> tuple[int, str]:
+        section = problem.path.split("[", maxsplit=1)[0].split(".", maxsplit=1)[0]
+        return order.get(section, len(order)), problem.path
+
+    return key
+
+
+def load_platform(environment: str) -> Platform:
+    """The environment that ``stacks/Pulumi.<environment>.yaml`` describes."""
+    source, sections = sections_of_file(environment)
+    if isinstance(sections.get("environment"), str) and sections["environment"] != environment:
+        text = f"{sections['environment']!r} is not the name in {source}; give {environment}, or rename the file"
+        try:
+            build_platform(source, sections)
+        except SettingsError as error:
+            raise SettingsError(source, [Problem("llmaas:environment", text), *error.problems]) from None
+        raise SettingsError(source, [Problem("llmaas:environment", text)])
+    return build_platform(source, sections)
+
+
+def load_platform_from_pulumi() -> Platform:
+    """The environment of the stack that Pulumi is running; equal to what ``load_platform`` reads from its file."""
+    import pulumi  # noqa: PLC0415  (slow to import, and needed only inside a Pulumi program)
+    from pulumi.runtime.config import CONFIG  # noqa: PLC0415
+
+    stack = pulumi.get_stack()
+    return build_platform(f"configuration of stack {stack}", sections_of_pulumi(CONFIG.get(), _SCALARS))

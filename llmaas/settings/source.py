@@ -1,0 +1,103 @@
+"""Reads the raw sections of an environment: from its stack file, or from Pulumi while a program runs.
+
+Both give the same plain data, so that both loaders build equal platforms.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from llmaas.paths import stack_file
+from llmaas.settings.errors import Problem, SettingsError
+
+NAMESPACE = "llmaas"
+
+
+class _StackLoader(yaml.SafeLoader):
+    """YAML as Pulumi reads it: ``no`` is text, ``1:30`` is text, a date stays text, a key may stand once only."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  (signature of PyYAML)
+        seen: dict[str, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
+            line = key_node.start_mark.line + 1
+            if key_node.value in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key_node.value!r} stands twice, first in line {seen[key_node.value]}; keep one",
+                    problem_mark=key_node.start_mark,
+                )
+            seen[key_node.value] = line
+        return super().construct_mapping(node, deep)
+
+
+_StackLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("merge", r"^<<$", "<"),
+):
+    _StackLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+def sections_of_file(environment: str) -> tuple[str, dict[str, Any]]:
+    """The ``llmaas:`` sections of a stack file without their namespace, and the name for error texts."""
+    path = stack_file(environment)
+    name = f"stacks/{path.name}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = sorted(other.name.split(".")[1] for other in path.parent.glob("Pulumi.*.yaml"))
+        hint = f"environments there are: {', '.join(known)}" if known else "there is no environment yet"
+        raise SettingsError(name, [Problem(name, f"no such file; {hint}")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(name, [Problem(name, f"cannot be read ({error}); give it as UTF-8 text")]) from error
+    return name, sections_of_text(name, text)
+
+
+def sections_of_text(name: str, text: str) -> dict[str, Any]:
+    """As ``sections_of_file``, for text that is already there."""
+    try:
+        document = yaml.load(text, Loader=_StackLoader)  # noqa: S506  (a SafeLoader)
+        # an alias that contains itself cannot be written as JSON, nor can Pulumi read it
+        json.dumps(document)
+    except yaml.YAMLError as error:
+        raise SettingsError(name, [_yaml_problem(name, error)]) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = Problem(name, f"is no plain data ({error}); use text keys, lists, mappings and plain values")
+        raise SettingsError(name, [problem]) from error
+    if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+        raise SettingsError(name, [Problem("config", "is missing; the description stands below one key config:")])
+    prefix = f"{NAMESPACE}:"
+    return {
+        str(key).removeprefix(prefix): value for key, value in document["config"].items() if str(key).startswith(prefix)
+    }
+
+
+def _yaml_problem(name: str, error: yaml.YAMLError) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    where = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
+    return Problem(where, str(getattr(error, "problem", None) or error))
+
+
+def sections_of_pulumi(configuration: Mapping[str, str], scalars: frozenset[str]) -> dict[str, Any]:
+    """The sections as Pulumi holds them: text for ``scalars``, JSON text for everything else."""
+    sections: dict[str, Any] = {}
+    for key, value in configuration.items():
+        namespace, _, section = key.partition(":")
+        if namespace != NAMESPACE:
+            continue
+        sections[section] = value
+        if section in scalars:
+            continue
+        try:
+            sections[section] = json.loads(value)
+        except ValueError:
+            # left as text: the section's own check says that it is no mapping or list
+            sections[section] = value
+    return sections
