@@ -1,0 +1,1 @@
+"""One subject a module; each has a ``subject`` with its rules."""
