@@ -37,6 +37,7 @@ GATEWAY_SERVICE: Final = "litellm"
 POSTGRES_SERVICE: Final = "postgres"
 REDIS_SERVICE: Final = "redis"
 MIGRATION_PART: Final = "litellm-migration"
+SERVING_PART: Final = "vllm"
 PROMETHEUS_SERVICE: Final = "prometheus"
 
 # Common names by which a server knows its one client.

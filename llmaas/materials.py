@@ -1,0 +1,105 @@
+"""What a deployment needs beside the settings and lies on this machine: image references, certificates, secrets."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from llmaas.paths import stack_file, state_dir
+from llmaas.pki import open_authority
+from llmaas.secrets import SecretStore
+from llmaas.settings import Platform
+from llmaas.views.leaves import LeafRequest, leaf_requests
+
+_BY_DIGEST: Final = re.compile(r"\S+@sha256:[0-9a-f]{64}")
+WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
+
+
+class MaterialError(RuntimeError):
+    """Something that must be made before a deployment is not there; the text names the command that makes it."""
+
+
+@dataclass(frozen=True)
+class LeafFiles:
+    """A certificate as it goes into the cluster; ``serial`` tells one issue from the next and is no secret."""
+
+    request: LeafRequest
+    certificate: str
+    key: str
+    ca: str
+    serial: str
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Everything that the components are given and that is not in the stack file."""
+
+    images: Mapping[str, str]
+    leaves: Mapping[str, LeafFiles]
+    postgres_superuser: str
+    postgres_litellm: str
+    redis: str
+    litellm_master_key: str
+    litellm_salt_key: str
+    kubeconfig: str
+
+
+def load_materials(platform: Platform) -> Materials:
+    """Read what ``llmaas images lock`` and ``llmaas pki ensure`` made; secrets that are missing are made.
+
+    Raises:
+        MaterialError: no lock, an image without digest, no cluster, or a certificate that was never issued.
+    """
+    store = SecretStore.open(platform.environment)
+    kubeconfig = state_dir(platform.environment) / "kubeconfig"
+    if not kubeconfig.exists():
+        raise MaterialError(
+            f"{kubeconfig} is missing: there is no cluster yet; run: cd ansible && ansible-playbook playbooks/site.yml"
+        )
+    return Materials(
+        images=read_lock(platform),
+        leaves=_read_leaves(platform),
+        postgres_superuser=store.text("postgres-superuser"),
+        postgres_litellm=store.text("postgres-litellm"),
+        redis=store.text("redis"),
+        litellm_master_key=store.text("litellm-master-key", prefix="sk-"),
+        litellm_salt_key=store.text("litellm-salt-key", prefix="sk-"),
+        kubeconfig=str(kubeconfig),
+    )
+
+
+def read_lock(platform: Platform) -> dict[str, str]:
+    """Short name to reference by digest, from the lock file that the stack names."""
+    path = stack_file(platform.environment).parent / platform.images.lock
+    remedy = f"run: llmaas images build -e {platform.environment}"
+    if not path.exists():
+        raise MaterialError(f"llmaas:images.lock: {path} is missing; {remedy}")
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise MaterialError(f"llmaas:images.lock: {path} is no mapping of names to references; {remedy}")
+    missing = [name for name in WORKLOAD_IMAGES if name not in content]
+    if missing:
+        raise MaterialError(f"llmaas:images.lock: {path} lacks {', '.join(missing)}; {remedy}")
+    floating = [name for name, reference in content.items() if not _BY_DIGEST.fullmatch(str(reference))]
+    if floating:
+        raise MaterialError(f"llmaas:images.lock: {path}: no digest in {', '.join(floating)}; {remedy}")
+    return {str(name): str(reference) for name, reference in content.items()}
+
+
+def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:
+    authority = open_authority(platform.environment)
+    leaves = {}
+    for request in leaf_requests(platform):
+        leaf = authority.leaf(request.name)
+        certificate = leaf.certificate.read_bytes()
+        leaves[request.name] = LeafFiles(
+            request=request,
+            certificate=certificate.decode(),
+            key=leaf.key.read_text(encoding="utf-8"),
+            ca=leaf.ca.read_text(encoding="utf-8"),
+            serial=hashlib.sha256(certificate).hexdigest()[:12],
+        )
+    return leaves

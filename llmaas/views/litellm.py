@@ -1,0 +1,85 @@
+"""LiteLLM's configuration file: the models of the catalogue behind the pod's own proxy, limits and budgets exact."""
+
+from typing import Any, Final
+
+import yaml
+
+from llmaas.settings import Model, Platform
+from llmaas.views import topology as t
+
+# Names of environment variables that hold secrets; the file itself holds none.
+MASTER_KEY_VARIABLE: Final = "LITELLM_MASTER_KEY"
+DATABASE_URL_VARIABLE: Final = "DATABASE_URL"
+REDIS_AUTH_VARIABLE: Final = "REDIS_PASSWORD"
+SALT_KEY_VARIABLE: Final = "LITELLM_SALT_KEY"
+
+
+def configuration(platform: Platform, ca_file: str) -> str:
+    """config.yaml for LiteLLM; ``ca_file`` is the root that Redis' certificate is checked against."""
+    redis = _redis(ca_file)
+    content = {
+        "model_list": [_model(platform, model) for model in t.served_models(platform)],
+        "router_settings": {
+            **{f"redis_{key}": redis[key] for key in ("host", "port", "password")},
+            "cache_kwargs": {key: value for key, value in redis.items() if key.startswith("ssl")},
+            # A replica that went away is the proxy's business beside us, which knows all of them.
+            "num_retries": 0,
+            "disable_cooldowns": True,
+            "timeout": 600,
+        },
+        "litellm_settings": {
+            "cache": True,
+            # Redis carries limits and budgets between replicas; answers of models are never kept.
+            "cache_params": {"type": "redis", "supported_call_types": [], **redis},
+            "num_retries": 0,
+            "telemetry": False,
+            "turn_off_message_logging": True,
+            "drop_params": False,
+        },
+        "general_settings": {
+            "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
+            "database_url": f"os.environ/{DATABASE_URL_VARIABLE}",
+            "database_connection_pool_limit": 10,
+            # Spend of calls made while the database is away is kept in Redis.
+            "use_redis_transaction_buffer": True,
+            # With it, a key that is not cached passes without a budget while the database is away.
+            "allow_requests_on_db_unavailable": False,
+            "store_model_in_db": False,
+            "store_prompts_in_spend_logs": False,
+            "disable_error_logs": True,
+            "proxy_batch_write_at": 2,
+            "proxy_budget_rescheduler_min_time": 60,
+            "proxy_budget_rescheduler_max_time": 90,
+        },
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _redis(ca_file: str) -> dict[str, Any]:
+    return {
+        "host": t.full_name(t.REDIS_SERVICE, t.DATA),
+        "port": t.REDIS_PORT,
+        "password": f"os.environ/{REDIS_AUTH_VARIABLE}",
+        "ssl": True,
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": ca_file,
+    }
+
+
+def _model(platform: Platform, model: Model) -> dict[str, Any]:
+    return {
+        "model_name": model.name,
+        "litellm_params": {
+            "model": f"hosted_vllm/{model.name}",
+            "api_base": f"http://127.0.0.1:{t.loopback_port(platform, model)}/v1",
+            # vLLM knows its caller by the proxy's certificate.
+            "api_key": "none",
+        },
+        "model_info": {
+            "mode": "embedding" if model.capabilities == ("embeddings",) else "chat",
+            "max_input_tokens": model.context_tokens,
+            # Without it, a call that names no max_tokens is reserved 16,384 and refused as over budget.
+            "max_output_tokens": model.context_tokens,
+        },
+    }

@@ -1,0 +1,39 @@
+"""What a model server is started with."""
+
+from typing import Final
+
+from llmaas.settings import Model, Platform
+from llmaas.views import topology as t
+
+WEIGHTS_ROOT: Final = "/models"
+
+# The lab's weights are tiny and its servers share two cores: no compilation, one process, a small cache.
+_SIMULATED: Final = (
+    "--enforce-eager",
+    "--kv-cache-memory-bytes=33554432",
+    "--max-num-seqs=32",
+    "--distributed-executor-backend=uni",
+)
+
+
+def arguments(platform: Platform, model: Model, host: str) -> tuple[str, ...]:
+    """Arguments of vLLM for ``model`` on the host called ``host``."""
+    gpus = platform.host(host).gpus
+    if gpus is None:
+        raise ValueError(f"llmaas:models: {model.name} is placed on {host}, which has no GPUs")
+    by_device = (
+        _SIMULATED
+        if gpus.kind == "simulated"
+        else (f"--tensor-parallel-size={model.gpus_per_replica}", f"--gpu-memory-utilization={gpus.memory_share}")
+    )
+    return (
+        f"--model={WEIGHTS_ROOT}/{model.artefact}",
+        f"--served-model-name={model.name}",
+        "--host=127.0.0.1",
+        f"--port={t.VLLM_LOOPBACK_PORT}",
+        f"--max-model-len={model.context_tokens}",
+        "--enable-prefix-caching",
+        "--enable-force-include-usage",
+        "--disable-uvicorn-access-log",
+        *by_device,
+    )
