@@ -14,6 +14,7 @@ import typer
 SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),
     "pki": ("llmaas.cli.pki", "the certificates of an environment"),
+    "policies": ("llmaas.cli.policies", "the rules that guard preview"),
     "price": ("llmaas.cli.price", "what a call costs, before it is sent"),
     "prices": ("llmaas.cli.prices", "the price book against what was recorded of it"),
     "secrets": ("llmaas.cli.secrets", "the secrets of an environment, by name"),

@@ -1,7 +1,10 @@
 """Every rule lets the good environment pass, and refuses what breaks it and what it cannot see."""
 
+from pathlib import Path
+
 import pytest
 from cases import BAD, UNKNOWN_AT_PREVIEW, Case
+from llmaas_policies.documentation import markdown
 from llmaas_policies.pack import RULES, evaluate, policies
 from objects import PARAMETERS, change, good
 from pulumi_policy import EnforcementLevel
@@ -44,3 +47,8 @@ def test_every_rule_is_mandatory_and_documented() -> None:
         assert (rule.check is None) != (rule.check_stack is None), rule.name
     for policy in policies(PARAMETERS):
         assert policy.enforcement_level is EnforcementLevel.MANDATORY, policy.name
+
+
+def test_the_document_says_what_the_rules_say() -> None:
+    document = Path(__file__).parents[2] / "docs" / "policies.md"
+    assert document.read_text(encoding="utf-8") == markdown(RULES), "run `llmaas policies document`"

@@ -1,0 +1,24 @@
+"""The rules as a document for the reader of a refusal."""
+
+from collections.abc import Sequence
+
+from llmaas_policies.model import Rule
+
+_HEAD = """# Policies
+
+What preview refuses. Every rule is mandatory, and a value that is missing or not known at preview counts as a violation.
+This file is generated: `llmaas policies document`.
+"""
+
+
+def markdown(rules: Sequence[Rule]) -> str:
+    """One section a rule, in the order of the pack."""
+    sections = [_HEAD]
+    for rule in rules:
+        check = rule.check or rule.check_stack
+        why = (check.__doc__ or "").strip() if check else ""
+        sections.append(
+            f"## {rule.name}\n\n{rule.description} {why}\n\n"
+            f"- Severity: {rule.severity}\n- Serves: {', '.join(rule.frameworks)}\n- Remedy: {rule.remediation}\n"
+        )
+    return "\n".join(sections)
