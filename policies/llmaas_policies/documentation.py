@@ -6,7 +6,7 @@ from llmaas_policies.model import Rule
 
 _HEAD = """# Policies
 
-What preview refuses. Every rule is mandatory, and a value that is missing or not known at preview counts as a violation.
+What preview refuses. Every rule is mandatory; a value that is missing or not known at preview counts as a violation.
 This file is generated: `llmaas policies document`.
 """
 
