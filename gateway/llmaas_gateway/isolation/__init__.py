@@ -1,0 +1,1 @@
+"""What a client may send, and what the gateway puts in its place."""

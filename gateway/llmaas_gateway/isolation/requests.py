@@ -1,0 +1,181 @@
+"""A client's request made safe before it reaches a model: known fields only, within bounds, with the tenant's own salt.
+
+The list of allowed fields is the whole of what passes. Anything else is either dropped in silence, because clients
+send it in good faith and it is ours to set (who they are, how urgent they are, which cache they share), or refused with
+a clear error, because passing it would do something the tenant did not buy.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+# Ours to set: dropped wherever a client sends them.
+OURS: Final = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "base_url",
+        "cache",
+        "cache_salt",
+        "caching",
+        "customer_id",
+        "disable_fallbacks",
+        "end_user",
+        "fallbacks",
+        "guardrails",
+        "litellm_metadata",
+        "litellm_params",
+        "metadata",
+        "mock_response",
+        "num_retries",
+        "priority",
+        "proxy_server_request",
+        "request_id",
+        "routing",
+        "safety_identifier",
+        "service_tier",
+        "specific_deployment",
+        "store",
+        "tags",
+        "tenant",
+        "timeout",
+        "user",
+        "user_config",
+    }
+)
+
+_COMMON: Final = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_tokens",
+        "min_tokens",
+        "model",
+        "n",
+        "presence_penalty",
+        "repetition_penalty",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+    }
+)
+ALLOWED: Final[dict[str, frozenset[str]]] = {
+    "chat": _COMMON
+    | {
+        "chat_template_kwargs",
+        "max_completion_tokens",
+        "messages",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "response_format",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+    },
+    "completion": _COMMON | {"best_of", "echo", "prompt", "suffix"},
+    "embedding": frozenset({"dimensions", "encoding_format", "input", "model"}),
+}
+
+
+class RequestRefusedError(ValueError):
+    """A request that is not passed on; ``parameter`` names the field as OpenAI's error object does."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        """Takes the field and a sentence for the client."""
+        super().__init__(f"{parameter}: {message}")
+        self.parameter = parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most a request may ask for.
+
+    Attributes:
+        context_tokens: of the model.
+        choices: the most that ``n`` and ``best_of`` may be.
+        body_bytes: of the JSON request.
+    """
+
+    context_tokens: int
+    choices: int = 4
+    body_bytes: int = 4 * 1024 * 1024
+
+
+def cache_salt(secret: bytes, tenant: str) -> str:
+    """The salt of a tenant's prefix cache: letters and digits, 32 of them, not to be guessed without the secret.
+
+    Two tenants never share it, so that neither can tell from a fast answer what the other has asked.
+    """
+    digest = hmac.new(secret, b"cache-salt:" + tenant.encode(), hashlib.sha256).digest()
+    return base64.b32encode(digest).decode().rstrip("=").lower()[:32]
+
+
+def _remote_media(value: Any, path: str) -> Iterator[str]:
+    """Paths of media that the server would fetch from somewhere."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in {"url", "image_url", "video_url", "audio_url"} and isinstance(item, str):
+                if not item.startswith("data:"):
+                    yield f"{path}.{key}"
+            else:
+                yield from _remote_media(item, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _remote_media(item, f"{path}[{index}]")
+
+
+def _whole_number(body: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RequestRefusedError(name, f"must be a whole number from {least} to {most}, not {value!r}")
+    return value
+
+
+def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds, salt: str) -> dict[str, Any]:
+    """The request that is passed on.
+
+    Args:
+        kind: ``chat``, ``completion`` or ``embedding``.
+        body: as the client sent it.
+        bounds: of the model and the tenant.
+        salt: of the tenant's prefix cache.
+
+    Raises:
+        RequestRefusedError: an unknown kind or field, a value out of bounds, or media that would have to be fetched.
+    """
+    if kind not in ALLOWED:
+        raise RequestRefusedError("endpoint", f"{kind!r} is not served here")
+    unknown = sorted(set(body) - ALLOWED[kind] - OURS - {"extra_body"})
+    if unknown:
+        raise RequestRefusedError(unknown[0], "is not a parameter of this endpoint here")
+    extra = body.get("extra_body") or {}
+    if not isinstance(extra, Mapping) or set(extra) - ALLOWED[kind] - OURS:
+        raise RequestRefusedError("extra_body", "may only hold parameters of this endpoint")
+    passed = {name: value for name, value in {**body, **extra}.items() if name in ALLOWED[kind]}
+    for name in ("n", "best_of"):
+        _whole_number(passed, name, 1, bounds.choices)
+    for name in ("max_tokens", "max_completion_tokens", "min_tokens"):
+        _whole_number(passed, name, 0 if name == "min_tokens" else 1, bounds.context_tokens)
+    for path in _remote_media(passed.get("messages"), "messages"):
+        raise RequestRefusedError(path, "media must be sent inline as a data: URL; nothing is fetched for a client")
+    if kind != "embedding":
+        passed["cache_salt"] = salt
+    return passed
+
+
+def most_output_tokens(body: Mapping[str, Any], bounds: Bounds, input_tokens: int) -> int:
+    """The most tokens that a request can be answered with: what it asks for, or what the context leaves, per choice."""
+    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    left = max(0, bounds.context_tokens - input_tokens)
+    return min(asked or left, left) * max(body.get("n") or 1, body.get("best_of") or 1)

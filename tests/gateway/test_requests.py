@@ -1,0 +1,88 @@
+"""Nothing of a client's request reaches a model but what it may ask for."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llmaas_gateway.isolation.requests import (
+    ALLOWED,
+    OURS,
+    Bounds,
+    RequestRefusedError,
+    cache_salt,
+    most_output_tokens,
+    sanitise,
+)
+
+BOUNDS = Bounds(context_tokens=1024)
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Bonjour"}]}
+
+
+@pytest.mark.parametrize("field", sorted(OURS))
+def test_what_is_ours_to_set_is_dropped(field: str) -> None:
+    passed = sanitise("chat", {**CHAT, field: "forged"}, BOUNDS, "salt")
+    assert passed == {**CHAT, "cache_salt": "salt"}
+    assert sanitise("chat", {**CHAT, "extra_body": {field: "forged"}}, BOUNDS, "salt") == passed
+
+
+@given(st.dictionaries(st.text(min_size=1), st.none() | st.integers() | st.text(), max_size=5))
+def test_no_field_passes_that_is_not_on_the_list(extra: dict[str, Any]) -> None:
+    try:
+        passed = sanitise("chat", {**CHAT, **extra}, BOUNDS, "salt")
+    except RequestRefusedError:
+        return
+    assert set(passed) <= ALLOWED["chat"] | {"cache_salt"}
+    assert passed["cache_salt"] == "salt"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 5), ("n", 0), ("n", True), ("n", "2"), ("max_tokens", 1025), ("max_tokens", 0), ("max_tokens", 1.5),
+        ("max_completion_tokens", -1), ("min_tokens", 2000), ("prompt_logprobs", 1), ("truncate_prompt_tokens", 1),
+        ("guided_json", {}), ("extra_body", {"kv_transfer_params": {}}), ("extra_body", "x"),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_bounds_or_not_on_the_list_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(RequestRefusedError) as caught:
+        sanitise("chat", {**CHAT, field: value}, BOUNDS, "salt")
+    assert caught.value.parameter == field
+
+
+def test_bounds_cannot_be_passed_through_extra_body() -> None:
+    with pytest.raises(RequestRefusedError, match="max_tokens"):
+        sanitise("chat", {**CHAT, "extra_body": {"max_tokens": 10**9}}, BOUNDS, "salt")
+
+
+def test_media_that_would_be_fetched_are_refused_and_inline_ones_pass() -> None:
+    def chat(url: str) -> dict[str, Any]:
+        return {
+            "model": "m",
+            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}],
+        }
+
+    for url in ("http://169.254.169.254/latest", "https://example.org/a.png", "file:///etc/passwd", "FTP://x"):
+        with pytest.raises(RequestRefusedError, match="data: URL"):
+            sanitise("chat", chat(url), BOUNDS, "salt")
+    sanitise("chat", chat("data:image/png;base64,AAAA"), BOUNDS, "salt")
+
+
+def test_an_endpoint_that_is_not_served_is_refused() -> None:
+    with pytest.raises(RequestRefusedError, match="not served"):
+        sanitise("image_generation", {}, BOUNDS, "salt")
+
+
+def test_salts_differ_between_tenants_and_secrets_and_are_plain_letters_and_digits() -> None:
+    salts = {cache_salt(secret, tenant) for secret in (b"a", b"b") for tenant in ("x", "y", "")}
+    assert len(salts) == 6
+    assert all(re.fullmatch(r"[a-z0-9]{32}", salt) for salt in salts)
+    assert cache_salt(b"a", "x") == cache_salt(b"a", "x")
+
+
+def test_the_most_output_is_bounded_by_the_context_and_multiplied_by_the_choices() -> None:
+    assert most_output_tokens({"max_tokens": 100}, BOUNDS, 24) == 100
+    assert most_output_tokens({}, BOUNDS, 24) == 1000
+    assert most_output_tokens({"max_tokens": 100, "n": 3}, BOUNDS, 24) == 300
+    assert most_output_tokens({"max_tokens": 100}, BOUNDS, 2000) == 0
