@@ -1,0 +1,55 @@
+# The platform's own commands; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: up
+up:  ## from nothing to a served API on this machine
+	bin/llmaas lab up
+
+.PHONY: down
+down:  ## stop and remove everything that `make up` started
+	bin/llmaas lab down
+
+.PHONY: environment
+environment:
+	@bin/bootstrap
+
+.PHONY: packages
+packages:  ## install the Debian packages that the lab and the tests use
+	@bin/install-packages
+
+.PHONY: lint
+lint: environment  ## style, types, YAML and roles, in seconds
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/yamllint --strict .
+	cd ansible && ../.venv/bin/ansible-lint --offline --quiet
+
+.PHONY: unit
+unit: environment  ## tests that need nothing but Python and this machine's programs
+	$(PYTEST) -q tests/unit tests/policies tests/ansible
+
+.PHONY: gateway-test
+gateway-test: environment packages  ## prices, ledger and records against a real Redis and PostgreSQL
+	$(PYTEST) -q tests/gateway
+
+.PHONY: standins-test
+standins-test: environment packages  ## stand-ins against a real API server, kernel and engine (built if missing)
+	bin/llmaas lab toolchain
+	$(PYTEST) -q tests/standins
+
+.PHONY: check
+check: lint unit gateway-test standins-test  ## everything that needs no lab
+
+.PHONY: test
+test: check  ## every test there is; brings the lab up if it is down
+	bin/llmaas lab up
+	$(PYTEST) -q tests/lab
+	bin/llmaas verify -e lab
