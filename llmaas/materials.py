@@ -1,6 +1,7 @@
 """What a deployment needs beside the settings and lies on this machine: image references, certificates, secrets."""
 
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Materials:
     litellm_master_key: str
     litellm_salt_key: str
     kubeconfig: str
+    version_key: str
+
+    def version(self, *values: str) -> str:
+        """A mark of secret values that changes with them and tells nothing about them to whoever lacks the key."""
+        text = "\0".join(values).encode()
+        return hmac.new(self.version_key.encode(), text, hashlib.sha256).hexdigest()[:10]
 
 
 def load_materials(platform: Platform) -> Materials:
@@ -68,6 +75,7 @@ def load_materials(platform: Platform) -> Materials:
         litellm_master_key=store.text("litellm-master-key", prefix="sk-"),
         litellm_salt_key=store.text("litellm-salt-key", prefix="sk-"),
         kubeconfig=str(kubeconfig),
+        version_key=store.text("version-key"),
     )
 
 

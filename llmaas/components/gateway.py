@@ -1,0 +1,216 @@
+"""LiteLLM on several hosts: its database is migrated once a version, TLS in and out is its proxy's work."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from llmaas.components import pods
+from llmaas.components.postgres import headless_service
+from llmaas.components.secrets import SecretValues, password_secret
+from llmaas.views import data, litellm
+from llmaas.views import topology as t
+from llmaas.views.haproxy import certificate_folder
+
+_MEMORY: Final = pods.Memory(512, 2048)
+_MIGRATION_MEMORY: Final = pods.Memory(128, 1024)
+_DATABASE_MEMORY: Final = pods.Memory(16, 128)
+_CONFIGURATION_FOLDER: Final = "/etc/llmaas/litellm"
+_DATABASE_FOLDER: Final = "/etc/llmaas/database"
+_TRUST: Final = f"{certificate_folder(t.GATEWAY_IDENTITY)}/ca.crt"
+
+
+@dataclass(frozen=True)
+class LiteLLMArgs:
+    """``secrets`` holds database-url, master-key, salt-key and redis; ``migration_secrets`` superuser and litellm."""
+
+    namespace: str
+    hosts: Sequence[str]
+    replicas: int
+    image: str
+    proxy_image: str
+    postgres_image: str
+    certificate: str
+    configuration: str
+    proxy_configuration: str
+    database_script: str
+    secrets: SecretValues
+    migration_secrets: SecretValues
+
+
+class LiteLLM(pulumi.ComponentResource):
+    """The migration Job, then the Deployment, the headless Service by which the edge finds it, and its floor."""
+
+    def __init__(self, name: str, args: LiteLLMArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmaas:gateway:LiteLLM", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        labels = pods.labels(name)
+        configuration = pods.config_map(
+            f"{name}-configuration", args.namespace, {"config.yaml": args.configuration}, child
+        )
+        proxy = pods.config_map(f"{name}-proxy", args.namespace, {"haproxy.cfg": args.proxy_configuration}, child)
+        secret = password_secret(f"{name}-environment", args.namespace, args.secrets, child)
+        migration = _migration(args, secret, child)
+        headless_service(name, args.namespace, labels, t.GATEWAY_PORT, child)
+        k8s.apps.v1.Deployment(
+            f"{name}-server",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
+            spec=k8s.apps.v1.DeploymentSpecArgs(
+                replicas=args.replicas,
+                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
+                strategy=pods.one_at_a_time(),
+                progress_deadline_seconds=pods.START_SECONDS + 60,
+                template=k8s.core.v1.PodTemplateSpecArgs(
+                    metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
+                    spec=_pod(args, labels, secret, configuration.metadata.name, proxy.metadata.name),
+                ),
+            ),
+            # No replica serves before the tables are those of its version.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[migration], custom_timeouts=pods.AWAIT),
+        )
+        k8s.policy.v1.PodDisruptionBudget(
+            f"{name}-floor",
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
+            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
+                max_unavailable=1, selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels)
+            ),
+            opts=child,
+        )
+        self.register_outputs({"service": name})
+
+
+def _environment(secret: str, names: Mapping[str, str]) -> list[k8s.core.v1.EnvVarArgs]:
+    """Variables from keys of a Secret."""
+    return [
+        k8s.core.v1.EnvVarArgs(
+            name=name,
+            value_from=k8s.core.v1.EnvVarSourceArgs(
+                secret_key_ref=k8s.core.v1.SecretKeySelectorArgs(name=secret, key=key)
+            ),
+        )
+        for name, key in names.items()
+    ]
+
+
+def _plain(values: Mapping[str, str]) -> list[k8s.core.v1.EnvVarArgs]:
+    return [k8s.core.v1.EnvVarArgs(name=name, value=value) for name, value in values.items()]
+
+
+def _migration(args: LiteLLMArgs, secret: str, options: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
+    """A Job named by what it runs: once for each version of LiteLLM, of the database script and of the secrets."""
+    migration_secret = password_secret(t.MIGRATION_PART, args.namespace, args.migration_secrets, options)
+    script = pods.config_map(
+        f"{t.MIGRATION_PART}-script", args.namespace, {"database.sql": args.database_script}, options
+    )
+    runs = (args.image, args.postgres_image, args.database_script, args.certificate, secret, migration_secret)
+    version = hashlib.sha256("|".join(runs).encode()).hexdigest()[:10]
+    certificate = pods.certificate_files(t.GATEWAY_IDENTITY, args.certificate)
+    script_files = pods.Files("script", _DATABASE_FOLDER, config_map=script.metadata.name)
+    labels = pods.labels(t.MIGRATION_PART)
+    database = k8s.core.v1.ContainerArgs(
+        name="database",
+        image=args.postgres_image,
+        command=["psql", "--no-psqlrc", "--file", f"{_DATABASE_FOLDER}/database.sql", "postgres"],
+        env=[
+            *_plain(
+                {
+                    "PGHOST": t.full_name(t.POSTGRES_SERVICE, t.DATA),
+                    "PGPORT": str(t.POSTGRES_PORT),
+                    "PGUSER": "postgres",
+                    "PGSSLMODE": "verify-full",
+                    "PGSSLROOTCERT": _TRUST,
+                    "PGSSLMINPROTOCOLVERSION": "TLSv1.3",
+                }
+            ),
+            *_environment(migration_secret, {"PGPASSWORD": "superuser", data.DATABASE_LOGIN_VARIABLE: "litellm"}),
+        ],
+        volume_mounts=[script_files.mount(), certificate.mount()],
+        security_context=pods.container_security(),
+        resources=pods.resources(_DATABASE_MEMORY),
+    )
+    migrate = k8s.core.v1.ContainerArgs(
+        name="migrate",
+        image=args.image,
+        args=["migrate"],
+        env=_environment(secret, {litellm.DATABASE_URL_VARIABLE: "database-url"}),
+        volume_mounts=[certificate.mount(), pods.mount("tmp", "/tmp")],  # noqa: S108 - a volume of its own
+        security_context=pods.container_security(),
+        resources=pods.resources(_MIGRATION_MEMORY),
+    )
+    return k8s.batch.v1.Job(
+        f"{t.MIGRATION_PART}-job",
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=f"{t.MIGRATION_PART}-{version}", namespace=args.namespace),
+        spec=k8s.batch.v1.JobSpecArgs(
+            backoff_limit=6,
+            template=k8s.core.v1.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
+                spec=k8s.core.v1.PodSpecArgs(
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    restart_policy="OnFailure",
+                    security_context=pods.pod_security(),
+                    affinity=k8s.core.v1.AffinityArgs(node_affinity=pods.on_hosts(args.hosts)),
+                    init_containers=[database],
+                    containers=[migrate],
+                    volumes=[certificate.volume(), script_files.volume(), pods.scratch("tmp", 256)],
+                ),
+            ),
+        ),
+        opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(custom_timeouts=pods.AWAIT)),
+    )
+
+
+def _pod(
+    args: LiteLLMArgs,
+    labels: Mapping[str, str],
+    secret: str,
+    configuration: pulumi.Input[str],
+    proxy_configuration: pulumi.Input[str],
+) -> k8s.core.v1.PodSpecArgs:
+    certificate = pods.certificate_files(t.GATEWAY_IDENTITY, args.certificate)
+    proxy = pods.Files("proxy", pods.HAPROXY_CONFIGURATION, config_map=proxy_configuration)
+    files = pods.Files("configuration", _CONFIGURATION_FOLDER, config_map=configuration)
+    server = k8s.core.v1.ContainerArgs(
+        name="litellm",
+        image=args.image,
+        args=[
+            f"--config={_CONFIGURATION_FOLDER}/config.yaml",
+            "--host=127.0.0.1",
+            f"--port={t.LITELLM_LOOPBACK_PORT}",
+            "--num_workers=1",
+        ],
+        env=[
+            *_plain({"PRISMA_ENGINE_SSL_ROOT": _TRUST}),
+            *_environment(
+                secret,
+                {
+                    litellm.DATABASE_URL_VARIABLE: "database-url",
+                    litellm.MASTER_KEY_VARIABLE: "master-key",
+                    litellm.SALT_KEY_VARIABLE: "salt-key",
+                    litellm.REDIS_AUTH_VARIABLE: "redis",
+                },
+            ),
+        ],
+        volume_mounts=[files.mount(), certificate.mount(), pods.mount("tmp", "/tmp")],  # noqa: S108 - as above
+        security_context=pods.container_security(),
+        resources=pods.resources(_MEMORY, cpu="50m"),
+        startup_probe=pods.start_probe(),
+        readiness_probe=pods.status_probe("/ready", period=3, failures=2),
+        liveness_probe=pods.status_probe("/ready", period=15, failures=12, timeout=10),
+        lifecycle=pods.settle(),
+    )
+    return k8s.core.v1.PodSpecArgs(
+        automount_service_account_token=False,
+        enable_service_links=False,
+        security_context=pods.pod_security(),
+        affinity=pods.spread_over(args.hosts, labels),
+        init_containers=[
+            pods.haproxy_container(args.proxy_image, (proxy, certificate), {"tls": t.GATEWAY_PORT}, sidecar=True)
+        ],
+        containers=[server],
+        volumes=[proxy.volume(), files.volume(), certificate.volume(), pods.scratch("tmp", 512)],
+        termination_grace_period_seconds=pods.GRACE_SECONDS,
+    )

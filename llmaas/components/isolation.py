@@ -1,0 +1,51 @@
+"""Namespaces that admit only restricted pods and, unless a flow says otherwise, no connection in or out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from llmaas.views.network_policies import Policy
+
+
+@dataclass(frozen=True)
+class IsolationArgs:
+    """The namespaces, and the NetworkPolicies inside them."""
+
+    namespaces: Sequence[str]
+    policies: Sequence[Policy]
+
+
+class Isolation(pulumi.ComponentResource):
+    """All namespaces of the platform with their policies; everything else depends on it."""
+
+    def __init__(self, name: str, args: IsolationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmaas:isolation:Isolation", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        made = {
+            namespace: k8s.core.v1.Namespace(
+                f"{name}-{namespace}",
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    name=namespace,
+                    labels={
+                        f"pod-security.kubernetes.io/{mode}{suffix}": value
+                        for mode in ("enforce", "audit", "warn")
+                        for suffix, value in (("", "restricted"), ("-version", "latest"))
+                    },
+                ),
+                opts=child,
+            )
+            for namespace in args.namespaces
+        }
+        for policy in args.policies:
+            k8s.networking.v1.NetworkPolicy(
+                f"{name}-{policy.namespace}-{policy.name}",
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    name=policy.name, namespace=made[policy.namespace].metadata.apply(lambda metadata: metadata.name)
+                ),
+                spec=cast("k8s.networking.v1.NetworkPolicySpecArgsDict", policy.spec),
+                opts=child,
+            )
+        self.register_outputs({"namespaces": list(args.namespaces)})

@@ -1,0 +1,29 @@
+"""Passwords as Secrets of the namespaces that use them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+
+@dataclass(frozen=True)
+class SecretValues:
+    """Keys and values of a Secret; ``version`` marks them, so that another password is another Secret."""
+
+    version: str
+    values: Mapping[str, pulumi.Input[str]]
+
+
+def password_secret(name: str, namespace: str, content: SecretValues, options: pulumi.ResourceOptions) -> str:
+    """Make an immutable Secret and return its name."""
+    full_name = f"{name}-{content.version}"
+    k8s.core.v1.Secret(
+        f"{name}-secret",
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=full_name, namespace=namespace),
+        type="Opaque",
+        immutable=True,
+        string_data={key: pulumi.Output.secret(value) for key, value in content.values.items()},
+        opts=options,
+    )
+    return full_name

@@ -1,0 +1,217 @@
+"""Composes the components of one environment from its settings and its materials."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from llmaas.components import pods
+from llmaas.components.certificates import Certificate, Certificates, CertificatesArgs
+from llmaas.components.edge import Edge, EdgeArgs
+from llmaas.components.gateway import LiteLLM, LiteLLMArgs
+from llmaas.components.isolation import Isolation, IsolationArgs
+from llmaas.components.postgres import Postgres, PostgresArgs
+from llmaas.components.redis import Redis, RedisArgs
+from llmaas.components.secrets import SecretValues
+from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServer, VllmServerArgs
+from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
+from llmaas.materials import Materials
+from llmaas.settings import Host, Model, Platform
+from llmaas.views import data, haproxy, litellm, vllm
+from llmaas.views import topology as t
+from llmaas.views.network_policies import network_policies
+
+_WEIGHTS_GIB = 1
+
+
+def deploy(platform: Platform, materials: Materials) -> None:
+    """Declare everything that runs in the cluster of ``platform``."""
+    # Always this environment's own cluster, whatever KUBECONFIG says.
+    provider = k8s.Provider("cluster", kubeconfig=materials.kubeconfig)
+    isolation = Isolation(
+        "isolation",
+        IsolationArgs(t.NAMESPACES, network_policies(platform)),
+        pulumi.ResourceOptions(providers=[provider]),
+    )
+    inside = pulumi.ResourceOptions(providers=[provider], depends_on=[isolation])
+    certificates = Certificates("certificates", CertificatesArgs(_certificates(materials)), inside)
+    options = pulumi.ResourceOptions(providers=[provider], depends_on=[isolation, certificates])
+    stores = _data_stores(platform, materials, certificates, options)
+    _models(platform, materials, certificates, options)
+    _gateway(
+        platform,
+        materials,
+        certificates,
+        pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=stores)),
+    )
+    _edge(platform, materials, certificates, options)
+    pulumi.export("base_urls", [f"https://{address}/v1" for address in t.service_addresses(platform)])
+    pulumi.export("models", [model.name for model in t.served_models(platform)])
+
+
+def _certificates(materials: Materials) -> list[Certificate]:
+    return [
+        Certificate(
+            name=leaf.request.name,
+            namespace=leaf.request.namespace,
+            serial=leaf.serial,
+            certificate=leaf.certificate,
+            key=pulumi.Output.secret(leaf.key),
+            ca=leaf.ca,
+        )
+        for leaf in materials.leaves.values()
+    ]
+
+
+def _data_stores(
+    platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    host = platform.hosts_with_role("service")[0].name
+    postgres = Postgres(
+        t.POSTGRES_SERVICE,
+        PostgresArgs(
+            namespace=t.DATA,
+            host=host,
+            image=materials.images["postgres"],
+            certificate=certificates.names[t.POSTGRES_SERVICE],
+            superuser=_secret_values(materials, password=materials.postgres_superuser),
+        ),
+        options,
+    )
+    redis = Redis(
+        t.REDIS_SERVICE,
+        RedisArgs(
+            namespace=t.DATA,
+            host=host,
+            image=materials.images["redis"],
+            certificate=certificates.names[t.REDIS_SERVICE],
+            configuration=data.redis_configuration(haproxy.certificate_folder(t.REDIS_SERVICE)),
+            auth=_secret_values(materials, **{"password.conf": data.redis_password_file(materials.redis)}),
+        ),
+        options,
+    )
+    return [postgres, redis]
+
+
+def _models(
+    platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
+) -> None:
+    claims: dict[tuple[str, str], LocalVolume] = {}
+    for model in t.served_models(platform):
+        name = t.vllm_name(model)
+        endpoint = ModelEndpoint(
+            name,
+            ModelEndpointArgs(
+                namespace=t.SERVING,
+                slug=model.slug,
+                proxy_configuration=haproxy.serving_configuration(name),
+                minimum_replicas=model.minimum_replicas if model.phase == "stable" else None,
+            ),
+            options,
+        )
+        for host_name, replicas in model.placement.items():
+            if replicas == 0:
+                continue
+            host = platform.host(host_name)
+            place = (model.artefact, host_name)
+            if place not in claims:
+                claims[place] = _weights(*place, options)
+            weights = claims[place]
+            VllmServer(
+                f"{name}-{host_name}",
+                _server_args(platform, materials, model, host, replicas, endpoint, certificates, weights),
+                pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[weights, endpoint])),
+            )
+
+
+def _weights(artefact: str, host: str, options: pulumi.ResourceOptions) -> LocalVolume:
+    """The folder in which Ansible placed the weights on a host; servers there share it."""
+    return LocalVolume(
+        f"weights-{artefact}-{host}",
+        LocalVolumeArgs(t.SERVING, host, f"{t.MODELS_ROOT}/{artefact}", _WEIGHTS_GIB, "ReadOnlyMany"),
+        options,
+    )
+
+
+def _gateway(
+    platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
+) -> None:
+    trust = f"{haproxy.certificate_folder(t.GATEWAY_IDENTITY)}/ca.crt"
+    LiteLLM(
+        t.GATEWAY_SERVICE,
+        LiteLLMArgs(
+            namespace=t.GATEWAY,
+            hosts=[host.name for host in platform.hosts_with_role("service")],
+            replicas=platform.gateway.replicas,
+            image=materials.images["litellm"],
+            proxy_image=materials.images["haproxy"],
+            postgres_image=materials.images["postgres"],
+            certificate=certificates.names[t.GATEWAY_IDENTITY],
+            configuration=litellm.configuration(platform, trust),
+            proxy_configuration=haproxy.gateway_configuration(platform),
+            database_script=data.database_script(),
+            secrets=_secret_values(
+                materials,
+                **{
+                    "database-url": data.database_url(materials.postgres_litellm, trust),
+                    "master-key": materials.litellm_master_key,
+                    "salt-key": materials.litellm_salt_key,
+                    "redis": materials.redis,
+                },
+            ),
+            migration_secrets=_secret_values(
+                materials, superuser=materials.postgres_superuser, litellm=materials.postgres_litellm
+            ),
+        ),
+        options,
+    )
+
+
+def _edge(
+    platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
+) -> None:
+    Edge(
+        t.EDGE_SERVICE,
+        EdgeArgs(
+            namespace=t.EDGE,
+            hosts=[host.name for host in platform.hosts_with_role("service")],
+            addresses=t.service_addresses(platform),
+            image=materials.images["haproxy"],
+            configuration=haproxy.edge_configuration(platform),
+            server_certificate=certificates.names[t.EDGE_SERVICE],
+            client_certificate=certificates.names[t.EDGE_CLIENT],
+        ),
+        options,
+    )
+
+
+def _secret_values(materials: Materials, **values: str) -> SecretValues:
+    version = materials.version(*(f"{key}={values[key]}" for key in sorted(values)))
+    return SecretValues(version, {key: pulumi.Output.secret(value) for key, value in values.items()})
+
+
+def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
+    platform: Platform,
+    materials: Materials,
+    model: Model,
+    host: Host,
+    replicas: int,
+    endpoint: ModelEndpoint,
+    certificates: Certificates,
+    weights: LocalVolume,
+) -> VllmServerArgs:
+    name = t.vllm_name(model)
+    return VllmServerArgs(
+        namespace=t.SERVING,
+        host=host.name,
+        slug=model.slug,
+        artefact=model.artefact,
+        replicas=replicas,
+        gpus=model.gpus_per_replica,
+        image=materials.images["vllm"],
+        proxy_image=materials.images["haproxy"],
+        proxy_configuration=endpoint.proxy_configuration,
+        leaf=name,
+        certificate=certificates.names[name],
+        weights_claim=weights.claim,
+        arguments=vllm.arguments(platform, model, host.name),
+        memory=pods.Memory(1024, 5120),
+    )
