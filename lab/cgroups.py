@@ -1,0 +1,140 @@
+"""Control groups of the lab: one folder for each host and service, below one name in every hierarchy.
+
+Each host sees its own folder as the root of all groups, as a machine of its own would, and whatever it ever
+starts stays below it: that is how ``down`` finds every process, also when no record of it is left.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+from lab.layout import CGROUP
+from lab.machine import cgroup_hierarchies, unified_cgroups
+
+_SLICE: Final = f"{CGROUP}.slice"
+
+
+def _own_groups() -> dict[str, str]:
+    """Controller list (empty for the unified hierarchy) -> the group of this process in it."""
+    lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    return {controllers: group for _, controllers, group in (line.split(":", 2) for line in lines)}
+
+
+def _systemd_runs() -> bool:
+    return Path("/run/systemd/system").exists()
+
+
+def systemd_scope(name: str) -> list[str]:
+    """What to put before a command so that systemd hands it a group of its own; empty where systemd does not run."""
+    if not _systemd_runs():
+        return []
+    unit = f"--unit={CGROUP}-{name}"
+    return [
+        "systemd-run",
+        "--quiet",
+        "--scope",
+        "--collect",
+        unit,
+        f"--slice={_SLICE}",
+        "--property=Delegate=yes",
+        "--",
+    ]
+
+
+def cgroup_folders(name: str) -> list[str]:
+    """Make the group ``name`` in every hierarchy; the folders that a process must join. Empty where systemd does it.
+
+    The groups are made below the one that this process is in: a limit that holds for it holds for the lab too.
+    """
+    if _systemd_runs():
+        return []
+    own = _own_groups()
+    folders = []
+    for hierarchy in cgroup_hierarchies():
+        parent = hierarchy / _own_group(hierarchy, own).partition(f"/{CGROUP}")[0].lstrip("/") / CGROUP
+        parent.mkdir(exist_ok=True)
+        if (parent / "cpuset.cpus").exists() and (parent / "cgroup.clone_children").exists():
+            _fill_cpuset(parent)
+        if unified_cgroups():
+            _hand_down_controllers(parent)
+        folder = parent / name
+        folder.mkdir(exist_ok=True)
+        folders.append(str(folder))
+    return folders
+
+
+def _own_group(hierarchy: Path, own: dict[str, str]) -> str:
+    """The group of this process in ``hierarchy``."""
+    if (hierarchy / "cgroup.controllers").exists():
+        # v2 alone: a group that holds processes cannot hand controllers down, so the lab starts at the top
+        return "/" if unified_cgroups() else own.get("", "/")
+    wanted = set(hierarchy.name.split(","))
+    return next((group for names, group in own.items() if wanted & set(names.removeprefix("name=").split(","))), "/")
+
+
+def _hand_down_controllers(folder: Path) -> None:
+    """Let the groups below ``folder`` use every controller that the machine offers (v2)."""
+    for group in (folder.parent, folder):
+        for controller in (group / "cgroup.controllers").read_text(encoding="ascii").split():
+            # a controller that the machine keeps for itself is no reason not to start
+            with contextlib.suppress(OSError):
+                (group / "cgroup.subtree_control").write_text(f"+{controller}", encoding="ascii")
+
+
+def _fill_cpuset(folder: Path) -> None:
+    """Give a v1 cpuset its parent's processors, and let every group below be filled the same way."""
+    (folder / "cgroup.clone_children").write_text("1", encoding="ascii")
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        (folder / name).write_text((folder.parent / name).read_text(encoding="ascii"), encoding="ascii")
+
+
+def lab_groups() -> tuple[Path, ...]:
+    """The lab's own folders in all hierarchies, whoever made them."""
+    found = []
+    for hierarchy in cgroup_hierarchies():
+        for folder, children, _ in os.walk(hierarchy):
+            ours = [child for child in children if child in {CGROUP, _SLICE}]
+            found.extend(Path(folder) / child for child in ours)
+            children[:] = [child for child in children if child not in ours]
+    return tuple(found)
+
+
+def processes_in(group: Path) -> set[int]:
+    """Numbers of all processes in ``group`` and below."""
+    pids: set[int] = set()
+    for path in (group, *group.rglob("*")):
+        with contextlib.suppress(OSError):
+            pids.update(int(line) for line in (path / "cgroup.procs").read_text(encoding="ascii").split())
+    # a process of another namespace shows as 0
+    return pids - {0, os.getpid()}
+
+
+def end_group(name: str, seconds: float = 10) -> set[int]:
+    """Kill every process of the group ``name`` and remove its folders; the processes that would not end."""
+    return _end(tuple(group / name for group in lab_groups() if (group / name).exists()), seconds)
+
+
+def end_all_groups(seconds: float = 20) -> set[int]:
+    """Kill every process of the lab and remove all its groups; the processes that would not end."""
+    return _end(lab_groups(), seconds)
+
+
+def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
+    deadline = time.monotonic() + seconds
+    while True:
+        left = set().union(*(processes_in(group) for group in groups))
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    for group in groups:
+        for folder in sorted((group, *group.rglob("*")), key=lambda path: len(path.parts), reverse=True):
+            if folder.is_dir():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+    return left

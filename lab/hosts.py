@@ -1,0 +1,202 @@
+"""The hosts: systemd machines, each with its own disk, address and control groups, started and ended from here."""
+
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from lab.cgroups import end_group
+from lab.errors import LabError
+from lab.keys import host_key, ssh_command
+from lab.layout import BRIDGE, Layout
+from lab.machine import mount_points_below, unified_cgroups
+from lab.processes import ProcessTable
+from lab.spec import LabHost, LabSpec
+
+# Booting takes the processor: more at once than this is no faster and starves what else runs.
+_AT_ONCE: Final = 4
+_BOOT_SECONDS: Final = 90
+_STOP_SECONDS: Final = 12
+_SETTLED: Final = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
+# Folders that must not lie on an overlay: containers have overlays of their own, which do not nest.
+_REAL_FOLDERS: Final = ("var/lib/containerd", "var/lib/kubelet")
+# As sketched in docs/lab.md: what kubelet, runc and nftables need, without the machine's clock.
+_NSPAWN: Final = (
+    "--quiet",
+    "--boot",
+    "--register=no",
+    "--keep-unit",
+    "--console=read-only",
+    "--resolv-conf=off",
+    "--timezone=off",
+    "--link-journal=no",
+    "--capability=all",
+    "--drop-capability=CAP_SYS_TIME",
+    "--system-call-filter=@keyring bpf @clock @module",
+    "--bind=/dev/kmsg",
+    f"--network-bridge={BRIDGE}",
+)
+
+Report = Callable[[str], None]
+
+
+def process_name(host: LabHost) -> str:
+    """Name of the host's process record and control group."""
+    return f"host-{host.name}"
+
+
+def start_hosts(layout: Layout, hosts: Sequence[LabHost], base: Path, report: Report) -> tuple[str, ...]:
+    """Start the hosts that do not run and wait until each answers; the names of those that were started.
+
+    Raises:
+        LabError: hosts did not come up; every one is named, with its console log.
+    """
+    table = ProcessTable.at(layout.run)
+    missing = [host for host in hosts if table.get(process_name(host)) is None]
+
+    def bring_up(host: LabHost) -> LabError | None:
+        try:
+            if host in missing:
+                _start(layout, table, host, base)
+            report(f"{host.name}: {_await_host(layout, table, host)}")
+        except LabError as error:
+            report(f"{host.name}: {error.what}")
+            return error
+        return None
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        errors = [error for error in pool.map(bring_up, hosts) if error is not None]
+    if errors:
+        raise LabError("\n".join(error.what for error in errors), remedy=errors[0].remedy, log=errors[0].log)
+    return tuple(host.name for host in missing)
+
+
+def stop_hosts(layout: Layout, hosts: Sequence[LabHost], *, remove_disks: bool = False) -> None:
+    """Shut the hosts down, kill what does not end, and forget them; their disks stay unless asked."""
+    table = ProcessTable.at(layout.run)
+    running = [process for host in hosts if (process := table.get(process_name(host))) is not None]
+    for process in running:
+        process.send(signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    for process in running:
+        process.wait_ended(max(0.1, deadline - time.monotonic()))
+    for host in hosts:
+        end_group(process_name(host))
+        table.forget(process_name(host))
+        if remove_disks:
+            remove_disk(layout, host.name)
+
+
+def remove_disk(layout: Layout, name: str) -> None:
+    """Remove a host's folder, whatever is still mounted below it first."""
+    folder = layout.hosts / name
+    unmount_below(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def unmount_below(folder: Path) -> None:
+    """Take away every mount below ``folder``, lazily: a busy one goes when its last user does."""
+    for point in mount_points_below(folder):
+        subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
+
+
+def ssh(layout: Layout, address: str, command: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` on a host; 255 as exit code means that it was not reached."""
+    arguments = [*ssh_command(layout, address), command]
+    try:
+        return subprocess.run(
+            arguments, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(arguments, 255, "", f"no end within {seconds:.0f} s")
+
+
+def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> None:
+    folder = layout.hosts / host.name
+    end_group(process_name(host))
+    unmount_below(folder)
+    _prepare_disk(layout, host, base)
+    base = Path((folder / "base").read_text(encoding="utf-8"))
+    environment = {
+        "LLMAAS_OVERLAY_ROOT": str(folder / "root"),
+        "LLMAAS_OVERLAY_LOWER": str(base),
+        "LLMAAS_OVERLAY_UPPER": str(folder / "upper"),
+        "LLMAAS_OVERLAY_WORK": str(folder / "work"),
+    }
+    if not unified_cgroups():
+        environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
+    binds = [f"--bind={folder / 'real' / path}:/{path}" for path in _REAL_FOLDERS]
+    command = ["systemd-nspawn", *_NSPAWN, *binds, f"--machine={host.name}", f"--hostname={host.name}"]
+    command.append(f"--directory={folder / 'root'}")
+    table.start(process_name(host), command, folder / "console.log", environment)
+
+
+def _prepare_disk(layout: Layout, host: LabHost, base: Path) -> None:
+    """Make the host's own layer over the base: who it is, and whom it lets in. A disk that is there stays as it is."""
+    folder = layout.hosts / host.name
+    # an interrupted run leaves a disk without this file, a removed cache one without its base
+    mark = folder / "base"
+    if mark.exists() and Path(mark.read_text(encoding="utf-8")).is_dir():
+        return
+    remove_disk(layout, host.name)
+    upper = folder / "upper"
+    for path in ("root", "work", *(f"real/{path}" for path in _REAL_FOLDERS)):
+        (folder / path).mkdir(mode=0o755, parents=True)
+    network = f"[Match]\nName=host0\n\n[Network]\nAddress={host.address}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+    administrator = (layout.ssh / "id_ed25519.pub").read_text(encoding="ascii")
+    key = host_key(layout, host.name)
+    files = {
+        # must sort before systemd's own 80-container-host0.network
+        "etc/systemd/network/10-host0.network": (network, 0o644),
+        "etc/hostname": (f"{host.name}\n", 0o644),
+        "etc/hosts": (f"127.0.0.1 localhost\n{host.address} {host.name}\n", 0o644),
+        # not empty: an empty one means first boot, which presets every unit again
+        "etc/machine-id": (f"{uuid.uuid4().hex}\n", 0o444),
+        "etc/ssh/ssh_host_ed25519_key": (key.read_text(encoding="ascii"), 0o600),
+        "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_text(encoding="ascii"), 0o644),
+        "root/.ssh/authorized_keys": (administrator, 0o600),
+    }
+    for name, (text, mode) in files.items():
+        file = upper / name
+        file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        file.chmod(mode)
+    (upper / "root").chmod(0o700)
+    (upper / "root/.ssh").chmod(0o700)
+    upper.chmod(0o755)
+    mark.write_text(str(base), encoding="utf-8")
+
+
+def _await_host(layout: Layout, table: ProcessTable, host: LabHost) -> str:
+    """Wait until the host answers over SSH and its systemd has settled; what state it settled in."""
+    console = layout.hosts / host.name / "console.log"
+    deadline = time.monotonic() + _BOOT_SECONDS
+    why = ""
+    while time.monotonic() < deadline:
+        if table.get(process_name(host)) is None:
+            raise LabError(f"{host.name} ended while it started", log=console, remedy="read its console log")
+        left = max(1.0, deadline - time.monotonic())
+        answer = ssh(layout, host.address, _SETTLED, left)
+        if answer.returncode != 255:
+            state, *failed = answer.stdout.splitlines() or ["unknown"]
+            units = ", ".join(line.split()[0] for line in failed if line.strip())
+            return f"{state} (failed: {units})" if units else state
+        why = answer.stderr.strip()
+        time.sleep(0.5)
+    raise LabError(
+        f"{host.name} does not answer at {host.address} after {_BOOT_SECONDS} s: {why}",
+        log=console,
+        remedy="read its console log; to start it afresh: bin/llmaas lab hosts down, then make up",
+    )
+
+
+def host_states(layout: Layout, spec: LabSpec) -> dict[str, bool]:
+    """Which hosts run."""
+    table = ProcessTable.at(layout.run)
+    return {host.name: table.get(process_name(host)) is not None for host in spec.hosts}

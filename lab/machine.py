@@ -1,0 +1,65 @@
+"""Facts of the machine that the lab runs on, read from the kernel."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of ``mountinfo``."""
+
+    point: Path
+    kind: str
+    super_options: tuple[str, ...]
+
+
+def mounts(text: str | None = None) -> tuple[Mount, ...]:
+    """All mounts that this process sees, oldest first; ``text`` stands for the kernel's table."""
+    if text is None:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    found = []
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), left.split()[4])
+        kind, _, options = right.split(" ", 2)
+        found.append(Mount(Path(point.removesuffix("//deleted")), kind, tuple(options.split(","))))
+    return tuple(found)
+
+
+def mount_points_below(folder: Path) -> tuple[Path, ...]:
+    """Mount points at or below ``folder``, the newest first: the order in which they can be taken away."""
+    return tuple(mount.point for mount in reversed(mounts()) if mount.point.is_relative_to(folder))
+
+
+def cgroup_hierarchies() -> tuple[Path, ...]:
+    """Mount points of all cgroup hierarchies, one for each controller on v1, and the unified one."""
+    points: dict[Path, None] = {}
+    for mount in mounts():
+        if mount.kind in {"cgroup", "cgroup2"}:
+            points[mount.point] = None
+    return tuple(points)
+
+
+def unified_cgroups() -> bool:
+    """Whether the machine has cgroup v2 alone, as a Debian machine has, and not v1 or the hybrid of both."""
+    return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def boot_id() -> str:
+    """Changes with every boot: a process number of another boot means nothing."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def process_start(pid: int) -> int | None:
+    """Start of process ``pid`` in clock ticks since boot; None if there is none, or only its exit code is left."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # the command's name may hold blanks and parentheses: the fields begin behind the last one
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else int(fields[19])

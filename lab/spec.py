@@ -1,0 +1,56 @@
+"""What the lab has to stand up, from the stack file: the hosts and the site around them."""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import yaml
+
+from lab.layout import ENVIRONMENT
+from llmaas.paths import stack_file
+
+
+@dataclass(frozen=True)
+class LabHost:
+    """A host as the machine sees it: a name and an address; what it is for is Ansible's business."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """The hosts, and the network that they and the site's services share."""
+
+    hosts: tuple[LabHost, ...]
+    network: ipaddress.IPv4Network
+    site_address: str
+    domain: str
+    registry: str
+
+    @property
+    def site_interface(self) -> str:
+        """Address of the site with the length of the network's prefix."""
+        return f"{self.site_address}/{self.network.prefixlen}"
+
+    def host(self, name: str) -> LabHost:
+        """The host of this name; KeyError names those that there are."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(f"no host {name!r} in the stack file; there are: {', '.join(host.name for host in self.hosts)}")
+
+
+@cache
+def lab_spec() -> LabSpec:
+    """Read the stack file of the lab."""
+    document: dict[str, Any] = yaml.safe_load(stack_file(ENVIRONMENT).read_text(encoding="utf-8"))["config"]
+    site = document["llmaas:site"]
+    return LabSpec(
+        hosts=tuple(LabHost(host["name"], host["address"]) for host in document["llmaas:hosts"]),
+        network=ipaddress.IPv4Network(document["llmaas:network"]["hosts"]),
+        site_address=site["address"],
+        domain=document["llmaas:domain"],
+        registry=site["registry"],
+    )
