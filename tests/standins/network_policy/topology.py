@@ -143,7 +143,7 @@ def _kind(protocol: str) -> socket.SocketKind:
 def _listener(protocol: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, _kind(protocol))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("0.0.0.0", port))
+    listener.bind(("", port))
     if protocol == "tcp":
         listener.listen(16)
     return listener
