@@ -1,0 +1,207 @@
+"""What holds for everything that the program sends to the cluster."""
+
+import json
+from typing import Any
+
+import pytest
+
+from llmaas.settings import Platform
+
+NAMESPACES = {"llmaas-edge", "llmaas-gateway", "llmaas-serving", "llmaas-data", "llmaas-monitoring"}
+
+
+def containers(workload: Any) -> list[dict[str, Any]]:
+    return [*workload.pod.get("initContainers", []), *workload.pod["containers"]]
+
+
+def of_kind(declared: list[Any], kind: str) -> list[Any]:
+    return [each for each in declared if each.kind == kind]
+
+
+def test_every_namespace_admits_restricted_pods_only(declared: list[Any]) -> None:
+    namespaces = {each.inputs["metadata"]["name"]: each.inputs["metadata"] for each in of_kind(declared, "Namespace")}
+    assert set(namespaces) == NAMESPACES
+    for metadata in namespaces.values():
+        assert metadata["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_every_namespace_denies_both_ways_by_default(declared: list[Any]) -> None:
+    denied = {
+        each.namespace
+        for each in of_kind(declared, "NetworkPolicy")
+        if each.inputs["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    }
+    assert denied == NAMESPACES
+
+
+def test_only_the_edge_is_reached_from_outside_and_its_administration_from_bastions_alone(declared: list[Any]) -> None:
+    from_outside = {}
+    for policy in of_kind(declared, "NetworkPolicy"):
+        for rule in policy.inputs["spec"].get("ingress", []):
+            for peer in rule["from"]:
+                if "ipBlock" in peer:
+                    from_outside[policy.namespace, rule["ports"][0]["port"]] = peer["ipBlock"]["cidr"]
+    assert from_outside == {("llmaas-edge", 8443): "0.0.0.0/0", ("llmaas-edge", 8444): "10.77.0.1/32"}
+
+
+def test_nothing_may_leave_the_cluster(declared: list[Any]) -> None:
+    for policy in of_kind(declared, "NetworkPolicy"):
+        for rule in policy.inputs["spec"].get("egress", []):
+            assert rule["to"], policy.name
+            for peer in rule["to"]:
+                assert "ipBlock" not in peer, policy.name
+                assert peer["namespaceSelector"]["matchLabels"], policy.name
+                assert peer["podSelector"]["matchLabels"], policy.name
+
+
+def test_no_other_part_than_the_gateway_reaches_the_model_servers(declared: list[Any]) -> None:
+    sources = {
+        (peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"], rule["ports"][0]["port"])
+        for policy in of_kind(declared, "NetworkPolicy")
+        if policy.namespace == "llmaas-serving"
+        for rule in policy.inputs["spec"].get("ingress", [])
+        for peer in rule["from"]
+    }
+    assert sources == {("litellm", 8443), ("prometheus", 9443)}
+
+
+def test_every_pod_satisfies_the_restricted_profile(workloads: list[Any]) -> None:
+    for workload in workloads:
+        pod = workload.pod
+        assert pod["securityContext"]["runAsNonRoot"] is True, workload.name
+        assert pod["securityContext"]["runAsUser"] > 0, workload.name
+        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", workload.name
+        assert pod["automountServiceAccountToken"] is False, workload.name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), workload.name
+        allowed = {"name", "configMap", "secret", "emptyDir", "persistentVolumeClaim"}
+        assert all(set(volume) <= allowed for volume in pod["volumes"]), workload.name
+        for container in containers(workload):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, workload.name
+            assert context["capabilities"] == {"drop": ["ALL"]}, workload.name
+            assert context["readOnlyRootFilesystem"] is True, workload.name
+            assert context["seccompProfile"]["type"] == "RuntimeDefault", workload.name
+            assert not any("hostPort" in port for port in container.get("ports", [])), workload.name
+
+
+def test_every_image_is_named_by_its_digest(workloads: list[Any]) -> None:
+    for workload in workloads:
+        for container in containers(workload):
+            assert "@sha256:" in container["image"], (workload.name, container["name"])
+
+
+def test_every_container_has_a_memory_limit_and_no_cpu_limit(workloads: list[Any]) -> None:
+    for workload in workloads:
+        for container in containers(workload):
+            assert "memory" in container["resources"]["limits"], (workload.name, container["name"])
+            assert "cpu" not in container["resources"]["limits"], (workload.name, container["name"])
+
+
+def test_no_service_environment_reaches_a_pod(workloads: list[Any]) -> None:
+    assert all(workload.pod["enableServiceLinks"] is False for workload in workloads)
+
+
+def test_every_model_replica_asks_for_its_gpus_on_the_host_of_the_placement(
+    workloads: list[Any], platform: Platform
+) -> None:
+    asked = set()
+    for workload in workloads:
+        if workload.namespace != "llmaas-serving":
+            continue
+        (server,) = workload.pod["containers"]
+        affinity = workload.pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        (host,) = affinity["nodeSelectorTerms"][0]["matchExpressions"][0]["values"]
+        labels = workload.inputs["spec"]["template"]["metadata"]["labels"]
+        gpus = int(server["resources"]["limits"]["nvidia.com/gpu"])
+        asked.add((labels["llmaas/model"], host, int(workload.inputs["spec"]["replicas"]), gpus))
+    assert asked == {
+        (model.slug, host, replicas, model.gpus_per_replica)
+        for model in platform.models
+        for host, replicas in model.placement.items()
+    }
+
+
+@pytest.mark.parametrize("program", ["vllm", "litellm"])
+def test_a_program_without_tls_listens_on_the_loopback_alone(workloads: list[Any], program: str) -> None:
+    found = [
+        container for workload in workloads for container in workload.pod["containers"] if container["name"] == program
+    ]
+    assert found
+    for container in found:
+        assert "--host=127.0.0.1" in container["args"]
+        assert "ports" not in container
+
+
+def test_gateway_and_edge_never_have_two_pods_on_one_host(workloads: list[Any]) -> None:
+    for name in ("litellm-server", "edge-proxy"):
+        (workload,) = [each for each in workloads if each.name == name]
+        spec = workload.inputs["spec"]
+        term = workload.pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        assert term["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+        assert spec["replicas"] == 2
+        assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_a_pod_has_time_to_settle_and_drain_before_it_is_killed(workloads: list[Any]) -> None:
+    for workload in workloads:
+        for container in workload.pod["containers"]:
+            settle = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            if settle:
+                assert workload.pod["terminationGracePeriodSeconds"] >= settle + 120
+
+
+def test_the_proxy_of_a_program_starts_before_it_and_ends_after_it(workloads: list[Any]) -> None:
+    for workload in workloads:
+        if workload.namespace in {"llmaas-serving", "llmaas-gateway"} and workload.kind == "Deployment":
+            (proxy,) = workload.pod["initContainers"]
+            assert proxy["restartPolicy"] == "Always"
+
+
+def test_stable_models_have_a_floor_and_no_other_model_blocks_a_drain(declared: list[Any], platform: Platform) -> None:
+    budgets = {
+        each.inputs["metadata"]["name"]: each.inputs["spec"]["minAvailable"]
+        for each in of_kind(declared, "PodDisruptionBudget")
+        if each.namespace == "llmaas-serving"
+    }
+    assert budgets == {
+        f"vllm-{model.slug}": model.minimum_replicas for model in platform.models if model.phase == "stable"
+    }
+
+
+def test_the_edge_is_published_at_the_service_hosts_and_keeps_the_callers_address(
+    declared: list[Any], platform: Platform
+) -> None:
+    (service,) = [each for each in of_kind(declared, "Service") if each.namespace == "llmaas-edge"]
+    spec = service.inputs["spec"]
+    assert spec["externalIPs"] == [str(host.address) for host in platform.hosts_with_role("service")]
+    assert spec["externalTrafficPolicy"] == "Local"
+
+
+def test_no_secret_stands_outside_a_secret(declared: list[Any]) -> None:
+    for each in declared:
+        if each.kind != "Secret":
+            text = json.dumps(each.inputs)
+            for value in ("superuser-password", "litellm-password", "redis-password", "sk-master", "sk-salt"):
+                assert value not in text, each.name
+
+
+def test_everything_is_named_so_that_a_change_of_files_rolls_the_pods_that_use_them(declared: list[Any]) -> None:
+    made = {each.inputs["metadata"]["name"] for each in declared if each.kind in {"ConfigMap", "Secret"}}
+    used = set()
+    for workload in declared:
+        if workload.kind not in {"Deployment", "StatefulSet", "Job"}:
+            continue
+        for volume in workload.pod["volumes"]:
+            used |= {
+                volume[kind][key] for kind, key in (("configMap", "name"), ("secret", "secretName")) if kind in volume
+            }
+        for container in containers(workload):
+            used |= {
+                variable["valueFrom"]["secretKeyRef"]["name"]
+                for variable in container.get("env", [])
+                if "valueFrom" in variable
+            }
+    assert used <= made
+    assert {name for name in made - used if not name.startswith("tls-prometheus")} == set()
+    assert all(each.inputs["immutable"] is True for each in declared if each.kind in {"ConfigMap", "Secret"})

@@ -1,0 +1,302 @@
+"""The rendered configurations, read by the real HAProxy, and the edge's and the server's proxy as they answer."""
+
+import json
+import re
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from llmaas.settings import Platform
+from llmaas.views import haproxy
+from tests.ports import free_port
+
+
+def placed(configuration: str, certificates: Path) -> str:
+    return configuration.replace(haproxy.CERTIFICATES_ROOT, str(certificates))
+
+
+@pytest.mark.parametrize("which", ["edge", "gateway", "serving"])
+def test_haproxy_accepts_every_configuration_without_a_warning(
+    which: str, platform: Platform, certificates: Path, tmp_path: Path
+) -> None:
+    text = {
+        "edge": haproxy.edge_configuration(platform),
+        "gateway": haproxy.gateway_configuration(platform),
+        "serving": haproxy.serving_configuration("vllm-granite3-3-8b"),
+    }[which]
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(placed(text, certificates))
+    checked = subprocess.run(["haproxy", "-c", "-f", file], check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
+    assert "ssl-default-bind-options ssl-min-ver TLSv1.3" in text
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers with what reached it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        self.rfile.read(length)
+        body = json.dumps({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("x-litellm-model-api-base", "http://10.0.0.1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def running(configuration: str, folder: Path, port: int) -> Iterator[None]:
+    file = folder / "haproxy.cfg"
+    file.write_text(configuration)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(["haproxy", "-db", "-f", file], stdout=log, stderr=log)
+        try:
+            for _ in range(100):
+                try:
+                    httpx.get(f"https://127.0.0.1:{port}/alive", verify=False)  # noqa: S501 - as the kubelet asks
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None, (folder / "log").read_text()
+                    time.sleep(0.05)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def upstream(context: ssl.SSLContext | None = None) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+def trusting(certificates: Path, client: str | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificates / "edge" / "ca.crt")
+    if client:
+        context.load_cert_chain(certificates / client / "tls.pem")
+    return context
+
+
+@pytest.fixture(scope="module")
+def edge(
+    platform: Platform, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, int]]:
+    """The edge on ports of its own, in front of one gateway at a fixed address: ports of its three listeners."""
+    public, administration, status = (free_port() for _ in range(3))
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(certificates / "litellm" / "tls.pem")
+    served.load_verify_locations(certificates / "litellm" / "ca.crt")
+    served.verify_mode = ssl.CERT_REQUIRED
+    text = placed(haproxy.edge_configuration(platform), certificates)
+    for listener, port in (("8443", public), ("8444", administration), ("9443", status)):
+        text = text.replace(f"bind :{listener} ", f"bind 127.0.0.1:{port} ")
+    with upstream(served) as gateway:
+        # Tests have no cluster's name service: one server at a fixed address, everything else as rendered.
+        text = re.sub(r"server-template gateway \S+ \S+ resolvers cluster resolve-prefer ipv4 init-addr none",
+                      f"server gateway 127.0.0.1:{gateway}", text)  # fmt: skip
+        with running(text, tmp_path_factory.mktemp("edge"), status):
+            yield public, administration, status
+
+
+@pytest.fixture
+def public(edge: tuple[int, int, int], certificates: Path) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=f"https://127.0.0.1:{edge[0]}",
+        verify=trusting(certificates),
+        headers={"host": "api.lab.llmaas.internal"},
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/embeddings"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/granite3.3:8b"),
+        ("GET", "/v1/models/granite3.3%3A8b"),
+    ],
+)
+def test_the_declared_paths_reach_the_gateway(public: httpx.Client, method: str, path: str) -> None:
+    answer = public.request(method, path)
+    assert answer.status_code == 200
+    assert answer.json()["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/ui"),
+        ("GET", "/ui/"),
+        ("GET", "/metrics"),
+        ("GET", "/health"),
+        ("POST", "/key/generate"),
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/models"),
+        ("DELETE", "/v1/models/granite3.3:8b"),
+        ("POST", "/chat/completions"),
+        ("POST", "//v1/chat/completions"),
+        ("POST", "/v1/chat/completions/"),
+        ("POST", "/v1/chat/../../key/generate"),
+        ("GET", "/v1/models/../../key/info"),
+        ("GET", "/v1/models/%2e%2e%2fkey%2finfo"),
+        ("POST", "/v1/messages"),
+        ("POST", '/v1/"quoted"'),
+    ],
+)
+def test_everything_else_is_unknown_in_the_words_of_openai(
+    edge: Any, certificates: Path, method: str, path: str
+) -> None:
+    # A raw request: clients would tidy the path.
+    import http.client  # noqa: PLC0415
+
+    connection = http.client.HTTPSConnection("127.0.0.1", edge[0], context=trusting(certificates))
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("host", "api.lab.llmaas.internal")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 404
+    error = json.loads(answer.read())["error"]
+    assert error["code"] == "unknown_url"
+    assert error["type"] == "invalid_request_error"
+    assert f"{method} {path}" in error["message"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "", "admin.lab.llmaas.internal", "api.lab.llmaas.internal.evil"])
+def test_a_host_that_is_not_ours_is_unknown(public: httpx.Client, host: str) -> None:
+    assert public.get("/v1/models", headers={"host": host}).status_code == 404
+
+
+@pytest.mark.parametrize("host", ["10.77.0.21", "10.77.0.22:443", "API.lab.llmaas.internal"])
+def test_the_addresses_of_the_service_hosts_are_hosts(public: httpx.Client, host: str) -> None:
+    assert public.get("/v1/models", headers={"host": host}).status_code == 200
+
+
+def test_no_header_of_a_client_steers_what_is_behind(public: httpx.Client) -> None:
+    forged = {
+        "x-forwarded-for": "1.2.3.4",
+        "x-litellm-api-key": "sk-other",
+        "x-litellm-tags": "a",
+        "x-llmaas-tenant": "other",
+        "x-priority": "high",
+        "cache-control": "no-cache",
+        "api-key": "sk-other",
+        "x-request-id": "chosen",
+        "forwarded": "for=1.2.3.4",
+    }
+    answer = public.post("/v1/chat/completions", headers={**forged, "authorization": "Bearer sk-mine"}, json={})
+    headers = answer.json()["headers"]
+    assert headers["authorization"] == "Bearer sk-mine"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-request-id"] not in {"chosen", ""}
+    assert not (set(forged) - {"x-forwarded-for", "x-request-id"}) & set(headers)
+
+
+def test_query_parameters_do_not_pass(public: httpx.Client) -> None:
+    assert public.get("/v1/models?team_id=other").json()["path"] == "/v1/models"
+
+
+def test_an_answer_carries_our_request_id_and_nothing_of_the_inside(public: httpx.Client) -> None:
+    answer = public.get("/v1/models")
+    assert answer.headers["x-request-id"] == answer.json()["headers"]["x-request-id"]
+    assert not [name for name in answer.headers if name.startswith("x-litellm")]
+
+
+def test_a_body_beyond_the_limit_is_refused(edge: Any, certificates: Path) -> None:
+    import http.client  # noqa: PLC0415
+
+    connection = http.client.HTTPSConnection("127.0.0.1", edge[0], context=trusting(certificates))
+    for length in ("40000000", "99999999999999999999"):
+        connection.putrequest("POST", "/v1/chat/completions", skip_host=True)
+        connection.putheader("host", "api.lab.llmaas.internal")
+        connection.putheader("content-length", length)
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert answer.status in {400, 413}
+        connection.close()
+
+
+def test_an_older_tls_is_refused_on_every_listener(edge: tuple[int, int, int], certificates: Path) -> None:
+    context = trusting(certificates)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    for port in edge:
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"https://127.0.0.1:{port}/v1/models", verify=context)
+
+
+def test_the_administration_is_closed_to_whoever_is_no_bastion(edge: tuple[int, int, int], certificates: Path) -> None:
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"https://127.0.0.1:{edge[1]}/ui/", verify=trusting(certificates))
+
+
+def test_metrics_are_for_prometheus_alone(edge: tuple[int, int, int], certificates: Path) -> None:
+    url = f"https://127.0.0.1:{edge[2]}/metrics"
+    assert httpx.get(url, verify=trusting(certificates)).status_code == 403
+    assert httpx.get(url, verify=trusting(certificates, "litellm")).status_code == 403
+    assert "haproxy_process" in httpx.get(url, verify=trusting(certificates, "prometheus")).text
+
+
+@pytest.fixture(scope="module")
+def server(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """The proxy of a model server in front of one that echoes."""
+    listener, status = (free_port() for _ in range(2))
+    text = placed(haproxy.serving_configuration("vllm-granite3-3-8b"), certificates)
+    text = text.replace("bind :8443 ", f"bind 127.0.0.1:{listener} ").replace(
+        "bind :9443 ", f"bind 127.0.0.1:{status} "
+    )
+    with upstream() as vllm:
+        text = text.replace("127.0.0.1:8000", f"127.0.0.1:{vllm}")
+        with running(text, tmp_path_factory.mktemp("serving"), status):
+            yield listener, status
+
+
+def test_a_model_server_answers_the_gateway_alone(server: tuple[int, int], certificates: Path) -> None:
+    url = f"https://127.0.0.1:{server[0]}/v1/models"
+    assert httpx.get(url, verify=trusting(certificates, "litellm")).status_code == 200
+    assert httpx.get(url, verify=trusting(certificates, "edge-client")).status_code == 403
+    with pytest.raises(httpx.TransportError):
+        httpx.get(url, verify=trusting(certificates))
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/invocations", "/tokenize", "/pause", "/v1/load_lora_adapter", "/docs", "/"]
+)
+def test_a_model_server_shows_the_gateway_only_what_it_needs(
+    server: tuple[int, int], certificates: Path, path: str
+) -> None:
+    for method in ("GET", "POST"):
+        url = f"https://127.0.0.1:{server[0]}{path}"
+        assert httpx.request(method, url, verify=trusting(certificates, "litellm")).status_code == 404
+
+
+def test_the_kubelet_learns_whether_the_server_is_ready_without_a_certificate(server: tuple[int, int]) -> None:
+    for path in ("/alive", "/ready"):
+        assert httpx.get(f"https://127.0.0.1:{server[1]}{path}", verify=False).status_code == 200  # noqa: S501
+    assert httpx.get(f"https://127.0.0.1:{server[1]}/program-metrics", verify=False).status_code == 403  # noqa: S501
