@@ -1,0 +1,79 @@
+"""What a shell needs to use the lab by hand: addresses, keys, and where the programs lie."""
+
+import os
+import shlex
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.layout import ENVIRONMENT, Layout
+from lab.spec import LabSpec
+from lab.toolchain import tool_folders
+from llmaas.paths import PROJECT_ROOT
+from llmaas.secrets import SecretStore
+from llmaas.settings import load_platform
+from llmaas.views.topology import service_addresses
+
+# The lab's state never leaves this machine; see docs/decisions/0002-public-passphrase-in-the-lab.md.
+PULUMI_PASSPHRASE = "llmaas-lab"  # noqa: S105 - public on purpose
+ADMINISTRATION_PORT = 8444
+DEMO_KEY = "demo-key"
+
+
+def tool_environment(layout: Layout) -> dict[str, str]:
+    """For Pulumi, Ansible and kubectl: what does not depend on a running lab."""
+    folders = [PROJECT_ROOT / "lab" / "standins" / "bin", PROJECT_ROOT / ".venv" / "bin", *tool_folders()]
+    return {
+        "PATH": ":".join([*map(str, folders), os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")]),
+        "KUBECONFIG": str(layout.state / "kubeconfig"),
+        "PULUMI_BACKEND_URL": f"file://{layout.state / 'pulumi'}",
+        "PULUMI_CONFIG_PASSPHRASE": PULUMI_PASSPHRASE,
+        "PULUMI_HOME": str(layout.state / "pulumi-home"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "LLMAAS_ENVIRONMENT": ENVIRONMENT,
+        "ANSIBLE_CONFIG": str(PROJECT_ROOT / "ansible" / "ansible.cfg"),
+    }
+
+
+def base_url() -> str:
+    """Of the public API, at the first service host."""
+    return f"https://{service_addresses(load_platform(ENVIRONMENT))[0]}/v1"
+
+
+def administration_url() -> str:
+    """Of LiteLLM's administration, on the private listener."""
+    return f"https://{service_addresses(load_platform(ENVIRONMENT))[0]}:{ADMINISTRATION_PORT}"
+
+
+def demo_key_file(layout: Layout) -> Path:
+    """The key of the demonstration tenant, made once; readable by root only."""
+    return layout.state / "secrets" / DEMO_KEY
+
+
+def client_environment(layout: Layout, spec: LabSpec) -> dict[str, str]:
+    """For clients of the API and its administration.
+
+    Raises:
+        LabError: the lab was never brought up.
+    """
+    root = layout.state / "pki" / "root.crt"
+    key = demo_key_file(layout)
+    if not root.exists() or not key.exists():
+        raise LabError("the lab has no API yet", remedy="run: make up")
+    hosts = ",".join([str(spec.network), "127.0.0.1", "localhost"])
+    return {
+        "OPENAI_BASE_URL": base_url(),
+        "OPENAI_API_KEY": key.read_text(encoding="utf-8").strip(),
+        "SSL_CERT_FILE": str(root),
+        "LLMAAS_ADMIN_URL": administration_url(),
+        "LLMAAS_ADMIN_KEY": SecretStore.open(ENVIRONMENT).text("litellm-master-key", prefix="sk-"),
+        # a proxy of the machine's must not be asked for the lab's addresses
+        "NO_PROXY": hosts,
+        "no_proxy": hosts,
+    }
+
+
+def exports(variables: dict[str, str]) -> str:
+    """Lines for `eval`."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

@@ -1,0 +1,58 @@
+"""Phases of bringing the lab up: each has a name, a log, a time, and says what to do when it fails."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from lab.errors import LabError
+from lab.layout import Layout
+from llmaas.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One step. ``action`` is given its log and answers one line for people; it does nothing if all is done."""
+
+    name: str
+    what: str
+    action: Callable[[Path], str]
+
+
+def run_phases(phases: Sequence[Phase], layout: Layout, console: Console) -> dict[str, float]:
+    """Run the phases in order and return their seconds; the first that fails ends the run.
+
+    Raises:
+        LabError: naming the phase; what was reached before it stays, and a new run goes on from there.
+    """
+    seconds: dict[str, float] = {}
+    for number, phase in enumerate(phases, 1):
+        log = layout.logs / f"{phase.name}.log"
+        log.write_text("", encoding="utf-8")
+        began = time.monotonic()
+        title = f"[{number}/{len(phases)}] {phase.name}"
+        try:
+            with console.status(f"{title}: {phase.what} (log: {log})"):
+                result = phase.action(log)
+        except LabError as error:
+            console.print(f"[red]{title}: failed after {time.monotonic() - began:.0f} s[/]", highlight=False)
+            raise LabError(
+                f"{phase.name}: {error.what}",
+                remedy=error.remedy or "mend it, then run `make up` again; it goes on from here",
+                log=error.log or log,
+            ) from error
+        seconds[phase.name] = round(time.monotonic() - began, 1)
+        console.print(f"{title:<24} {seconds[phase.name]:6.1f} s  {result}", highlight=False)
+    return seconds
+
+
+def record_times(layout: Layout, seconds: dict[str, float]) -> None:
+    """Keep the times of a run that came to its end, for `make bench`."""
+    path = layout.logs / "up-times.jsonl"
+    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "total": round(sum(seconds.values()), 1)}
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_atomically(path, f"{text}{json.dumps({**entry, 'phases': seconds})}\n")
