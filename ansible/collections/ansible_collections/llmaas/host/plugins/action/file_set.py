@@ -1,0 +1,57 @@
+"""Controller side of ``llmaas.host.file_set``: renders templates, reads files, hands everything to the module at once."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+
+_SOURCES = ("template", "src", "content")
+
+
+class ActionModule(ActionBase):
+    """Turns every entry's ``template``, ``src`` or ``content`` into content for the module."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Render, then run the module on the host."""
+        del tmp
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(None, variables)
+        arguments = dict(self._task.args)
+        files = [self._with_content(dict(entry), variables) for entry in arguments.get("files") or []]
+        arguments["files"] = files
+        result.update(
+            self._execute_module(module_name="llmaas.host.file_set", module_args=arguments, task_vars=variables)
+        )
+        return result
+
+    def _with_content(self, entry: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        given = [key for key in _SOURCES if entry.get(key) is not None]
+        if len(given) != 1:
+            raise AnsibleActionFail(f"{entry.get('path')}: give exactly one of template, src and content, not {given}")
+        source = given[0]
+        value = entry.pop(source)
+        if source == "template":
+            content = self._rendered(str(value), entry, variables).encode()
+        elif source == "src":
+            content = Path(self._find_needle("files", str(value))).read_bytes()
+        else:
+            content = str(value).encode()
+        entry["content_base64"] = base64.b64encode(content).decode("ascii")
+        return entry
+
+    def _rendered(self, name: str, entry: dict[str, Any], variables: dict[str, Any]) -> str:
+        path = Path(self._find_needle("templates", name))
+        templar = self._templar.copy_with_new_env(
+            searchpath=[str(path.parent)], available_variables={**variables, "item": entry.get("item")}
+        )
+        text = trust_as_template(path.read_text(encoding="utf-8"))
+        overrides = {"trim_blocks": True, "lstrip_blocks": True}
+        return str(templar.template(text, escape_backslashes=False, overrides=overrides))

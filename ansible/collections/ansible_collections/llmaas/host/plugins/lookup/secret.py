@@ -1,0 +1,62 @@
+"""Looks up a secret of the environment on the machine that administers it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = r"""
+name: secret
+short_description: A secret of the environment
+description:
+  - Reads the secret from the environment's store; it is made at random when it is not there.
+options:
+  _terms:
+    description: Names of secrets.
+    required: true
+  environment:
+    description: The environment.
+    type: str
+    required: true
+  encoding:
+    description: C(text) as stored, or C(base64) of its 32 random bytes, as encryption keys are written.
+    type: str
+    choices: [text, base64]
+    default: text
+author: The authors of llmaas
+"""
+
+EXAMPLES = r"""
+- name: Show how a key is read
+  ansible.builtin.set_fact:
+    key: "{{ lookup('llmaas.host.secret', 'kubernetes-secrets-key', environment='lab', encoding='base64') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The secrets.
+  type: list
+  elements: str
+"""
+
+
+class LookupModule(LookupBase):
+    """The lookup ``llmaas.host.secret``."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+        """The secrets of those names."""
+        from llmaas.secrets import SecretError, SecretStore  # noqa: PLC0415 - only there in the project's environment
+
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            store = SecretStore.open(str(self.get_option("environment")))
+            values = [store.text(str(term)) for term in terms]
+        except (SecretError, OSError) as error:
+            raise AnsibleLookupError(str(error)) from error
+        if self.get_option("encoding") == "text":
+            return values
+        # the store keeps 32 random bytes as URL-safe base64 without padding
+        return [base64.b64encode(base64.urlsafe_b64decode(f"{value}=")).decode("ascii") for value in values]

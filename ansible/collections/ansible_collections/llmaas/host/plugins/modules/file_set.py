@@ -1,0 +1,189 @@
+"""Writes many files in one call."""
+
+from __future__ import annotations
+
+import base64
+import grp
+import os
+import pwd
+import stat
+import subprocess
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: file_set
+short_description: Many files and folders in one call
+description:
+  - Writes every file atomically, only when it differs, with owner and mode; a file that does not validate is not written.
+options:
+  directories:
+    description: Folders, parents first, each with path and optionally mode, owner and group.
+    type: list
+    elements: dict
+    default: []
+  files:
+    description:
+      - Files, each with path and exactly one of template (rendered), src (a file of the controller) or content.
+      - Optionally mode, owner, group and validate, a command in which C(%s) stands for the new file.
+    type: list
+    elements: dict
+    default: []
+  absent:
+    description: Paths of files that must not exist.
+    type: list
+    elements: path
+    default: []
+  exclusive:
+    description: Folders in which no other files may lie, each with path and names.
+    type: list
+    elements: dict
+    default: []
+author: The authors of llmaas
+"""
+
+EXAMPLES = r"""
+- name: Configure the clock
+  llmaas.host.file_set:
+    files:
+      - {path: /etc/chrony/chrony.conf, template: chrony.conf.j2}
+"""
+
+RETURN = r"""
+changed_paths:
+  description: What was or would be changed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+TEXT_LIMIT = 64 * 1024
+
+
+def wanted_owner(entry: dict[str, Any]) -> tuple[int, int]:
+    """Numbers of owner and group; names and numbers are both understood."""
+    owner, group = str(entry.get("owner", "root")), str(entry.get("group", "root"))
+    uid = int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
+    gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    return uid, gid
+
+
+def attributes_differ(path: str, mode: int, owner: tuple[int, int]) -> bool:
+    """Whether mode or owner of an existing path is not as wanted."""
+    found = os.stat(path)
+    return stat.S_IMODE(found.st_mode) != mode or (found.st_uid, found.st_gid) != owner
+
+
+def ensure_directory(entry: dict[str, Any], *, check: bool) -> bool:
+    """Make a folder or mend its mode and owner."""
+    path, mode = entry["path"], int(str(entry.get("mode", "0755")), 8)
+    if os.path.isdir(path) and not attributes_differ(path, mode, wanted_owner(entry)):
+        return False
+    if not check:
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, mode)
+        os.chown(path, *wanted_owner(entry))
+    return True
+
+
+def current_content(path: str) -> bytes | None:
+    """What is there now; None where there is no regular file."""
+    if os.path.islink(path) or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write_validated(entry: dict[str, Any], content: bytes) -> None:
+    """Write beside the file, validate, then put it in place."""
+    path = entry["path"]
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, int(str(entry.get("mode", "0644")), 8))
+        os.chown(temporary, *wanted_owner(entry))
+        if entry.get("validate"):
+            command = [word.replace("%s", temporary) for word in entry["validate"].split()]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise ValueError(f"{path}: refused by {entry['validate']!r}: {(done.stderr or done.stdout).strip()}")
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def text_of(content: bytes | None) -> str:
+    """Content for a diff; binary or long content is only named."""
+    if content is None:
+        return ""
+    if len(content) > TEXT_LIMIT or b"\0" in content:
+        return f"({len(content)} bytes)\n"
+    return content.decode("utf-8", "replace")
+
+
+def ensure_file(entry: dict[str, Any], *, check: bool) -> dict[str, str] | None:
+    """Write a file or mend its mode and owner; the diff, or None when nothing differs."""
+    path, content = entry["path"], base64.b64decode(entry["content_base64"])
+    before = current_content(path)
+    mode = int(str(entry.get("mode", "0644")), 8)
+    if before == content:
+        if not attributes_differ(path, mode, wanted_owner(entry)):
+            return None
+        if not check:
+            os.chmod(path, mode)
+            os.chown(path, *wanted_owner(entry))
+        return {"before_header": path, "after_header": f"{path} (mode or owner)", "before": "", "after": ""}
+    if not check:
+        write_validated(entry, content)
+    return {"before_header": path, "after_header": path, "before": text_of(before), "after": text_of(content)}
+
+
+def surplus_files(folders: list[dict[str, Any]]) -> list[str]:
+    """Files that lie in exclusive folders without being named."""
+    found = []
+    for folder in folders:
+        names = os.listdir(folder["path"]) if os.path.isdir(folder["path"]) else []
+        found.extend(os.path.join(folder["path"], name) for name in sorted(names) if name not in folder["names"])
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directories": {"type": "list", "elements": "dict", "default": []},
+            "files": {"type": "list", "elements": "dict", "default": []},
+            "absent": {"type": "list", "elements": "path", "default": []},
+            "exclusive": {"type": "list", "elements": "dict", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    changed: list[str] = []
+    diffs: list[dict[str, str]] = []
+    try:
+        for entry in module.params["directories"]:
+            if ensure_directory(entry, check=module.check_mode):
+                changed.append(entry["path"])
+        for entry in module.params["files"]:
+            diff = ensure_file(entry, check=module.check_mode)
+            if diff is not None:
+                changed.append(entry["path"])
+                diffs.append(diff)
+        for path in [*module.params["absent"], *surplus_files(module.params["exclusive"])]:
+            if os.path.lexists(path):
+                changed.append(path)
+                if not module.check_mode:
+                    os.unlink(path)
+    except (OSError, ValueError, KeyError) as error:
+        module.fail_json(msg=f"{type(error).__name__}: {error}", changed_paths=changed, changed=bool(changed))
+    module.exit_json(changed=bool(changed), changed_paths=changed, diff=diffs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The Ansible inventory of an environment: groups, and the variables of every role, as plain data."""
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from llmaas.paths import cache_dir, state_dir
+from llmaas.settings import Host, Platform
+from llmaas.views.flows import Rule, host_rules
+
+LABEL_PREFIX: Final = "llmaas.io/"
+PAUSE_TAG: Final = "3.10.2"
+# Numbers of the accounts that the data stores run as in their images.
+DATA_UID: Final = 65532
+BASE_PACKAGES: Final = ("ca-certificates", "chrony", "iproute2", "iputils-ping", "kmod", "nftables", "procps")
+RUNTIME_PACKAGES: Final = ("conntrack", "containerd", "containernetworking-plugins", "ethtool", "runc")
+
+
+def inventory(platform: Platform) -> dict[str, Any]:
+    """Groups with their hosts, variables of all hosts, and variables of each host.
+
+    The result has the keys ``groups`` (name -> host names), ``all`` (variables) and ``hosts`` (name -> variables).
+    """
+    groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "nodes": []}
+    for host in platform.hosts:
+        groups["nodes"].append(host.name)
+        for role in host.roles:
+            groups[role].append(host.name)
+    return {
+        "groups": groups,
+        "all": _common(platform),
+        "hosts": {host.name: _host(platform, host) for host in platform.hosts},
+    }
+
+
+def kubernetes_programs() -> str:
+    """The folder of kubelet, kubeadm and kubectl to place on hosts; empty when there is none.
+
+    ``LLMAAS_KUBERNETES_BINARIES``, else the folder of the ``kubelet`` on ``PATH``.
+    """
+    named = os.environ.get("LLMAAS_KUBERNETES_BINARIES")
+    if named:
+        return named
+    found = shutil.which("kubelet")
+    return str(Path(found).resolve().parent) if found else ""
+
+
+def _common(platform: Platform) -> dict[str, Any]:
+    state = state_dir(platform.environment)
+    site, kubernetes = platform.site, platform.kubernetes
+    registry_name = site.registry.partition(":")[0]
+    root = str(state / "pki" / "root.crt")
+    names = {str(host.address): [f"{host.name}.{platform.domain}", host.name] for host in platform.hosts}
+    names[str(site.address)] = [registry_name]
+    names.setdefault(str(kubernetes.api_address), []).extend(kubernetes.control_plane_host_names)
+    return {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(state / "ssh" / "id_ed25519"),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={state / 'ssh' / 'known_hosts'} -o StrictHostKeyChecking=yes",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "platform_environment": platform.environment,
+        "packages_url": str(site.packages_url),
+        "packages_ca_certificate": root,
+        "packages_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
+        "packages_names": sorted({*BASE_PACKAGES, *RUNTIME_PACKAGES}),
+        "base_domain": platform.domain,
+        "base_host_names": names,
+        "base_time_servers": [str(address) for address in site.time_servers],
+        "trust_environment": platform.environment,
+        "trust_ca_certificate": root,
+        "trust_pki_folder": str(state / "pki"),
+        "container_runtime_registry": site.registry,
+        "container_runtime_pause_image": f"{site.registry}/pause:{PAUSE_TAG}",
+        "control_plane_environment": platform.environment,
+        "control_plane_version": kubernetes.version,
+        "control_plane_endpoint": f"{kubernetes.api_address}:6443",
+        "control_plane_registry": site.registry,
+        "control_plane_pod_network": str(platform.network.pods),
+        "control_plane_service_network": str(platform.network.services),
+        "control_plane_certificate_names": [*kubernetes.control_plane_host_names, str(kubernetes.api_address)],
+        "control_plane_kubeconfig": str(state / "kubeconfig"),
+        "control_plane_host_names": {address: found[:1] for address, found in names.items()},
+        "control_plane_domain": platform.domain,
+        "kubernetes_node_version": kubernetes.version,
+        "kubernetes_node_binaries_source": kubernetes_programs(),
+        "kubernetes_node_cluster_dns": str(platform.network.services.network_address + 10),
+        "kubernetes_node_endpoint": f"{kubernetes.api_address}:6443",
+        "node_labels_prefix": LABEL_PREFIX,
+        "node_labels_nodes": {host.name: _node_state(host) for host in platform.hosts},
+        "pod_network_role": platform.network.pod_network_role,
+        "pod_network_pods": str(platform.network.pods),
+        "pod_network_services": str(platform.network.services),
+        "pod_network_endpoint": f"{kubernetes.api_address}:6443",
+        "model_weights_url": str(site.artefacts_url),
+    }
+
+
+def _disposable(platform: Platform) -> bool:
+    """Whether the hosts can be made again at will: then dpkg need not wait for the disk."""
+    return all(host.gpus is None or host.gpus.kind == "simulated" for host in platform.hosts)
+
+
+def _node_state(host: Host) -> dict[str, Any]:
+    labels = {f"{LABEL_PREFIX}role-{role}": "true" for role in host.roles}
+    if host.gpus is not None:
+        labels[f"{LABEL_PREFIX}gpu-model"] = host.gpus.model
+    return {"labels": labels, "taints": []}
+
+
+def _host(platform: Platform, host: Host) -> dict[str, Any]:
+    rules = host_rules(platform, host)
+    models = [model for model in platform.models if host.name in model.placement]
+    artefacts = sorted({model.artefact for model in models})
+    return {
+        "ansible_host": str(host.address),
+        "base_name": host.name,
+        "trust_names": [f"{host.name}.{platform.domain}", host.name],
+        "trust_addresses": [str(host.address)],
+        "firewall_input": _rules(rules.input),
+        "firewall_output": _rules(rules.output),
+        "firewall_forward": _rules(rules.forward),
+        "control_plane_name": host.name,
+        "control_plane_address": str(host.address),
+        "kubernetes_node_name": host.name,
+        "kubernetes_node_address": str(host.address),
+        "pod_network_node": host.name,
+        "gpu_runtime_kind": host.gpus.kind if host.gpus else "none",
+        "gpu_runtime_count": host.gpus.count if host.gpus else 0,
+        "gpu_runtime_node": host.name,
+        "gpu_runtime_endpoint": f"{platform.kubernetes.api_address}:6443",
+        "volumes_entries": _volumes(host),
+        "model_weights_artefacts": [
+            {"name": name, "manifest_file": str(_manifest(platform, name))} for name in artefacts
+        ],
+    }
+
+
+def _manifest(platform: Platform, name: str) -> Path:
+    return cache_dir() / "site" / "models" / Path(platform.artefact(name).manifest).name
+
+
+def _rules(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
+    found = []
+    for rule in rules:
+        entry = asdict(rule)
+        entry.update({key: list(entry[key]) for key in ("sources", "destinations", "ports")})
+        found.append(entry)
+    return found
+
+
+def _volumes(host: Host) -> list[dict[str, Any]]:
+    """Folders of the data stores; local PersistentVolumes lie on them."""
+    if "service" not in host.roles:
+        return []
+    return [{"name": name, "uid": DATA_UID} for name in ("postgres", "prometheus", "redis")]
