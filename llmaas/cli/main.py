@@ -13,6 +13,7 @@ import typer
 # subject -> (module whose ``app`` is a typer.Typer, one line of help)
 SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),
+    "plan": ("llmaas.cli.plan", "does the catalogue fit the hosts, and what survives the loss of one"),
     "pki": ("llmaas.cli.pki", "the certificates of an environment"),
     "policies": ("llmaas.cli.policies", "the rules that guard preview"),
     "price": ("llmaas.cli.price", "what a call costs, before it is sent"),

@@ -28,6 +28,9 @@ class Architecture(Section):
     vocabulary: Annotated[int, Field(ge=1, le=10_000_000)] = Field(description="vocab_size")
     tied_embeddings: bool = Field(description="tie_word_embeddings: true when input and output share one table")
     max_context_tokens: Count = Field(description="max_position_embeddings")
+    experts: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1, description="num_local_experts; 1 for a dense model"
+    )
     weight_type: NumberType = Field(default="bf16", description="how weights are stored: bf16, fp16, fp8, int8, int4")
     kv_type: Literal["bf16", "fp16", "fp8"] = Field(
         default="bf16", description="how the KV cache is stored: bf16, fp16, fp8"
