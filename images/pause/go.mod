@@ -1,0 +1,3 @@
+module llmaas.local/images/pause
+
+go 1.26.0

@@ -1,0 +1,100 @@
+"""Brings the registry and the lock to what ``images/`` describes; does nothing for an image that is there."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from lab.images.builder import KEY_LABEL, build, push
+from lab.images.parts import Report, image_key
+from lab.images.registry import PushedImage, Registry
+from lab.images.spec import ImageError, ImageSpec, load_images
+from llmaas.files import write_atomically
+from llmaas.paths import stack_file
+
+_LOCK_HEADER: Final = (
+    "# Written by `llmaas images lock`: which image each short name is. Deployments go by these digests.\n"
+)
+_REFERENCE: Final = re.compile(r"^[a-z0-9.-]+(:\d+)?/[a-z0-9/._-]+@sha256:[0-9a-f]{64}$")
+
+
+def lock_path(environment: str, file_name: str | None = None) -> Path:
+    """The lock of an environment, beside its stack file."""
+    return stack_file(environment).parent / (file_name or f"images.{environment}.lock.yaml")
+
+
+def select(names: Sequence[str]) -> tuple[ImageSpec, ...]:
+    """The images of these names, or all of them.
+
+    Raises:
+        ImageError: there is no such image.
+    """
+    images = load_images()
+    unknown = sorted(set(names) - {image.name for image in images})
+    if unknown:
+        known = ", ".join(image.name for image in images)
+        raise ImageError(f"no image {', '.join(unknown)}", remedy=f"name one of: {known}")
+    return tuple(image for image in images if not names or image.name in names)
+
+
+def ensure_images(
+    registry: Registry, lock: Path, names: Sequence[str] = (), report: Report = print
+) -> Mapping[str, str]:
+    """Build and push what the registry does not hold with the same inputs, then write the lock.
+
+    Returns the lock: short name to reference by digest.
+
+    Raises:
+        ImageError: an image cannot be built or pushed. What was pushed before stays, and is not built again.
+    """
+    for image in select(names):
+        key = image_key(image)
+        pushed = registry.find(image.path, image.tag)
+        if pushed is not None and pushed.labels.get(KEY_LABEL) == key:
+            report(f"{image.name}: in the registry")
+            continue
+        push(image, build(image, key, report), registry, report)
+    return write_lock(registry, lock, report)
+
+
+def write_lock(registry: Registry, lock: Path, report: Report = print) -> Mapping[str, str]:
+    """Write the lock from what the registry holds; images that it lacks are reported and left out."""
+    references: dict[str, str] = {}
+    for image in load_images():
+        pushed = registry.find(image.path, image.tag)
+        if pushed is None:
+            report(f"{image.name}: not in the registry, not in the lock")
+        else:
+            references[image.name] = registry.reference(image.path, pushed.digest)
+    text = _LOCK_HEADER + yaml.safe_dump(references, sort_keys=True, width=200)
+    if not lock.exists() or lock.read_text() != text:
+        write_atomically(lock, text)
+    return references
+
+
+def read_lock(lock: Path) -> Mapping[str, str]:
+    """The lock of an environment.
+
+    Raises:
+        ImageError: it is missing, or an entry is no reference by digest.
+    """
+    if not lock.exists():
+        raise ImageError(f"{lock} is missing", remedy="run 'llmaas images build -e lab'")
+    content = yaml.safe_load(lock.read_text()) or {}
+    for name, reference in content.items():
+        if not isinstance(reference, str) or not _REFERENCE.match(reference):
+            raise ImageError(
+                f"{lock}: {name}: {reference!r} is no reference by digest", remedy="write it again: llmaas images lock"
+            )
+    return dict(content)
+
+
+def inventory(
+    registry: Registry, each: Callable[[ImageSpec, PushedImage | None, bool], None], names: Sequence[str] = ()
+) -> None:
+    """Tell for each image what the registry holds and whether it is made of today's inputs."""
+    for image in select(names):
+        pushed = registry.find(image.path, image.tag)
+        each(image, pushed, pushed is not None and pushed.labels.get(KEY_LABEL) == image_key(image))
