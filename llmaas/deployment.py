@@ -145,13 +145,13 @@ def _gateway(
             proxy_image=materials.images["haproxy"],
             postgres_image=materials.images["postgres"],
             certificate=certificates.names[t.GATEWAY_IDENTITY],
-            configuration=litellm.configuration(platform, trust),
+            configuration=litellm.configuration(platform, trust, materials.prices),
             proxy_configuration=haproxy.gateway_configuration(platform),
             database_script=data.database_script(),
             secrets=_secret_values(
                 materials,
                 **{
-                    "database-url": data.database_url(materials.postgres_litellm, trust),
+                    "database-url": data.database_url(materials.postgres_litellm),
                     "master-key": materials.litellm_master_key,
                     "salt-key": materials.litellm_salt_key,
                     "redis": materials.redis,

@@ -1,5 +1,6 @@
 """What a deployment needs beside the settings and lies on this machine: image references, certificates, secrets."""
 
+import datetime as dt
 import hashlib
 import hmac
 import re
@@ -8,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
+from llmaas_gateway.prices import Unit, load_price_book
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.pki import open_authority
 from llmaas.secrets import SecretStore
 from llmaas.settings import Platform
 from llmaas.views.leaves import LeafRequest, leaf_requests
+from llmaas.views.litellm import TokenPrices
+from llmaas.views.topology import served_models
 
 _BY_DIGEST: Final = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
@@ -47,6 +51,7 @@ class Materials:
     litellm_salt_key: str
     kubeconfig: str
     version_key: str
+    prices: Mapping[str, TokenPrices]
 
     def version(self, *values: str) -> str:
         """A mark of secret values that changes with them and tells nothing about them to whoever lacks the key."""
@@ -76,6 +81,7 @@ def load_materials(platform: Platform) -> Materials:
         litellm_salt_key=store.text("litellm-salt-key", prefix="sk-"),
         kubeconfig=str(kubeconfig),
         version_key=store.text("version-key"),
+        prices=_read_prices(platform),
     )
 
 
@@ -111,3 +117,15 @@ def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:
             serial=hashlib.sha256(certificate).hexdigest()[:12],
         )
     return leaves
+
+
+def _read_prices(platform: Platform) -> dict[str, TokenPrices]:
+    """Prices in force at this moment, from the price book beside the stack file."""
+    book = load_price_book(stack_file(platform.environment).parent / "prices.yaml")
+    now = dt.datetime.now(dt.UTC)
+    return {
+        model.name: TokenPrices(
+            *(book.quote(model.name, unit, now).nano_eur for unit in (Unit.INPUT, Unit.OUTPUT, Unit.REASONING))
+        )
+        for model in served_models(platform)
+    }

@@ -21,6 +21,8 @@ _DATABASE_MEMORY: Final = pods.Memory(16, 128)
 _CONFIGURATION_FOLDER: Final = "/etc/llmaas/litellm"
 _DATABASE_FOLDER: Final = "/etc/llmaas/database"
 _TRUST: Final = f"{certificate_folder(t.GATEWAY_IDENTITY)}/ca.crt"
+# The database's certificate is checked by the query engine, a Node program, and by the migrations, which use libpq.
+_TRUST_ENVIRONMENT: Final = {"NODE_EXTRA_CA_CERTS": _TRUST, "PGSSLROOTCERT": _TRUST}
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,8 @@ def _migration(args: LiteLLMArgs, secret: str, options: pulumi.ResourceOptions) 
     migrate = k8s.core.v1.ContainerArgs(
         name="migrate",
         image=args.image,
-        args=["migrate"],
-        env=_environment(secret, {litellm.DATABASE_URL_VARIABLE: "database-url"}),
+        command=["/usr/local/bin/migrate"],
+        env=[*_plain(_TRUST_ENVIRONMENT), *_environment(secret, {litellm.DATABASE_URL_VARIABLE: "database-url"})],
         volume_mounts=[certificate.mount(), pods.mount("tmp", "/tmp")],  # noqa: S108 - a volume of its own
         security_context=pods.container_security(),
         resources=pods.resources(_MIGRATION_MEMORY),
@@ -176,6 +178,7 @@ def _pod(
     server = k8s.core.v1.ContainerArgs(
         name="litellm",
         image=args.image,
+        command=["/usr/local/bin/proxy"],
         args=[
             f"--config={_CONFIGURATION_FOLDER}/config.yaml",
             "--host=127.0.0.1",
@@ -183,7 +186,7 @@ def _pod(
             "--num_workers=1",
         ],
         env=[
-            *_plain({"PRISMA_ENGINE_SSL_ROOT": _TRUST}),
+            *_plain(_TRUST_ENVIRONMENT),
             *_environment(
                 secret,
                 {

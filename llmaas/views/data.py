@@ -39,8 +39,7 @@ def database_script() -> str:
     )
 
 
-def database_url(password: str, ca_file: str) -> str:
+def database_url(password: str) -> str:
     """How LiteLLM reaches its database: only over TLS, and only the server that our authority vouches for."""
     host = t.full_name(t.POSTGRES_SERVICE, t.DATA)
-    query = f"sslmode=verify-full&sslrootcert={ca_file}"
-    return f"postgresql://{t.DATABASE_USER}:{password}@{host}:{t.POSTGRES_PORT}/{t.DATABASE}?{query}"
+    return f"postgresql://{t.DATABASE_USER}:{password}@{host}:{t.POSTGRES_PORT}/{t.DATABASE}?sslmode=verify-full"

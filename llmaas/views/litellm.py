@@ -1,5 +1,7 @@
 """LiteLLM's configuration file: the models of the catalogue behind the pod's own proxy, limits and budgets exact."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -14,11 +16,30 @@ REDIS_AUTH_VARIABLE: Final = "REDIS_PASSWORD"
 SALT_KEY_VARIABLE: Final = "LITELLM_SALT_KEY"
 
 
-def configuration(platform: Platform, ca_file: str) -> str:
-    """config.yaml for LiteLLM; ``ca_file`` is the root that Redis' certificate is checked against."""
+_NANO: Final = 1_000_000_000
+_ANY_LENGTH: Final = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class TokenPrices:
+    """What a token of a model costs now, in nano-euros."""
+
+    input_nano_eur: int
+    output_nano_eur: int
+    reasoning_nano_eur: int
+
+
+def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPrices]) -> str:
+    """config.yaml for LiteLLM.
+
+    Args:
+        platform: the environment.
+        ca_file: the root that Redis' certificate is checked against.
+        prices: by name of model.
+    """
     redis = _redis(ca_file)
     content = {
-        "model_list": [_model(platform, model) for model in t.served_models(platform)],
+        "model_list": [_model(platform, model, prices[model.name]) for model in t.served_models(platform)],
         "router_settings": {
             **{f"redis_{key}": redis[key] for key in ("host", "port", "password")},
             "cache_kwargs": {key: value for key, value in redis.items() if key.startswith("ssl")},
@@ -44,6 +65,7 @@ def configuration(platform: Platform, ca_file: str) -> str:
             "use_redis_transaction_buffer": True,
             # With it, a key that is not cached passes without a budget while the database is away.
             "allow_requests_on_db_unavailable": False,
+            "always_include_stream_usage": True,
             "store_model_in_db": False,
             "store_prompts_in_spend_logs": False,
             "disable_error_logs": True,
@@ -67,7 +89,16 @@ def _redis(ca_file: str) -> dict[str, Any]:
     }
 
 
-def _model(platform: Platform, model: Model) -> dict[str, Any]:
+def _costs(prices: TokenPrices) -> dict[str, float]:
+    """LiteLLM counts in a currency without a name; here it is the euro."""
+    return {
+        "input_cost_per_token": prices.input_nano_eur / _NANO,
+        "output_cost_per_token": prices.output_nano_eur / _NANO,
+        "output_cost_per_reasoning_token": prices.reasoning_nano_eur / _NANO,
+    }
+
+
+def _model(platform: Platform, model: Model, prices: TokenPrices) -> dict[str, Any]:
     return {
         "model_name": model.name,
         "litellm_params": {
@@ -77,9 +108,14 @@ def _model(platform: Platform, model: Model) -> dict[str, Any]:
             "api_key": "none",
         },
         "model_info": {
+            # Without an id of its own, each start of each replica makes up a new one.
+            "id": model.slug,
             "mode": "embedding" if model.capabilities == ("embeddings",) else "chat",
             "max_input_tokens": model.context_tokens,
             # Without it, a call that names no max_tokens is reserved 16,384 and refused as over budget.
             "max_output_tokens": model.context_tokens,
+            **_costs(prices),
+            # Budgets are reserved at the price of reasoning tokens only if the price stands in a table.
+            "tiered_pricing": [{"range": [0, _ANY_LENGTH], **_costs(prices)}],
         },
     }

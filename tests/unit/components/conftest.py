@@ -10,6 +10,7 @@ from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from llmaas.materials import WORKLOAD_IMAGES, LeafFiles, Materials
 from llmaas.settings import Platform, load_platform
 from llmaas.views.leaves import leaf_requests
+from llmaas.views.litellm import TokenPrices
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def materials_of(platform: Platform) -> Materials:
         litellm_salt_key="sk-salt",
         kubeconfig="/nowhere/kubeconfig",
         version_key="version-key",
+        prices={model.name: TokenPrices(1800, 8000, 8000) for model in platform.models},
     )
 
 
