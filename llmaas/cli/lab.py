@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from lab.base import ensure_base
+from lab.environment import client_environment, exports, tool_environment
 from lab.errors import LabError
 from lab.hosts import host_states, start_hosts, stop_hosts
 from lab.kernel import apply_kernel_settings
@@ -14,6 +15,7 @@ from lab.keys import administrator_key, ssh_command, write_known_hosts
 from lab.layout import layout
 from lab.network import bridge_up
 from lab.spec import LabHost, lab_spec
+from lab.toolchain import ensure_toolchain
 from llmaas.files import locked
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -66,6 +68,38 @@ def hosts_down(
     here = layout()
     with locked(here.lock):
         stop_hosts(here, _chosen(names), remove_disks=remove_disks)
+
+
+@app.command()
+def up() -> None:
+    """From nothing to a served API; goes on where an earlier run stopped."""
+    from lab.up import bring_up  # noqa: PLC0415 - what only this command needs takes a second to import
+
+    here = layout()
+    with locked(here.lock):
+        try:
+            bring_up(here, lab_spec(), console)
+        except LabError as error:
+            raise _fail(error) from error
+
+
+@app.command()
+def env() -> None:
+    """Print export lines for a shell: eval "$(bin/llmaas lab env)"."""
+    here = layout()
+    try:
+        print(exports({**tool_environment(here), **client_environment(here, lab_spec())}))
+    except LabError as error:
+        raise _fail(error) from error
+
+
+@app.command()
+def toolchain() -> None:
+    """Build what is missing of the toolchain."""
+    try:
+        ensure_toolchain()
+    except LabError as error:
+        raise _fail(error) from error
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

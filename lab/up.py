@@ -1,0 +1,150 @@
+"""From nothing to a served API: the phases of `make up`, in order; each does nothing where all is done."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lab.base import ensure_base
+from lab.deploy import converge_hosts, demo_key, deploy_cluster, first_answer
+from lab.environment import base_url, demo_key_file
+from lab.hosts import start_hosts
+from lab.images.ensure import ensure_images, lock_path
+from lab.images.registry import Registry
+from lab.kernel import apply_kernel_settings
+from lab.keys import administrator_key, write_known_hosts
+from lab.layout import ENVIRONMENT, Layout
+from lab.models import ensure_models
+from lab.network import bridge_up
+from lab.phases import Phase, record_times, run_phases
+from lab.site.packages import ensure_packages
+from lab.site.services import REGISTRY_PORT, ensure_site
+from lab.spec import LabSpec
+from lab.toolchain import ensure_toolchain
+from llmaas.pki import open_authority
+from llmaas.settings import load_platform
+from llmaas.views.leaves import leaf_requests
+
+
+class Report:
+    """Writes what a phase says to its log and remembers the last line."""
+
+    def __init__(self, log: Path) -> None:
+        """Takes the phase's log."""
+        self._log = log
+        self.lines = 0
+
+    def __call__(self, line: str) -> None:
+        """Append one line."""
+        self.lines += 1
+        with self._log.open("a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
+
+
+def registry(layout: Layout, spec: LabSpec) -> Registry:
+    """The lab's registry, as this machine reaches it."""
+    trust = layout.site / "registry-ca"
+    trust.mkdir(exist_ok=True)
+    (trust / "ca.crt").write_bytes((layout.state / "pki" / "root.crt").read_bytes())
+    return Registry(address=f"{spec.site_address}:{REGISTRY_PORT}", name=spec.registry, certificates=trust)
+
+
+class Bringup:
+    """The actions of the phases, on one lab."""
+
+    def __init__(self, layout: Layout, spec: LabSpec) -> None:
+        """Takes the lab's folders and what the stack file asks for."""
+        self._layout = layout
+        self._spec = spec
+
+    def toolchain(self, log: Path) -> str:
+        """Pulumi, Kubernetes, etcd and CoreDNS."""
+        ensure_toolchain(Report(log))
+        return "Pulumi, Kubernetes, etcd, CoreDNS"
+
+    def disks(self, log: Path) -> str:
+        """What the hosts start from, and what they may install."""
+        ensure_base(self._layout, log)
+        ensure_packages(self._layout, log)
+        return "base disk and package mirror"
+
+    def certificates(self, _log: Path) -> str:
+        """The authority and the certificates of everything that runs in the cluster."""
+        requests = leaf_requests(load_platform(ENVIRONMENT))
+        authority = open_authority(ENVIRONMENT)
+        for request in requests:
+            authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
+        return f"{len(requests)} in force"
+
+    def site(self, log: Path) -> str:
+        """Network, package mirror, registry and clock on this machine."""
+        apply_kernel_settings(self._layout)
+        bridge_up(self._layout, self._spec)
+        ensure_site(self._layout, self._spec, Report(log))
+        return "packages, registry, clock"
+
+    def models(self, log: Path) -> str:
+        """Weights in the site's artefact store."""
+        ensure_models(Report(log))
+        return "weights in the artefact store"
+
+    def images(self, log: Path) -> str:
+        """Container images built, pushed and locked by digest."""
+        lock = ensure_images(registry(self._layout, self._spec), lock_path(ENVIRONMENT), report=Report(log))
+        return f"{len(lock)} locked by digest"
+
+    def hosts(self, log: Path) -> str:
+        """The bare hosts."""
+        administrator_key(self._layout)
+        write_known_hosts(self._layout, self._spec)
+        started = start_hosts(self._layout, self._spec.hosts, ensure_base(self._layout, log), Report(log))
+        return f"{len(self._spec.hosts)} run, {len(started)} of them started now"
+
+    def ansible(self, log: Path) -> str:
+        """From bare hosts to a cluster."""
+        return converge_hosts(self._layout, log)
+
+    def pulumi(self, log: Path) -> str:
+        """Everything in the cluster."""
+        return deploy_cluster(self._layout, log)
+
+    def tenant(self, log: Path) -> str:
+        """A tenant with a key."""
+        return demo_key(self._layout, log)
+
+    def answer(self, _log: Path) -> str:
+        """The first answer through the edge."""
+        return first_answer(self._layout, load_platform(ENVIRONMENT).models[0].name)
+
+
+def phases(layout: Layout, spec: LabSpec) -> list[Phase]:
+    """All of them, in order."""
+    lab = Bringup(layout, spec)
+    return [
+        Phase("toolchain", "building what is missing of the toolchain", lab.toolchain),
+        Phase("disks", "making the base disk and the package mirror", lab.disks),
+        Phase("certificates", "issuing certificates", lab.certificates),
+        Phase("site", "starting the site's services", lab.site),
+        Phase("models", "making the weights", lab.models),
+        Phase("images", "building and pushing images", lab.images),
+        Phase("hosts", "starting the hosts", lab.hosts),
+        Phase("ansible", "setting the hosts up", lab.ansible),
+        Phase("pulumi", "deploying into the cluster", lab.pulumi),
+        Phase("tenant", "making a tenant and a key", lab.tenant),
+        Phase("answer", "waiting for a first answer", lab.answer),
+    ]
+
+
+def bring_up(layout: Layout, spec: LabSpec, console: Console) -> None:
+    """Run every phase, keep their times, and say how to go on.
+
+    Raises:
+        LabError: the phase that failed, its log and what to do.
+    """
+    record_times(layout, run_phases(phases(layout, spec), layout, console))
+    console.print(
+        f"\nbase URL    {base_url()}\n"
+        f"CA file     {layout.state / 'pki' / 'root.crt'}\n"
+        f"tenant key  in {demo_key_file(layout)}: {demo_key_file(layout).read_text(encoding='utf-8').strip()}\n\n"
+        'Next: eval "$(bin/llmaas lab env)"',
+        highlight=False,
+    )
