@@ -17,6 +17,7 @@ from lab.layout import BRIDGE, Layout
 from lab.machine import mount_points_below, unified_cgroups
 from lab.processes import ProcessTable
 from lab.spec import LabHost, LabSpec
+from llmaas.files import write_atomically
 
 # Booting takes the processor: more at once than this is no faster and starves what else runs.
 _AT_ONCE: Final = 4
@@ -165,12 +166,11 @@ def _prepare_disk(layout: Layout, host: LabHost, base: Path) -> None:
     for name, (text, mode) in files.items():
         file = upper / name
         file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        file.chmod(mode)
+        write_atomically(file, text, mode)
     (upper / "root").chmod(0o700)
     (upper / "root/.ssh").chmod(0o700)
     upper.chmod(0o755)
-    mark.write_text(str(base), encoding="utf-8")
+    write_atomically(mark, str(base))
 
 
 def _await_host(layout: Layout, table: ProcessTable, host: LabHost) -> str:

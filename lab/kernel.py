@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.layout import Layout
+from lab.machine import boot_id
 from llmaas.files import write_atomically
 
 # At least these. Thirteen systemd machines and kubelets as one user exhaust the default of 128 inotify instances.
@@ -35,7 +36,7 @@ def apply_kernel_settings(layout: Layout) -> None:
     before = _before(layout)
     for name in changes:
         before.setdefault(name, str(now[name]))
-    write_atomically(_record(layout), json.dumps(before))
+    write_atomically(_record(layout), json.dumps({"boot": boot_id(), "values": before}))
     for name, value in changes.items():
         _parameter(name).write_text(str(value), encoding="ascii")
 
@@ -48,8 +49,10 @@ def restore_kernel_settings(layout: Layout) -> None:
 
 
 def _before(layout: Layout) -> dict[str, str]:
+    """What this boot had before; a reboot has put everything back by itself."""
     try:
-        found: dict[str, str] = json.loads(_record(layout).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        record = json.loads(_record(layout).read_text(encoding="utf-8"))
+        values: dict[str, str] = record["values"]
+    except (FileNotFoundError, ValueError, KeyError):
         return {}
-    return found
+    return values if record.get("boot") == boot_id() else {}

@@ -2,6 +2,7 @@
 
 import json
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,13 +39,9 @@ def run_phases(phases: Sequence[Phase], layout: Layout, console: Console) -> dic
         try:
             with console.status(f"{title}: {phase.what} (log: {log})"):
                 result = phase.action(log)
-        except LabError as error:
+        except Exception as error:
             console.print(f"[red]{title}: failed after {time.monotonic() - began:.0f} s[/]", highlight=False)
-            raise LabError(
-                f"{phase.name}: {error.what}",
-                remedy=error.remedy or "mend it, then run `make up` again; it goes on from here",
-                log=error.log or log,
-            ) from error
+            raise _told(phase, error, log) from error
         seconds[phase.name] = round(time.monotonic() - began, 1)
         console.print(f"{title:<24} {seconds[phase.name]:6.1f} s  {result}", highlight=False)
     return seconds
@@ -56,3 +53,13 @@ def record_times(layout: Layout, seconds: dict[str, float]) -> None:
     entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "total": round(sum(seconds.values()), 1)}
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     write_atomically(path, f"{text}{json.dumps({**entry, 'phases': seconds})}\n")
+
+
+def _told(phase: Phase, error: Exception, log: Path) -> LabError:
+    """The error with the phase's name, its log and what to do; one that nobody foresaw goes to the log whole."""
+    remedy = "mend it, then run `make up` again; it goes on from here"
+    if isinstance(error, LabError):
+        return LabError(f"{phase.name}: {error.what}", remedy=error.remedy or remedy, log=error.log or log)
+    with log.open("a", encoding="utf-8") as stream:
+        traceback.print_exception(error, file=stream)
+    return LabError(f"{phase.name}: {type(error).__name__}: {error}", remedy=remedy, log=log)

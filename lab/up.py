@@ -5,8 +5,11 @@ from pathlib import Path
 from rich.console import Console
 
 from lab.base import ensure_base
+from lab.command import run
 from lab.deploy import converge_hosts, demo_key, deploy_cluster, first_answer
+from lab.doctor import diagnose, problems_text
 from lab.environment import base_url, demo_key_file
+from lab.errors import LabError
 from lab.hosts import start_hosts
 from lab.images.ensure import ensure_images, lock_path
 from lab.images.registry import Registry
@@ -20,6 +23,7 @@ from lab.site.packages import ensure_packages
 from lab.site.services import REGISTRY_PORT, ensure_site
 from lab.spec import LabSpec
 from lab.toolchain import ensure_toolchain
+from llmaas.paths import PROJECT_ROOT
 from llmaas.pki import open_authority
 from llmaas.settings import load_platform
 from llmaas.views.leaves import leaf_requests
@@ -55,6 +59,22 @@ class Bringup:
         """Takes the lab's folders and what the stack file asks for."""
         self._layout = layout
         self._spec = spec
+
+    def doctor(self, log: Path) -> str:
+        """Can this machine carry the lab? Nothing was changed yet."""
+        findings = diagnose(self._layout, self._spec)
+        report = Report(log)
+        for finding in findings:
+            report(f"{finding.level.value:<5} {finding.subject}: {finding.text}")
+        problems = problems_text(findings)
+        if problems:
+            raise LabError(problems, remedy="mend these, then run `make up` again; nothing was changed")
+        return f"{len(findings)} checks"
+
+    def packages(self, log: Path) -> str:
+        """Debian packages of this machine."""
+        printed = run([PROJECT_ROOT / "bin" / "install-packages"], log=log).strip()
+        return printed.splitlines()[0] if printed else "all there"
 
     def toolchain(self, log: Path) -> str:
         """Pulumi, Kubernetes, etcd and CoreDNS."""
@@ -120,6 +140,8 @@ def phases(layout: Layout, spec: LabSpec) -> list[Phase]:
     """All of them, in order."""
     lab = Bringup(layout, spec)
     return [
+        Phase("doctor", "looking at this machine", lab.doctor),
+        Phase("packages", "installing Debian packages that are missing", lab.packages),
         Phase("toolchain", "building what is missing of the toolchain", lab.toolchain),
         Phase("disks", "making the base disk and the package mirror", lab.disks),
         Phase("certificates", "issuing certificates", lab.certificates),
@@ -134,13 +156,20 @@ def phases(layout: Layout, spec: LabSpec) -> list[Phase]:
     ]
 
 
-def bring_up(layout: Layout, spec: LabSpec, console: Console) -> None:
-    """Run every phase, keep their times, and say how to go on.
+def bring_up(layout: Layout, spec: LabSpec, console: Console, until: str = "") -> None:
+    """Run every phase, or those up to and including ``until``, keep their times, and say how to go on.
 
     Raises:
         LabError: the phase that failed, its log and what to do.
     """
-    record_times(layout, run_phases(phases(layout, spec), layout, console))
+    every = phases(layout, spec)
+    names = [phase.name for phase in every]
+    if until:
+        if until not in names:
+            raise LabError(f"there is no phase {until!r}", remedy=f"name one of: {', '.join(names)}")
+        run_phases(every[: names.index(until) + 1], layout, console)
+        return
+    record_times(layout, run_phases(every, layout, console))
     console.print(
         f"\nbase URL    {base_url()}\n"
         f"CA file     {layout.state / 'pki' / 'root.crt'}\n"

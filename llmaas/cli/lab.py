@@ -1,28 +1,45 @@
+# ruff: noqa: PLC0415 - each command imports what it needs: `env` and `status` must answer at once
 """``llmaas lab``: the whole platform on this machine."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from lab.base import ensure_base
-from lab.environment import client_environment, exports, tool_environment
 from lab.errors import LabError
-from lab.hosts import host_states, start_hosts, stop_hosts
-from lab.kernel import apply_kernel_settings
-from lab.keys import administrator_key, ssh_command, write_known_hosts
+from lab.exclusive import announced_lock, exclusive_run
 from lab.layout import layout
-from lab.network import bridge_up
 from lab.spec import LabHost, lab_spec
-from lab.toolchain import ensure_toolchain
-from llmaas.files import locked
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 hosts_app = typer.Typer(no_args_is_help=True, help="The hosts alone, bare as they come.")
+site_app = typer.Typer(no_args_is_help=True, help="The site's package mirror, registry and clock alone.")
 app.add_typer(hosts_app, name="hosts")
+app.add_typer(site_app, name="site")
 
 console = Console(stderr=True)
+
+Names = Annotated[list[str] | None, typer.Argument(help="all if none is named")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn errors of the lab into what failed, where its log is and what to do."""
+    try:
+        yield
+    except LabError as error:
+        console.print(f"[bold red]failed:[/] {error.what}", highlight=False, soft_wrap=True)
+        if error.log:
+            console.print(f"log: {error.log}", highlight=False, soft_wrap=True)
+        if error.remedy:
+            console.print(f"what to do: {error.remedy}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        console.print("interrupted; `make up` goes on from here, `make down` removes what there is")
+        raise typer.Exit(130) from error
 
 
 def _chosen(names: list[str] | None) -> tuple[LabHost, ...]:
@@ -33,78 +50,113 @@ def _chosen(names: list[str] | None) -> tuple[LabHost, ...]:
         raise typer.BadParameter(str(error.args[0])) from error
 
 
-def _fail(error: LabError) -> typer.Exit:
-    console.print(f"[bold red]failed:[/] {error.what}", highlight=False)
-    if error.log:
-        console.print(f"log: {error.log}", highlight=False)
-    if error.remedy:
-        console.print(f"what to do: {error.remedy}", highlight=False)
-    return typer.Exit(1)
-
-
-@hosts_app.command("up")
-def hosts_up(names: Annotated[list[str] | None, typer.Argument(help="all if none is named")] = None) -> None:
-    """Start the hosts that do not run and wait until each answers."""
-    spec, chosen, here = lab_spec(), _chosen(names), layout()
-    with locked(here.lock):
-        try:
-            apply_kernel_settings(here)
-            bridge_up(here, spec)
-            administrator_key(here)
-            write_known_hosts(here, spec)
-            base = ensure_base(here, here.logs / "base.log")
-            start_hosts(here, chosen, base, console.print)
-        except LabError as error:
-            raise _fail(error) from error
-
-
-@hosts_app.command("down")
-def hosts_down(
-    names: Annotated[list[str] | None, typer.Argument(help="all if none is named")] = None,
-    *,
-    remove_disks: Annotated[bool, typer.Option(help="they start as bare Debian next time")] = False,
+@app.command()
+def up(
+    until: Annotated[str, typer.Option(help="end after this phase")] = "",
 ) -> None:
-    """Shut hosts down; their disks stay."""
+    """From nothing to a served API; does only what is missing."""
+    from lab.up import bring_up
+
     here = layout()
-    with locked(here.lock):
-        stop_hosts(here, _chosen(names), remove_disks=remove_disks)
+    with _told(), exclusive_run(here, console):
+        bring_up(here, lab_spec(), console, until)
 
 
 @app.command()
-def up() -> None:
-    """From nothing to a served API; goes on where an earlier run stopped."""
-    from lab.up import bring_up  # noqa: PLC0415 - what only this command needs takes a second to import
+def down(
+    *,
+    keep_state: Annotated[bool, typer.Option(help="keep the hosts' disks, secrets and certificates")] = False,
+) -> None:
+    """End and remove everything that the lab started; built things stay in the cache."""
+    from lab.teardown import tear_down
 
     here = layout()
-    with locked(here.lock):
-        try:
-            bring_up(here, lab_spec(), console)
-        except LabError as error:
-            raise _fail(error) from error
+    with _told(), announced_lock(here, console):
+        tear_down(here, console.print, keep_state=keep_state)
 
 
 @app.command()
 def env() -> None:
-    """Print export lines for a shell: eval "$(bin/llmaas lab env)"."""
+    """Export lines for a shell: eval "$(bin/llmaas lab env)"."""
+    from lab.environment import client_environment, exports, tool_environment
+
     here = layout()
-    try:
+    with _told():
         print(exports({**tool_environment(here), **client_environment(here, lab_spec())}))
-    except LabError as error:
-        raise _fail(error) from error
 
 
 @app.command()
 def toolchain() -> None:
-    """Build what is missing of the toolchain."""
-    try:
-        ensure_toolchain()
-    except LabError as error:
-        raise _fail(error) from error
+    """Build the programs that are missing."""
+    from lab.toolchain import ensure_toolchain
+
+    with _told():
+        ensure_toolchain(console.print)
+
+
+@hosts_app.command("up")
+def hosts_up(names: Names = None) -> None:
+    """Start the hosts that do not run and wait until each answers."""
+    from lab.base import ensure_base
+    from lab.hosts import start_hosts
+    from lab.kernel import apply_kernel_settings
+    from lab.keys import administrator_key, write_known_hosts
+    from lab.network import bridge_up
+
+    spec, chosen, here = lab_spec(), _chosen(names), layout()
+    with _told(), announced_lock(here, console):
+        apply_kernel_settings(here)
+        bridge_up(here, spec)
+        administrator_key(here)
+        write_known_hosts(here, spec)
+        start_hosts(here, chosen, ensure_base(here, here.logs / "base.log"), console.print)
+
+
+@hosts_app.command("down")
+def hosts_down(
+    names: Names = None,
+    *,
+    remove_disks: Annotated[bool, typer.Option(help="they start as bare Debian next time")] = False,
+) -> None:
+    """Shut hosts down; their disks stay."""
+    from lab.hosts import stop_hosts
+
+    here = layout()
+    with _told(), announced_lock(here, console):
+        stop_hosts(here, _chosen(names), remove_disks=remove_disks)
+
+
+@site_app.command("up")
+def site_up() -> None:
+    """Start the site's programs that do not run, again those whose configuration changed."""
+    from lab.base import ensure_base
+    from lab.kernel import apply_kernel_settings
+    from lab.network import bridge_up
+    from lab.site import ensure_site
+
+    spec, here = lab_spec(), layout()
+    with _told(), announced_lock(here, console):
+        apply_kernel_settings(here)
+        bridge_up(here, spec)
+        ensure_base(here, here.logs / "base.log")
+        ensure_site(here, spec, console.print)
+
+
+@site_app.command("down")
+def site_down() -> None:
+    """End the site's programs."""
+    from lab.site import stop_site
+
+    here = layout()
+    with _told(), announced_lock(here, console):
+        stop_site(here)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def ssh(name: str, command: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Root's shell on a host, or one command there."""
+    from lab.keys import ssh_command
+
     (host,) = _chosen([name])
     arguments = ssh_command(layout(), host.address, batch=bool(command))
     os.execvp(arguments[0], [*arguments, *(command or [])])  # noqa: S606 - ssh takes over the terminal
@@ -112,8 +164,12 @@ def ssh(name: str, command: Annotated[list[str] | None, typer.Argument()] = None
 
 @app.command()
 def status() -> None:
-    """What runs."""
-    states = host_states(layout(), lab_spec())
+    """What runs; exit code 1 unless all of it does."""
+    from lab.hosts import host_states
+    from lab.site import site_states
+
+    here = layout()
+    states = {**site_states(here), **host_states(here, lab_spec())}
     for name, running in states.items():
         print(f"{name:<14} {'runs' if running else 'down'}")
     if not all(states.values()):

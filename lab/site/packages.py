@@ -1,0 +1,86 @@
+"""The package mirror: what the hosts may install, with all that it needs, signed with a key of the lab."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from lab.base import SUITE, base_folder, base_key, packages
+from lab.command import run
+from lab.layout import Layout
+from llmaas.files import write_atomically
+
+_PACKAGES: Final = Path(__file__).with_name("packages.txt")
+_SIGNER: Final = "llmaas lab packages"
+_INDEX: Final = "dists/{suite}/main/binary-amd64"
+
+
+def mirror_folder(layout: Layout) -> Path:
+    """Where the packages for today's list and today's base disk lie."""
+    content = repr((packages(_PACKAGES), base_key(), SUITE))
+    return layout.cache / f"packages-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def ensure_packages(layout: Layout, log: Path) -> Path:
+    """Download the packages and what they need beyond the base disk, and index them; whole or not at all."""
+    folder = mirror_folder(layout)
+    if folder.exists():
+        return folder
+    for left in layout.cache.glob("packages-*.part"):
+        shutil.rmtree(left)
+    part = folder.with_name(folder.name + ".part")
+    pool = part / "pool"
+    (pool / "partial").mkdir(parents=True)
+    # the base disk says what a host has already; packages it has in an older version are fetched as well
+    options = [
+        f"Dir::State::status={base_folder(layout) / 'var/lib/dpkg/status'}",
+        f"Dir::Cache::archives={pool}",
+        "APT::Keep-Downloaded-Packages=true",
+        "APT::Install-Recommends=false",
+        "APT::Sandbox::User=root",
+        "Debug::NoLocking=true",
+    ]
+    remedy = "is the Debian mirror of this machine reachable? try: apt-get update"
+    run(["apt-get", "-o", "DPkg::Lock::Timeout=600", "update"], log=log, remedy=remedy)
+    arguments = [word for option in options for word in ("-o", option)]
+    run(["apt-get", *arguments, "--yes", "--download-only", "install", *packages(_PACKAGES)], log=log, remedy=remedy)
+    shutil.rmtree(pool / "partial")
+    (pool / "lock").unlink(missing_ok=True)
+    index = part / _INDEX.format(suite=SUITE)
+    index.mkdir(parents=True)
+    write_atomically(index / "Packages", run(["apt-ftparchive", "packages", "pool"], cwd=part))
+    run(["xz", "--keep", index / "Packages"])
+    run(["sync", "--file-system", part])
+    part.rename(folder)
+    return folder
+
+
+def publish_packages(layout: Layout, log: Path) -> Path:
+    """Sign the index with this lab's key; the folder to serve, and the key beside it as ``packages.asc``."""
+    source = ensure_packages(layout, log)
+    served = layout.site / "debian"
+    home = layout.site / "gnupg"
+    mark = served / "source"
+    if mark.exists() and mark.read_text(encoding="utf-8") == str(source):
+        return served
+    shutil.rmtree(served, ignore_errors=True)
+    home.mkdir(mode=0o700, exist_ok=True)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--yes", "--quiet"]
+    try:
+        if subprocess.run([*gpg, "--list-secret-keys", _SIGNER], check=False, capture_output=True).returncode:
+            run([*gpg, "--passphrase", "", "--quick-generate-key", _SIGNER, "ed25519", "sign", "never"], log=log)
+        write_atomically(layout.site / "packages.asc", run([*gpg, "--armor", "--export", _SIGNER]))
+        dists = served / "dists" / SUITE
+        shutil.copytree(source / "dists" / SUITE, dists)
+        fields = {"Origin": "llmaas", "Suite": SUITE, "Codename": SUITE, "Architectures": "amd64", "Components": "main"}
+        settings = [w for name, value in fields.items() for w in ("-o", f"APT::FTPArchive::Release::{name}={value}")]
+        release = run(["apt-ftparchive", *settings, "release", "."], cwd=dists)
+        (dists / "Release").write_text(release, encoding="utf-8")
+        run([*gpg, "--clearsign", "--output", dists / "InRelease", dists / "Release"], log=log)
+    finally:
+        # gpg leaves its agent running
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+    shutil.copy(layout.site / "packages.asc", served / "packages.asc")
+    write_atomically(mark, str(source))
+    return served
