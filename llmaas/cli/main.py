@@ -12,6 +12,10 @@ import typer
 
 # subject -> (module whose ``app`` is a typer.Typer, one line of help)
 SUBJECTS: Final[dict[str, tuple[str, str]]] = {
+    "key": ("llmaas.cli.key", "what tenants call the API with: create, list, revoke"),
+    "tenant": ("llmaas.cli.tenant", "who uses the service: create, list"),
+    "verify": ("llmaas.cli.verify", "is the environment what its stack file says: one verdict"),
+    "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
     "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),
     "plan": ("llmaas.cli.plan", "does the catalogue fit the hosts, and what survives the loss of one"),
     "pki": ("llmaas.cli.pki", "the certificates of an environment"),
