@@ -1,0 +1,54 @@
+"""How the administration API is reached: by the environment's state on its own machine, or by environment variables."""
+
+import os
+import ssl
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from llmaas.admin.client import AdminClient, AdminError
+from llmaas.paths import state_dir
+from llmaas.secrets import SecretStore
+from llmaas.settings import load_platform
+from llmaas.views.topology import ADMINISTRATION_PORT, service_addresses
+
+URL: Final = "LLMAAS_ADMIN_URL"
+KEY: Final = "LLMAAS_ADMIN_KEY"
+CA: Final = "SSL_CERT_FILE"
+TIMEOUT_SECONDS: Final = 30.0
+MASTER_KEY: Final = "litellm-master-key"
+
+
+def connect(environment: str | None) -> AdminClient:
+    """The administration API of an environment whose state lies on this machine, or the one that variables name.
+
+    Raises:
+        AdminError: what is missing, by name.
+    """
+    if environment is None:
+        missing = [name for name in (URL, KEY) if not os.environ.get(name)]
+        if missing:
+            raise AdminError(
+                f"{' and '.join(missing)} not set; name an environment with -e, or for the lab: "
+                'eval "$(bin/llmaas lab env)"'
+            )
+        return AdminClient(_http(os.environ[URL], os.environ[KEY], os.environ.get(CA)))
+    root = state_dir(environment) / "pki" / "root.crt"
+    if not root.exists():
+        raise AdminError(f"environment {environment!r} has no certificates on this machine ({root}); bring it up first")
+    address = service_addresses(load_platform(environment))[0]
+    key = SecretStore.open(environment).text(MASTER_KEY, prefix="sk-")
+    return AdminClient(_http(f"https://{address}:{ADMINISTRATION_PORT}", key, str(root)))
+
+
+def _http(url: str, key: str, ca_file: str | None) -> httpx.Client:
+    if not url.startswith("https://"):
+        raise AdminError(f"{URL} is {url!r}; keys travel only over https://")
+    if ca_file is not None and not Path(ca_file).is_file():
+        raise AdminError(f"{CA} names {ca_file}, which is no file")
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    headers = {"Authorization": f"Bearer {key}"}
+    # The gateway is inside: a proxy of the machine's must never see these calls.
+    return httpx.Client(base_url=url, headers=headers, verify=context, timeout=TIMEOUT_SECONDS, trust_env=False)
