@@ -34,8 +34,15 @@ class Need:
     @property
     def steady(self) -> int:
         """Replicas that carry load and minimum when each stands on the weakest host."""
-        weakest = min(self.capacity.values(), default=0)
-        by_load = ceil(self.load / weakest) if self.load and weakest else 0
+        return self._replicas(min(self.capacity.values(), default=0))
+
+    @property
+    def fewest(self) -> int:
+        """Replicas that no placement can do without: each on the strongest host."""
+        return self._replicas(max(self.capacity.values(), default=0))
+
+    def _replicas(self, each: int) -> int:
+        by_load = ceil(self.load / each) if self.load and each else 0
         return max(self.minimum, by_load)
 
     def per_host(self, rooms: Mapping[str, Room]) -> int:

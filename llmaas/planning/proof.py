@@ -11,8 +11,13 @@ _MORE_HOSTS = 8
 
 
 def required(rooms: Mapping[str, Room], need: Need) -> int:
-    """Replicas that a need comes to: those that carry it, and one spare host's worth where a loss must be survived."""
-    return need.steady + (need.per_host(rooms) if need.protected and need.steady else 0)
+    """Replicas that no placement can do without: those that carry the need, and a host's worth more where one is lost.
+
+    With replicas that carry the same everywhere and h hosts, the fullest host holds n / (h - 1) of n rounded up.
+    """
+    if not need.protected or not need.fewest:
+        return need.fewest
+    return need.fewest + (need.per_host(rooms) if need.uniform else 1)
 
 
 def reasons(rooms: Mapping[str, Room], needs: list[Need]) -> list[str]:

@@ -38,6 +38,8 @@ FIGURES: Final = (
 )
 # what one input token costs, in output tokens; published figures give no single value, so the worse end counts
 INPUT_COST: Final = (0.02, 0.25)
+# a benchmark's bound says nothing about a promise that is much stricter
+STRICTEST: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,22 @@ def _published(replica: Replica, demand: Demand, levels: ServiceLevels) -> Rate 
             f"no throughput is published for {replica.gpu} (known: {names});"
             " measure one replica and add it to llmaas:measurements"
         )
-    rates = [rate for figure in known if (rate := _at(figure, replica, demand, levels)) is not None]
-    if not rates:
-        return NoRate(
-            f"no figure for {replica.gpu} keeps {levels.time_to_first_token_seconds:g} s and"
-            f" {levels.output_tokens_per_second:g} tokens/s; relax llmaas:service_levels, or measure"
-        )
     own = float(weight_bytes(replica.shape))
     # the class is the largest published model that is no larger than ours, else the smallest one published
-    smaller = [size for size, _ in rates if size <= own]
-    size = max(smaller) if smaller else min(size for size, _ in rates)
-    return max((rate for other, rate in rates if other == size), key=lambda rate: rate.requests_per_second)
+    smaller = [figure.weight_bytes for figure in known if figure.weight_bytes <= own]
+    size = max(smaller) if smaller else min(figure.weight_bytes for figure in known)
+    alike = [figure for figure in known if figure.weight_bytes == size]
+    rates = [rate for figure in alike if (rate := _at(figure, replica, demand, levels)) is not None]
+    if not rates:
+        return NoRate(
+            f"no figure for {replica.gpu} shows {levels.time_to_first_token_seconds:g} s to the first token and"
+            f" {levels.output_tokens_per_second:g} tokens/s with {demand.input_tokens} tokens in;"
+            " relax llmaas:service_levels, or measure one replica and add it to llmaas:measurements"
+        )
+    return max(rates, key=lambda rate: rate.requests_per_second)
 
 
-def _at(figure: Figure, replica: Replica, demand: Demand, levels: ServiceLevels) -> tuple[float, Rate] | None:
+def _at(figure: Figure, replica: Replica, demand: Demand, levels: ServiceLevels) -> Rate | None:
     """The figure applied to another model, profile and number of GPUs; None when it breaks the service levels."""
     own = float(weight_bytes(replica.shape))
     # a larger model is slower in proportion to its bytes; a smaller one is not credited with more speed
@@ -135,6 +139,8 @@ def _at(figure: Figure, replica: Replica, demand: Demand, levels: ServiceLevels)
         strictness = min(
             1.0, levels.time_to_first_token_seconds / (first * longer), stream / levels.output_tokens_per_second
         )
+        if strictness < STRICTEST:
+            return None
         first = min(first, levels.time_to_first_token_seconds)
         stream = max(stream, levels.output_tokens_per_second)
     elif first * longer / size > levels.time_to_first_token_seconds or stream * size < levels.output_tokens_per_second:
@@ -147,7 +153,7 @@ def _at(figure: Figure, replica: Replica, demand: Demand, levels: ServiceLevels)
         / (demand.output_tokens + cost * demand.input_tokens)
         for cost in INPUT_COST
     )  # fmt: skip
-    return figure.weight_bytes, Rate(rate, first, stream, "throughput", figure.source)
+    return Rate(rate, first, stream, "throughput", figure.source)
 
 
 def measurement_for(measurements: tuple[Measurement, ...], artefact: str, gpu: str, gpus: int) -> Measurement | None:
