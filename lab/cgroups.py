@@ -31,17 +31,9 @@ def systemd_scope(name: str) -> list[str]:
     """What to put before a command so that systemd hands it a group of its own; empty where systemd does not run."""
     if not _systemd_runs():
         return []
-    unit = f"--unit={CGROUP}-{name}"
-    return [
-        "systemd-run",
-        "--quiet",
-        "--scope",
-        "--collect",
-        unit,
-        f"--slice={_SLICE}",
-        "--property=Delegate=yes",
-        "--",
-    ]
+    # a number of its own: the scope of a run that was killed may still be there
+    unit = f"--unit={CGROUP}-{name}.{os.getpid()}.{time.monotonic_ns()}"
+    return ["systemd-run", "--quiet", "--scope", "--collect", unit, f"--slice={_SLICE}", "-pDelegate=yes", "--"]
 
 
 def cgroup_folders(name: str) -> list[str]:
@@ -114,7 +106,9 @@ def processes_in(group: Path) -> set[int]:
 
 def end_group(name: str, seconds: float = 10) -> set[int]:
     """Kill every process of the group ``name`` and remove its folders; the processes that would not end."""
-    return _end(tuple(group / name for group in lab_groups() if (group / name).exists()), seconds)
+    scope = f"{CGROUP}-{name}."
+    found = (folder for group in lab_groups() for folder in group.iterdir() if folder.is_dir())
+    return _end(tuple(folder for folder in found if folder.name == name or folder.name.startswith(scope)), seconds)
 
 
 def end_all_groups(seconds: float = 20) -> set[int]:

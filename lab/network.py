@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 from lab.command import run
@@ -43,10 +42,10 @@ def _links() -> list[dict[str, Any]]:
 
 def bridge_owner() -> str | None:
     """The state folder of the lab that made the bridge, "" if it does not say, None if there is no bridge."""
-    try:
-        return Path(f"/sys/class/net/{BRIDGE}/ifalias").read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return None
+    # only `ip link` tells the alias, `ip address` does not
+    links: list[dict[str, Any]] = json.loads(run(["ip", "-json", "link", "show"]))
+    bridge = next((link for link in links if link["ifname"] == BRIDGE), None)
+    return None if bridge is None else str(bridge.get("ifalias", ""))
 
 
 def bridge_up(layout: Layout, spec: LabSpec) -> None:
