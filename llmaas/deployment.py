@@ -8,6 +8,7 @@ from llmaas.components.certificates import Certificate, Certificates, Certificat
 from llmaas.components.edge import Edge, EdgeArgs
 from llmaas.components.gateway import LiteLLM, LiteLLMArgs
 from llmaas.components.isolation import Isolation, IsolationArgs
+from llmaas.components.monitoring import Prometheus, PrometheusArgs
 from llmaas.components.postgres import Postgres, PostgresArgs
 from llmaas.components.redis import Redis, RedisArgs
 from llmaas.components.secrets import SecretValues
@@ -15,7 +16,7 @@ from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServ
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
 from llmaas.settings import Host, Model, Platform
-from llmaas.views import data, haproxy, litellm, vllm
+from llmaas.views import data, haproxy, litellm, prometheus, vllm
 from llmaas.views import topology as t
 from llmaas.views.network_policies import network_policies
 
@@ -43,6 +44,7 @@ def deploy(platform: Platform, materials: Materials) -> None:
         pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=stores)),
     )
     _edge(platform, materials, certificates, options)
+    _monitoring(platform, materials, certificates, options)
     pulumi.export("base_urls", [f"https://{address}/v1" for address in t.service_addresses(platform)])
     pulumi.export("models", [model.name for model in t.served_models(platform)])
 
@@ -178,6 +180,25 @@ def _edge(
             configuration=haproxy.edge_configuration(platform),
             server_certificate=certificates.names[t.EDGE_SERVICE],
             client_certificate=certificates.names[t.EDGE_CLIENT],
+        ),
+        options,
+    )
+
+
+def _monitoring(
+    platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
+) -> None:
+    certificate = haproxy.certificate_folder(t.PROMETHEUS_IDENTITY)
+    Prometheus(
+        t.PROMETHEUS_SERVICE,
+        PrometheusArgs(
+            namespace=t.MONITORING,
+            # Not where the data stores are, if there is another host.
+            host=platform.hosts_with_role("service")[-1].name,
+            image=materials.images["prometheus"],
+            certificate=certificates.names[t.PROMETHEUS_IDENTITY],
+            configuration=prometheus.configuration(platform, certificate),
+            web_configuration=prometheus.web_configuration(certificate),
         ),
         options,
     )

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from llmaas.components import pods
+from llmaas.components.postgres import headless_service
 from llmaas.views import topology as t
 
 
@@ -70,6 +71,8 @@ class Edge(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        # Names each pod for Prometheus; the other Service has one address for all of them.
+        headless_service(t.EDGE_STATUS_SERVICE, args.namespace, labels, t.STATUS_PORT, child)
         k8s.policy.v1.PodDisruptionBudget(
             f"{name}-floor",
             metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),

@@ -56,8 +56,7 @@ POD_FLOWS: Final = (
 def network_policies(platform: Platform) -> tuple[Policy, ...]:
     """All NetworkPolicies of the environment: every namespace denies both ways, then each flow is let through."""
     policies = [_deny_all(namespace) for namespace in t.NAMESPACES]
-    for source in dict.fromkeys(flow.source for flow in POD_FLOWS):
-        policies.append(_name_service(source))
+    policies += [_name_service(source) for source in dict.fromkeys(flow.source for flow in POD_FLOWS)]
     for flow in POD_FLOWS:
         policies += _both_ends(flow)
     anywhere = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]

@@ -33,6 +33,7 @@ VLLM_LOOPBACK_PORT: Final = 8000
 _FIRST_MODEL_LOOPBACK_PORT: Final = 9101
 
 EDGE_SERVICE: Final = "edge"
+EDGE_STATUS_SERVICE: Final = "edge-status"
 GATEWAY_SERVICE: Final = "litellm"
 POSTGRES_SERVICE: Final = "postgres"
 REDIS_SERVICE: Final = "redis"
