@@ -200,14 +200,14 @@ def _ports(here: Layout, spec: LabSpec) -> list[Finding]:
     for name, protocol, port in wanted:
         if table.get(name) is not None:
             continue
-        taken = _listens(protocol, port, address)
+        taken = listens(protocol, port, address)
         text = f"{protocol} port {port} is {'in use' if taken else 'free'} at {address}"
         remedy = f"see who has it: ss -lnp 'sport = :{port}'; end it or let it listen elsewhere"
         found.append(_judge(f"port {port}", text, remedy, good=not taken))
     return found
 
 
-def _listens(protocol: str, port: int, address: ipaddress.IPv4Address) -> bool:
+def listens(protocol: str, port: int, address: ipaddress.IPv4Address) -> bool:
     """Whether something listens at the address or at all addresses."""
     state = {"tcp": "0A", "udp": "07"}[protocol]
     wanted = {"00000000", address.packed[::-1].hex().upper(), "0" * 32}

@@ -1,32 +1,28 @@
 """The hosts: systemd machines, each with its own disk, address and control groups, started and ended from here."""
 
-import shutil
 import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from lab.cgroups import end_group
+from lab.disks import REAL_FOLDERS, prepare_disk, remove_disk, unmount_below
 from lab.errors import LabError
-from lab.keys import host_key, ssh_command
+from lab.keys import ssh_command
 from lab.layout import BRIDGE, Layout
-from lab.machine import mount_points_below, unified_cgroups
+from lab.machine import unified_cgroups
 from lab.processes import ProcessTable
 from lab.spec import LabHost, LabSpec
-from llmaas.files import write_atomically
 
 # Booting takes the processor: more at once than this is no faster and starves what else runs.
 _AT_ONCE: Final = 4
 _BOOT_SECONDS: Final = 90
 _STOP_SECONDS: Final = 12
 _SETTLED: Final = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
-# Folders that must not lie on an overlay: containers have overlays of their own, which do not nest.
-_REAL_FOLDERS: Final = ("var/lib/containerd", "var/lib/kubelet")
-# As sketched in docs/lab.md: what kubelet, runc and nftables need, without the machine's clock.
+# What kubelet, runc and nftables need, without the machine's clock.
 _NSPAWN: Final = (
     "--quiet",
     "--boot",
@@ -93,20 +89,6 @@ def stop_hosts(layout: Layout, hosts: Sequence[LabHost], *, remove_disks: bool =
             remove_disk(layout, host.name)
 
 
-def remove_disk(layout: Layout, name: str) -> None:
-    """Remove a host's folder, whatever is still mounted below it first."""
-    folder = layout.hosts / name
-    unmount_below(folder)
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def unmount_below(folder: Path) -> None:
-    """Take away every mount below ``folder``, lazily: a busy one goes when its last user does."""
-    for point in mount_points_below(folder):
-        subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
-
-
 def ssh(layout: Layout, address: str, command: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
     """Run ``command`` on a host; 255 as exit code means that it was not reached."""
     arguments = [*ssh_command(layout, address), command]
@@ -122,8 +104,7 @@ def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> No
     folder = layout.hosts / host.name
     end_group(process_name(host))
     unmount_below(folder)
-    _prepare_disk(layout, host, base)
-    base = Path((folder / "base").read_text(encoding="utf-8"))
+    base = prepare_disk(layout, host, base)
     environment = {
         "LLMAAS_OVERLAY_ROOT": str(folder / "root"),
         "LLMAAS_OVERLAY_LOWER": str(base),
@@ -132,45 +113,10 @@ def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> No
     }
     if not unified_cgroups():
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
-    binds = [f"--bind={folder / 'real' / path}:/{path}" for path in _REAL_FOLDERS]
+    binds = [f"--bind={folder / 'real' / path}:/{path}" for path in REAL_FOLDERS]
     command = ["systemd-nspawn", *_NSPAWN, *binds, f"--machine={host.name}", f"--hostname={host.name}"]
     command.append(f"--directory={folder / 'root'}")
     table.start(process_name(host), command, folder / "console.log", environment)
-
-
-def _prepare_disk(layout: Layout, host: LabHost, base: Path) -> None:
-    """Make the host's own layer over the base: who it is, and whom it lets in. A disk that is there stays as it is."""
-    folder = layout.hosts / host.name
-    # an interrupted run leaves a disk without this file, a removed cache one without its base
-    mark = folder / "base"
-    if mark.exists() and Path(mark.read_text(encoding="utf-8")).is_dir():
-        return
-    remove_disk(layout, host.name)
-    upper = folder / "upper"
-    for path in ("root", "work", *(f"real/{path}" for path in _REAL_FOLDERS)):
-        (folder / path).mkdir(mode=0o755, parents=True)
-    network = f"[Match]\nName=host0\n\n[Network]\nAddress={host.address}/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-    administrator = (layout.ssh / "id_ed25519.pub").read_text(encoding="ascii")
-    key = host_key(layout, host.name)
-    files = {
-        # must sort before systemd's own 80-container-host0.network
-        "etc/systemd/network/10-host0.network": (network, 0o644),
-        "etc/hostname": (f"{host.name}\n", 0o644),
-        "etc/hosts": (f"127.0.0.1 localhost\n{host.address} {host.name}\n", 0o644),
-        # not empty: an empty one means first boot, which presets every unit again
-        "etc/machine-id": (f"{uuid.uuid4().hex}\n", 0o444),
-        "etc/ssh/ssh_host_ed25519_key": (key.read_text(encoding="ascii"), 0o600),
-        "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_text(encoding="ascii"), 0o644),
-        "root/.ssh/authorized_keys": (administrator, 0o600),
-    }
-    for name, (text, mode) in files.items():
-        file = upper / name
-        file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_atomically(file, text, mode)
-    (upper / "root").chmod(0o700)
-    (upper / "root/.ssh").chmod(0o700)
-    upper.chmod(0o755)
-    write_atomically(mark, str(base))
 
 
 def _await_host(layout: Layout, table: ProcessTable, host: LabHost) -> str:

@@ -17,6 +17,7 @@ class LabHost:
 
     name: str
     address: str
+    prefix_length: int
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def lab_spec() -> LabSpec:
     """Read the stack file of the lab."""
     document: dict[str, Any] = yaml.safe_load(stack_file(ENVIRONMENT).read_text(encoding="utf-8"))["config"]
     site = document["llmaas:site"]
+    network = ipaddress.IPv4Network(document["llmaas:network"]["hosts"])
     return LabSpec(
-        hosts=tuple(LabHost(host["name"], host["address"]) for host in document["llmaas:hosts"]),
-        network=ipaddress.IPv4Network(document["llmaas:network"]["hosts"]),
+        hosts=tuple(LabHost(host["name"], host["address"], network.prefixlen) for host in document["llmaas:hosts"]),
+        network=network,
         site_address=site["address"],
         domain=document["llmaas:domain"],
         registry=site["registry"],

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.cgroups import end_all_groups, end_group
+from lab.disks import unmount_below
 from lab.errors import LabError
-from lab.hosts import unmount_below
 from lab.kernel import restore_kernel_settings
 from lab.layout import BRIDGE, Layout
 from lab.machine import mount_points_below
