@@ -16,6 +16,7 @@ REDIS_AUTH_VARIABLE: Final = "REDIS_PASSWORD"
 SALT_KEY_VARIABLE: Final = "LITELLM_SALT_KEY"
 
 
+_RETRIES: Final = 3
 _NANO: Final = 1_000_000_000
 _ANY_LENGTH: Final = 1_000_000_000
 
@@ -43,8 +44,18 @@ def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPr
         "router_settings": {
             **{f"redis_{key}": redis[key] for key in ("host", "port", "password")},
             "cache_kwargs": {key: value for key, value in redis.items() if key.startswith("ssl")},
-            # A replica that went away is the proxy's business beside us, which knows all of them.
-            "num_retries": 0,
+            # A call in flight on a server that dies fails; the proxy beside us sends the next try to another one.
+            "num_retries": _RETRIES,
+            "retry_after": 0,
+            "retry_policy": {
+                "BadRequestErrorRetries": 0,
+                "AuthenticationErrorRetries": 0,
+                "ContentPolicyViolationErrorRetries": 0,
+                "RateLimitErrorRetries": 0,
+                "TimeoutErrorRetries": 0,
+                "InternalServerErrorRetries": _RETRIES,
+            },
+            # There is one way out for each model: shutting it for a while would shut the model.
             "disable_cooldowns": True,
             "timeout": 600,
         },

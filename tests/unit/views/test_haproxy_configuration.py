@@ -1,13 +1,14 @@
 """The rendered configurations, read by the real HAProxy, and the edge's and the server's proxy as they answer."""
 
 import json
+import multiprocessing
 import re
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,10 @@ def running(configuration: str, folder: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def upstream(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+def upstream(
+    context: ssl.SSLContext | None = None, handler: type[BaseHTTPRequestHandler] | None = None
+) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler or _Echo)
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -300,3 +303,79 @@ def test_the_kubelet_learns_whether_the_server_is_ready_without_a_certificate(se
     for path in ("/alive", "/ready"):
         assert httpx.get(f"https://127.0.0.1:{server[1]}{path}", verify=False).status_code == 200  # noqa: S501
     assert httpx.get(f"https://127.0.0.1:{server[1]}/program-metrics", verify=False).status_code == 403  # noqa: S501
+
+
+class _Vllm(_Echo):
+    """Takes a while for a call, as a model does."""
+
+    def do_POST(self) -> None:
+        time.sleep(0.2)
+        self._answer()
+
+
+def _serve(port: int) -> None:
+    ThreadingHTTPServer(("127.0.0.1", port), _Vllm).serve_forever()
+
+
+def _rendered_serving(certificates: Path, listener: int, status: int, vllm: int) -> str:
+    text = placed(haproxy.serving_configuration("vllm-granite3-3-8b"), certificates)
+    text = text.replace("bind :8443 ", f"bind 127.0.0.1:{listener} ").replace(
+        "bind :9443 ", f"bind 127.0.0.1:{status} "
+    )
+    return text.replace("127.0.0.1:8000", f"127.0.0.1:{vllm}")
+
+
+def _rendered_gateway(platform: Platform, certificates: Path, loopback: int, status: int, servers: list[int]) -> str:
+    text = placed(haproxy.gateway_configuration(platform), certificates)
+    text = text.replace("bind :8443 ", f"bind 127.0.0.1:{free_port()} ").replace(
+        "bind :9443 ", f"bind 127.0.0.1:{status} "
+    )
+    for index in range(len(platform.models)):
+        text = text.replace(f"127.0.0.1:{9101 + index}\n", f"127.0.0.1:{loopback if index == 0 else free_port()}\n")
+    pattern = r"( +)server-template granite3-3-8b \S+ \S+ resolvers cluster resolve-prefer ipv4 init-addr none (.*)"
+    lines = "\n".join(rf"\1server replica-{port} 127.0.0.1:{port} \2" for port in servers)
+    return re.sub(pattern, lines, text)
+
+
+def test_a_killed_model_server_costs_no_call(platform: Platform, certificates: Path, tmp_path: Path) -> None:
+    """Gateway's proxy, two servers' proxies, two servers, calls without a pause: one of the servers is killed."""
+    ports = [free_port(), free_port()]
+    vllms = [multiprocessing.Process(target=_serve, args=(port,)) for port in ports]
+    loopback, status = free_port(), free_port()
+    proxies = [(free_port(), free_port()) for _ in vllms]
+    answers: list[list[int]] = []
+
+    def call(client: httpx.Client) -> None:
+        for _ in range(15):
+            body = {"messages": ["x" * 5000]}
+            statuses = []
+            # As LiteLLM does: a call in flight on the dying server is made again, three times at most.
+            while len(statuses) < 4 and 200 not in statuses:
+                answer = client.post(f"http://127.0.0.1:{loopback}/v1/chat/completions", json=body)
+                statuses.append(answer.status_code)
+            answers.append(statuses)
+
+    with ExitStack() as stack:
+        for vllm in vllms:
+            vllm.start()
+            stack.callback(vllm.kill)
+        for number, ((listener, own_status), port) in enumerate(zip(proxies, ports, strict=True)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            stack.enter_context(
+                running(_rendered_serving(certificates, listener, own_status, port), folder, own_status)
+            )
+        servers = [listener for listener, _ in proxies]
+        text = _rendered_gateway(platform, certificates, loopback, status, servers)
+        stack.enter_context(running(text, tmp_path, status))
+        time.sleep(3)  # first checks of all three proxies
+        clients = [threading.Thread(target=call, args=(httpx.Client(timeout=30),)) for _ in range(6)]
+        for client in clients:
+            client.start()
+        time.sleep(0.7)
+        vllms[0].kill()
+        for client in clients:
+            client.join()
+    assert [statuses[-1] for statuses in answers] == [200] * 90
+    again = [statuses for statuses in answers if len(statuses) > 1]
+    assert len(again) <= 6, "only calls that were in flight are made again"
