@@ -6,7 +6,7 @@ PYTEST := $(PYTHON) -m pytest
 
 .PHONY: help
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: up
 up:  ## from nothing to a served API on this machine
@@ -15,6 +15,10 @@ up:  ## from nothing to a served API on this machine
 .PHONY: down
 down:  ## stop and remove everything that `make up` started
 	bin/llmaas lab down
+
+.PHONY: bench
+bench:  ## measure the lab that runs, write docs/figures.md
+	bin/llmaas lab bench
 
 .PHONY: environment
 environment:

@@ -75,7 +75,8 @@ def demo_key(layout: Layout, log: Path) -> str:
     return f"tenant {DEMO_TENANT}, a new key"
 
 
-def _client(layout: Layout, key: str) -> httpx.Client:
+def client(layout: Layout, key: str) -> httpx.Client:
+    """A client of the public API with a tenant's key; the edge's certificate is checked."""
     context = ssl.create_default_context(cafile=str(layout.state / "pki" / "root.crt"))
     return httpx.Client(
         verify=context, headers={"Authorization": f"Bearer {key}"}, base_url=base_url(), timeout=60, trust_env=False
@@ -84,8 +85,8 @@ def _client(layout: Layout, key: str) -> httpx.Client:
 
 def _status(layout: Layout, key: str) -> int:
     try:
-        with _client(layout, key) as client:
-            return client.get("/models").status_code
+        with client(layout, key) as api:
+            return api.get("/models").status_code
     except httpx.HTTPError:
         return 0
 
@@ -103,8 +104,8 @@ def first_answer(layout: Layout, model: str) -> str:
     while time.monotonic() < deadline:
         try:
             began = time.monotonic()
-            with _client(layout, key) as client:
-                answer = client.post("/chat/completions", json=question)
+            with client(layout, key) as api:
+                answer = api.post("/chat/completions", json=question)
             if answer.status_code == 200:
                 tokens = answer.json()["usage"]["total_tokens"]
                 return f"{model} answered: {tokens} tokens in {time.monotonic() - began:.1f} s"

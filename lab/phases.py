@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
@@ -43,16 +44,35 @@ def run_phases(phases: Sequence[Phase], layout: Layout, console: Console) -> dic
             console.print(f"[red]{title}: failed after {time.monotonic() - began:.0f} s[/]", highlight=False)
             raise _told(phase, error, log) from error
         seconds[phase.name] = round(time.monotonic() - began, 1)
-        console.print(f"{title:<24} {seconds[phase.name]:6.1f} s  {result}", highlight=False)
+        console.print(f"{title:<24} {seconds[phase.name]:6.1f} s  {result}", highlight=False, soft_wrap=True)
     return seconds
 
 
-def record_times(layout: Layout, seconds: dict[str, float]) -> None:
+class Start(StrEnum):
+    """What a run found when it began."""
+
+    COLD = "cold cache"
+    WARM = "warm cache, after make down"
+    PARTLY = "part of the lab"
+    RUNNING = "nothing to do"
+
+
+def times_file(layout: Layout) -> Path:
+    """Times of all runs that came to their end; in the cache, which `down` leaves."""
+    return layout.cache / "up-times.jsonl"
+
+
+def record_times(layout: Layout, start: Start, seconds: dict[str, float]) -> None:
     """Keep the times of a run that came to its end, for `make bench`."""
-    path = layout.logs / "up-times.jsonl"
-    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "total": round(sum(seconds.values()), 1)}
+    path = times_file(layout)
+    entry = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "start": start.value,
+        "total": round(sum(seconds.values()), 1),
+        "phases": seconds,
+    }
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    write_atomically(path, f"{text}{json.dumps({**entry, 'phases': seconds})}\n")
+    write_atomically(path, f"{text}{json.dumps(entry)}\n")
 
 
 def _told(phase: Phase, error: Exception, log: Path) -> LabError:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lab.base import ensure_base
+from lab.base import base_folder, ensure_base
 from lab.command import run
 from lab.deploy import converge_hosts, demo_key, deploy_cluster, first_answer
 from lab.doctor import diagnose, problems_text
 from lab.environment import base_url, demo_key_file
 from lab.errors import LabError
-from lab.hosts import start_hosts
+from lab.hosts import host_states, start_hosts
 from lab.images.ensure import ensure_images, lock_path
 from lab.images.registry import Registry
 from lab.kernel import apply_kernel_settings
@@ -18,11 +18,11 @@ from lab.keys import administrator_key, write_known_hosts
 from lab.layout import ENVIRONMENT, Layout
 from lab.models import ensure_models
 from lab.network import bridge_up
-from lab.phases import Phase, record_times, run_phases
+from lab.phases import Phase, Start, record_times, run_phases
 from lab.site.packages import ensure_packages
 from lab.site.services import REGISTRY_PORT, ensure_site
 from lab.spec import LabSpec
-from lab.toolchain import ensure_toolchain
+from lab.toolchain import ensure_toolchain, tool_folders
 from llmaas.paths import PROJECT_ROOT
 from llmaas.pki import open_authority
 from llmaas.settings import load_platform
@@ -156,6 +156,16 @@ def phases(layout: Layout, spec: LabSpec) -> list[Phase]:
     ]
 
 
+def _start(layout: Layout, spec: LabSpec) -> Start:
+    """What there is before the first phase."""
+    if not (base_folder(layout).exists() and tool_folders()):
+        return Start.COLD
+    running = host_states(layout, spec)
+    if not any(running.values()):
+        return Start.PARTLY if (layout.state / "kubeconfig").exists() else Start.WARM
+    return Start.RUNNING if all(running.values()) and demo_key_file(layout).exists() else Start.PARTLY
+
+
 def bring_up(layout: Layout, spec: LabSpec, console: Console, until: str = "") -> None:
     """Run every phase, or those up to and including ``until``, keep their times, and say how to go on.
 
@@ -169,7 +179,8 @@ def bring_up(layout: Layout, spec: LabSpec, console: Console, until: str = "") -
             raise LabError(f"there is no phase {until!r}", remedy=f"name one of: {', '.join(names)}")
         run_phases(every[: names.index(until) + 1], layout, console)
         return
-    record_times(layout, run_phases(every, layout, console))
+    start = _start(layout, spec)
+    record_times(layout, start, run_phases(every, layout, console))
     console.print(
         f"\nbase URL    {base_url()}\n"
         f"CA file     {layout.state / 'pki' / 'root.crt'}\n"

@@ -86,6 +86,23 @@ def env() -> None:
 
 
 @app.command()
+def bench() -> None:
+    """Measure the lab as it runs and write docs/figures.md."""
+    from lab.figures import measure, write_figures
+
+    here = layout()
+    with _told(), announced_lock(here, console):
+        figures = measure(here, here.logs / "bench.log")
+        for figure in figures:
+            console.print(
+                f"{figure.what:<48} {figure.value} (at most {figure.at_most})", highlight=False, soft_wrap=True
+            )
+        console.print(f"written to {write_figures(figures)}", highlight=False)
+    if any(figure.met is False for figure in figures):
+        raise typer.Exit(1)
+
+
+@app.command()
 def toolchain() -> None:
     """Build the programs that are missing."""
     from lab.toolchain import ensure_toolchain

@@ -1,0 +1,202 @@
+"""Measures the lab as it runs and writes what it found, with the date and the machine, to docs/figures.md."""
+
+import json
+import os
+import platform as machine
+import re
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from lab.cgroups import lab_groups, processes_in
+from lab.command import run
+from lab.deploy import client, converge_hosts
+from lab.environment import demo_key_file, tool_environment
+from lab.errors import LabError
+from lab.layout import ENVIRONMENT, Layout
+from lab.phases import Start, times_file
+from llmaas.files import write_atomically
+from llmaas.paths import PROJECT_ROOT
+from llmaas.settings import load_platform
+
+_SERVING: Final = "llmaas-serving"
+_VLLM_PORT: Final = 8000
+_ASKED: Final = 30
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value beside the most that it may be."""
+
+    what: str
+    value: str
+    at_most: str
+    met: bool | None
+
+
+def measure(layout: Layout, log: Path) -> list[Figure]:
+    """Everything that can be measured on a running lab, and the latest times of `make up`.
+
+    Raises:
+        LabError: the lab does not run, or a command failed.
+    """
+    if not demo_key_file(layout).exists():
+        raise LabError("the lab does not run", remedy="run: make up")
+    return [*_bring_up_times(layout), _ansible(layout, log), _preview(layout, log), _memory(), _first_token(layout)]
+
+
+def write_figures(figures: list[Figure]) -> Path:
+    """Write docs/figures.md."""
+    path = PROJECT_ROOT / "docs" / "figures.md"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    where = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {machine.release()}"
+    marks = {True: "yes", False: "**no**", None: "not measured"}
+    rows = [f"| {figure.what} | {figure.value} | {figure.at_most} | {marks[figure.met]} |" for figure in figures]
+    lines = [
+        "# Figures",
+        "",
+        f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Machine: {where}.",
+        "",
+        "| what | measured | at most | met |",
+        "| --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+    write_atomically(path, "\n".join(lines))
+    return path
+
+
+def _bring_up_times(layout: Layout) -> list[Figure]:
+    latest: dict[str, dict[str, Any]] = {}
+    if times_file(layout).exists():
+        for line in times_file(layout).read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            latest[entry["start"]] = entry
+    limits = {Start.COLD: 1800, Start.WARM: 360, Start.RUNNING: 60}
+    found = []
+    for start, limit in limits.items():
+        entry_of = latest.get(start.value)
+        what = f"`make up`, {start.value}"
+        if entry_of is None:
+            found.append(Figure(what, "no such run yet", f"{limit} s", None))
+        else:
+            value = f"{entry_of['total']:.0f} s ({entry_of['at'][:10]})"
+            found.append(Figure(what, value, f"{limit} s", entry_of["total"] <= limit))
+    return found
+
+
+def _ansible(layout: Layout, log: Path) -> Figure:
+    began = time.monotonic()
+    result = converge_hosts(layout, log)
+    seconds = time.monotonic() - began
+    return Figure("Ansible, second run", f"{seconds:.0f} s, {result}", "60 s", seconds <= 60)
+
+
+def _preview(layout: Layout, log: Path) -> Figure:
+    environment = {**os.environ, **tool_environment(layout)}
+    command = ["pulumi", "--non-interactive", "--color", "never", "preview", "--stack", ENVIRONMENT]
+    began = time.monotonic()
+    run(
+        [*command, "--expect-no-changes"],
+        cwd=PROJECT_ROOT,
+        environment=environment,
+        log=log,
+        remedy="preview shows a change: read the log",
+    )
+    seconds = time.monotonic() - began
+    return Figure("`pulumi preview`, no change", f"{seconds:.1f} s", "15 s", seconds <= 15)
+
+
+def _memory() -> Figure:
+    """Proportional set sizes of all processes of the lab: shared pages are counted once."""
+    pids = set().union(*(processes_in(group) for group in lab_groups()))
+    kib = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+        except OSError:
+            continue
+        match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+        kib += int(match[1]) if match else 0
+    gib = kib / 2**20
+    return Figure("memory of the whole lab at rest", f"{gib:.1f} GiB in {len(pids)} processes", "18 GiB", gib <= 18)
+
+
+def _first_token(layout: Layout) -> Figure:
+    """Median time to the first streamed piece through the edge, less that of the model server asked directly."""
+    model = load_platform(ENVIRONMENT).models[0].name
+    key = demo_key_file(layout).read_text(encoding="utf-8").strip()
+    with client(layout, key) as edge:
+        through = _median_first_piece(edge, "chat/completions", model)
+    with _forwarded(layout) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", trust_env=False) as direct:
+        alone = _median_first_piece(direct, "chat/completions", model)
+    added = (through - alone) * 1000
+    value = f"{added:.0f} ms ({through * 1000:.0f} ms through the edge, {alone * 1000:.0f} ms direct)"
+    return Figure("first token through the edge, over vLLM direct", value, "+30 ms", added <= 30)
+
+
+def _median_first_piece(asked: httpx.Client, path: str, model: str) -> float:
+    question = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Bonjour"}],
+        "max_tokens": 4,
+        "stream": True,
+    }
+    seconds = []
+    for _ in range(_ASKED):
+        began = time.monotonic()
+        with asked.stream("POST", path, json=question) as answer:
+            answer.raise_for_status()
+            next(line for line in answer.iter_lines() if '"content"' in line)
+            seconds.append(time.monotonic() - began)
+            answer.read()
+    return statistics.median(seconds)
+
+
+@contextmanager
+def _forwarded(layout: Layout) -> Iterator[int]:
+    """A port of this machine that leads to a model server's own port inside its pod."""
+    environment = {**os.environ, **tool_environment(layout)}
+    slug = load_platform(ENVIRONMENT).models[0].slug
+    names = run(
+        ["kubectl", "-n", _SERVING, "get", "pods", "--field-selector=status.phase=Running", "-o", "name"],
+        environment=environment,
+    ).split()
+    pod = next((name for name in names if slug in name), None)
+    if pod is None:
+        raise LabError(f"no running pod of {slug} in {_SERVING}: {', '.join(names)}", remedy="run: make up")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    forward = subprocess.Popen(
+        ["kubectl", "-n", _SERVING, "port-forward", pod, f"{port}:{_VLLM_PORT}"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await_port(port)
+        yield port
+    finally:
+        forward.terminate()
+        forward.wait()
+
+
+def _await_port(port: int, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise LabError(f"kubectl port-forward does not listen on {port} after {seconds:.0f} s")
