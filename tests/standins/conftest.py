@@ -3,6 +3,7 @@
 import json
 import secrets
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -122,7 +123,7 @@ def _wait_until_ready(
             try:
                 client = httpx.Client(
                     base_url=url,
-                    verify=str(authority),
+                    verify=ssl.create_default_context(cafile=authority),
                     headers={"Authorization": f"Bearer {token}"},
                     trust_env=False,
                 )

@@ -56,6 +56,9 @@ class Operations:
         if has_unknown(inputs):
             return {**inputs, live.FIELD_MANAGER: manager, live.INITIAL_API_VERSION: self.resource.kind.api_version}
         try:
+            if not state and self._exists(inputs):
+                # The object to be replaced is still there: applying to it would say nothing about the new one.
+                return inputs
             seen = self._apply(inputs, manager, dry_run=True)
         except UnknownKindError:
             return inputs
@@ -135,17 +138,24 @@ class Operations:
         force = is_set(inputs, "pulumi.com/patchForce") or self.configuration.patch_force
         return self.cluster.apply(kind, sent, manager=manager, force=force, dry_run=dry_run, warn=self.resource.warn)
 
-    def _refuse_existing(self, inputs: dict[str, Any]) -> None:
-        """Fail if the object exists: applying would take over what somebody else made, and later delete it."""
+    def _exists(self, inputs: dict[str, Any]) -> bool:
         name = metadata_of(inputs).get("name")
-        if not name or self.configuration.upsert:
-            return
+        if not name:
+            return False
         try:
             self.cluster.get(self.resource.kind, namespace_of(inputs) or "", name)
-        except (ApiError, UnknownKindError) as error:
-            if isinstance(error, UnknownKindError) or error.status == 404:
-                return
+        except UnknownKindError:
+            return False
+        except ApiError as error:
+            if error.status == 404:
+                return False
             raise
+        return True
+
+    def _refuse_existing(self, inputs: dict[str, Any]) -> None:
+        """Fail if the object exists: applying would take over what somebody else made, and later delete it."""
+        if self.configuration.upsert or not self._exists(inputs):
+            return
         raise ApiError(
             409,
             "AlreadyExists",

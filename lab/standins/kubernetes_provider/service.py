@@ -95,7 +95,8 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """Compare the provider's arguments; another cluster replaces it and all its objects."""
         del context
-        old, new = from_struct(request.old_inputs or request.olds), from_struct(request.news)
+        before = request.old_inputs if request.HasField("old_inputs") else request.olds
+        old, new = from_struct(before), from_struct(request.news)
         changed = sorted(key for key in (old.keys() | new.keys()) - {"version"} if old.get(key) != new.get(key))
         replaces = configuration.replaces(configuration.parse(_arguments(old)), configuration.parse(_arguments(new)))
         some = changed or has_unknown(new)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.standins.kubernetes_provider import readiness, wait_for
 from lab.standins.kubernetes_provider.cluster import Cluster
-from lab.standins.kubernetes_provider.errors import ApiError, CancelledError, NotReadyError
+from lab.standins.kubernetes_provider.errors import ApiError, CancelledError, ClusterUnreachableError, NotReadyError
 from lab.standins.kubernetes_provider.objects import Kind, annotation, identifier, is_set
 
 _POLL_SECONDS = 1.0
@@ -45,7 +45,7 @@ class Waiter:
         deadline = time.monotonic() + (self.timeout_seconds or own_seconds)
         said = ""
         while True:
-            verdict = check(live, self.cluster)
+            verdict, live = self._look(check, kind, live)
             if verdict.ready:
                 return live
             text = "; ".join([verdict.message, *verdict.details[:1]])
@@ -59,7 +59,6 @@ class Waiter:
                 raise NotReadyError(f"{kind} {identifier(live)}: timed out waiting to be ready", reasons)
             if self.cancelled.wait(_POLL_SECONDS):
                 raise NotReadyError(f"{kind} {identifier(live)}: the operation was cancelled", reasons)
-            live = self._current(kind, live)
 
     def until_gone(self, kind: Kind, namespace: str, name: str) -> None:
         """Wait until an object no longer exists.
@@ -89,6 +88,20 @@ class Waiter:
             if self.cancelled.wait(pause):
                 raise CancelledError(f"{kind} {identifier(live)}: the wait for its deletion was cancelled")
             pause = min(pause * 2, _POLL_SECONDS)
+
+    def _look(
+        self, check: readiness.Check, kind: Kind, live: dict[str, Any]
+    ) -> tuple[readiness.Verdict, dict[str, Any]]:
+        """Read the object and judge it; an API server that is away for a moment ends no wait."""
+        try:
+            live = self._current(kind, live)
+            return check(live, self.cluster), live
+        except ClusterUnreachableError as error:
+            return readiness.Verdict(ready=False, message=str(error)), live
+        except ApiError as error:
+            if error.status < 500 and error.status != 429:
+                raise
+            return readiness.Verdict(ready=False, message=str(error)), live
 
     def _check(self, kind: Kind, live: Mapping[str, Any]) -> tuple[readiness.Check, float] | None:
         if is_set(live, "pulumi.com/skipAwait"):
