@@ -43,10 +43,10 @@ class Edge(pulumi.ComponentResource):
                 strategy=pods.one_at_a_time(),
                 template=k8s.core.v1.PodTemplateSpecArgs(
                     metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
-                    spec=_pod(args, labels, configuration.metadata.name),
+                    spec=_pod(args, labels, configuration.name),
                 ),
             ),
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pods.AWAIT),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[configuration.made], custom_timeouts=pods.AWAIT),
         )
         k8s.core.v1.Service(
             f"{name}-service",
@@ -84,7 +84,7 @@ class Edge(pulumi.ComponentResource):
         self.register_outputs({"addresses": list(args.addresses)})
 
 
-def _pod(args: EdgeArgs, labels: dict[str, str], configuration: pulumi.Input[str]) -> k8s.core.v1.PodSpecArgs:
+def _pod(args: EdgeArgs, labels: dict[str, str], configuration: str) -> k8s.core.v1.PodSpecArgs:
     files = (
         pods.Files("proxy", pods.HAPROXY_CONFIGURATION, config_map=configuration),
         pods.certificate_files(t.EDGE_SERVICE, args.server_certificate),

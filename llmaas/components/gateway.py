@@ -23,6 +23,8 @@ _DATABASE_FOLDER: Final = "/etc/llmaas/database"
 _TRUST: Final = f"{certificate_folder(t.GATEWAY_IDENTITY)}/ca.crt"
 # The database's certificate is checked by the query engine, a Node program, and by the migrations, which use libpq.
 _TRUST_ENVIRONMENT: Final = {"NODE_EXTRA_CA_CERTS": _TRUST, "PGSSLROOTCERT": _TRUST}
+# Written out, so that no image can leave them away.
+_OFFLINE: Final = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,15 @@ class LiteLLM(pulumi.ComponentResource):
                 progress_deadline_seconds=pods.START_SECONDS + 60,
                 template=k8s.core.v1.PodTemplateSpecArgs(
                     metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
-                    spec=_pod(args, labels, secret, configuration.metadata.name, proxy.metadata.name),
+                    spec=_pod(args, labels, secret.name, configuration.name, proxy.name),
                 ),
             ),
             # No replica serves before the tables are those of its version.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[migration], custom_timeouts=pods.AWAIT),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[migration, configuration.made, proxy.made, secret.made],
+                custom_timeouts=pods.AWAIT,
+            ),
         )
         k8s.policy.v1.PodDisruptionBudget(
             f"{name}-floor",
@@ -101,16 +107,16 @@ def _plain(values: Mapping[str, str]) -> list[k8s.core.v1.EnvVarArgs]:
     return [k8s.core.v1.EnvVarArgs(name=name, value=value) for name, value in values.items()]
 
 
-def _migration(args: LiteLLMArgs, secret: str, options: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
+def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
     """A Job named by what it runs: once for each version of LiteLLM, of the database script and of the secrets."""
     migration_secret = password_secret(t.MIGRATION_PART, args.namespace, args.migration_secrets, options)
     script = pods.config_map(
         f"{t.MIGRATION_PART}-script", args.namespace, {"database.sql": args.database_script}, options
     )
-    runs = (args.image, args.postgres_image, args.database_script, args.certificate, secret, migration_secret)
+    runs = (args.image, args.postgres_image, args.database_script, args.certificate, secret.name, migration_secret.name)
     version = hashlib.sha256("|".join(runs).encode()).hexdigest()[:10]
     certificate = pods.certificate_files(t.GATEWAY_IDENTITY, args.certificate)
-    script_files = pods.Files("script", _DATABASE_FOLDER, config_map=script.metadata.name)
+    script_files = pods.Files("script", _DATABASE_FOLDER, config_map=script.name)
     labels = pods.labels(t.MIGRATION_PART)
     database = k8s.core.v1.ContainerArgs(
         name="database",
@@ -127,7 +133,7 @@ def _migration(args: LiteLLMArgs, secret: str, options: pulumi.ResourceOptions) 
                     "PGSSLMINPROTOCOLVERSION": "TLSv1.3",
                 }
             ),
-            *_environment(migration_secret, {"PGPASSWORD": "superuser", data.DATABASE_LOGIN_VARIABLE: "litellm"}),
+            *_environment(migration_secret.name, {"PGPASSWORD": "superuser", data.DATABASE_LOGIN_VARIABLE: "litellm"}),
         ],
         volume_mounts=[script_files.mount(), certificate.mount()],
         security_context=pods.container_security(),
@@ -137,7 +143,10 @@ def _migration(args: LiteLLMArgs, secret: str, options: pulumi.ResourceOptions) 
         name="migrate",
         image=args.image,
         command=["/usr/local/bin/migrate"],
-        env=[*_plain(_TRUST_ENVIRONMENT), *_environment(secret, {litellm.DATABASE_URL_VARIABLE: "database-url"})],
+        env=[
+            *_plain({**_TRUST_ENVIRONMENT, **_OFFLINE}),
+            *_environment(secret.name, {litellm.DATABASE_URL_VARIABLE: "database-url"}),
+        ],
         volume_mounts=[certificate.mount(), pods.mount("tmp", "/tmp")],  # noqa: S108 - a volume of its own
         security_context=pods.container_security(),
         resources=pods.resources(_MIGRATION_MEMORY),
@@ -161,7 +170,12 @@ def _migration(args: LiteLLMArgs, secret: str, options: pulumi.ResourceOptions) 
                 ),
             ),
         ),
-        opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(custom_timeouts=pods.AWAIT)),
+        opts=pulumi.ResourceOptions.merge(
+            options,
+            pulumi.ResourceOptions(
+                depends_on=[script.made, secret.made, migration_secret.made], custom_timeouts=pods.AWAIT
+            ),
+        ),
     )
 
 
@@ -169,8 +183,8 @@ def _pod(
     args: LiteLLMArgs,
     labels: Mapping[str, str],
     secret: str,
-    configuration: pulumi.Input[str],
-    proxy_configuration: pulumi.Input[str],
+    configuration: str,
+    proxy_configuration: str,
 ) -> k8s.core.v1.PodSpecArgs:
     certificate = pods.certificate_files(t.GATEWAY_IDENTITY, args.certificate)
     proxy = pods.Files("proxy", pods.HAPROXY_CONFIGURATION, config_map=proxy_configuration)
@@ -186,7 +200,7 @@ def _pod(
             "--num_workers=1",
         ],
         env=[
-            *_plain(_TRUST_ENVIRONMENT),
+            *_plain({**_TRUST_ENVIRONMENT, **_OFFLINE}),
             *_environment(
                 secret,
                 {

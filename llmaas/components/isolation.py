@@ -42,10 +42,9 @@ class Isolation(pulumi.ComponentResource):
         for policy in args.policies:
             k8s.networking.v1.NetworkPolicy(
                 f"{name}-{policy.namespace}-{policy.name}",
-                metadata=k8s.meta.v1.ObjectMetaArgs(
-                    name=policy.name, namespace=made[policy.namespace].metadata.apply(lambda metadata: metadata.name)
-                ),
+                # The plain name: policies judge at preview, before the cluster has answered.
+                metadata=k8s.meta.v1.ObjectMetaArgs(name=policy.name, namespace=policy.namespace),
                 spec=cast("k8s.networking.v1.NetworkPolicySpecArgsDict", policy.spec),
-                opts=child,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[made[policy.namespace]]),
             )
         self.register_outputs({"namespaces": list(args.namespaces)})

@@ -54,15 +54,17 @@ class Prometheus(pulumi.ComponentResource):
                 selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
                 template=k8s.core.v1.PodTemplateSpecArgs(
                     metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
-                    spec=_pod(args, volume.claim, configuration.metadata.name),
+                    spec=_pod(args, volume.claim, configuration.name),
                 ),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[volume, service], custom_timeouts=pods.AWAIT),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[volume, service, configuration.made], custom_timeouts=pods.AWAIT
+            ),
         )
         self.register_outputs({"service": name})
 
 
-def _pod(args: PrometheusArgs, claim: str, configuration: pulumi.Input[str]) -> k8s.core.v1.PodSpecArgs:
+def _pod(args: PrometheusArgs, claim: str, configuration: str) -> k8s.core.v1.PodSpecArgs:
     files = (
         pods.certificate_files(t.PROMETHEUS_IDENTITY, args.certificate),
         pods.Files("configuration", _CONFIGURATION_FOLDER, config_map=configuration),

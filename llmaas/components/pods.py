@@ -41,8 +41,8 @@ class Files:
 
     name: str
     path: str
-    config_map: pulumi.Input[str] | None = None
-    secret: pulumi.Input[str] | None = None
+    config_map: str | None = None
+    secret: str | None = None
 
     def volume(self) -> k8s.core.v1.VolumeArgs:
         """The pod's volume; readable by the pod's group alone."""
@@ -57,7 +57,15 @@ class Files:
         return k8s.core.v1.VolumeMountArgs(name=self.name, mount_path=self.path, read_only=True)
 
 
-def certificate_files(leaf: str, secret: pulumi.Input[str]) -> Files:
+@dataclass(frozen=True)
+class Named:
+    """A ConfigMap or Secret by its name, which policies must know at preview; its users depend on ``made``."""
+
+    name: str
+    made: pulumi.Resource
+
+
+def certificate_files(leaf: str, secret: str) -> Files:
     """The certificate called ``leaf`` where the proxies' configuration expects it."""
     return Files(f"certificate-{leaf}", certificate_folder(leaf), secret=secret)
 
@@ -70,17 +78,17 @@ def content_name(name: str, content: Mapping[str, str]) -> str:
     return f"{name}-{digest.hexdigest()[:10]}"
 
 
-def config_map(
-    resource: str, namespace: str, content: Mapping[str, str], options: pulumi.ResourceOptions
-) -> k8s.core.v1.ConfigMap:
+def config_map(resource: str, namespace: str, content: Mapping[str, str], options: pulumi.ResourceOptions) -> Named:
     """Immutable files, named by their content."""
-    return k8s.core.v1.ConfigMap(
+    name = content_name(resource, content)
+    made = k8s.core.v1.ConfigMap(
         resource,
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=content_name(resource, content), namespace=namespace),
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace),
         data=content,
         immutable=True,
         opts=options,
     )
+    return Named(name, made)
 
 
 def labels(part: str, **more: str) -> dict[str, str]:

@@ -49,10 +49,12 @@ class Postgres(pulumi.ComponentResource):
                 service_name=name,
                 selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
                 template=k8s.core.v1.PodTemplateSpecArgs(
-                    metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=_pod(args, volume.claim, secret)
+                    metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=_pod(args, volume.claim, secret.name)
                 ),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[volume, service], custom_timeouts=pods.AWAIT),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[volume, service, secret.made], custom_timeouts=pods.AWAIT
+            ),
         )
         self.register_outputs({"service": name})
 

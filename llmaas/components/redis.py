@@ -57,15 +57,17 @@ class Redis(pulumi.ComponentResource):
                 selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
                 template=k8s.core.v1.PodTemplateSpecArgs(
                     metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
-                    spec=_pod(args, volume.claim, configuration.metadata.name, auth),
+                    spec=_pod(args, volume.claim, configuration.name, auth.name),
                 ),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[volume, service], custom_timeouts=pods.AWAIT),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[volume, service, configuration.made, auth.made], custom_timeouts=pods.AWAIT
+            ),
         )
         self.register_outputs({"service": name})
 
 
-def _pod(args: RedisArgs, claim: str, configuration: pulumi.Input[str], auth: str) -> k8s.core.v1.PodSpecArgs:
+def _pod(args: RedisArgs, claim: str, configuration: str, auth: str) -> k8s.core.v1.PodSpecArgs:
     files = (
         pods.certificate_files(t.REDIS_SERVICE, args.certificate),
         pods.Files("configuration", _CONFIGURATION_FOLDER, config_map=configuration),

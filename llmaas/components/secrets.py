@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
+from llmaas.components.pods import Named
+
 
 @dataclass(frozen=True)
 class SecretValues:
@@ -15,10 +17,10 @@ class SecretValues:
     values: Mapping[str, pulumi.Input[str]]
 
 
-def password_secret(name: str, namespace: str, content: SecretValues, options: pulumi.ResourceOptions) -> str:
-    """Make an immutable Secret and return its name."""
+def password_secret(name: str, namespace: str, content: SecretValues, options: pulumi.ResourceOptions) -> Named:
+    """An immutable Secret."""
     full_name = f"{name}-{content.version}"
-    k8s.core.v1.Secret(
+    made = k8s.core.v1.Secret(
         f"{name}-secret",
         metadata=k8s.meta.v1.ObjectMetaArgs(name=full_name, namespace=namespace),
         type="Opaque",
@@ -26,4 +28,4 @@ def password_secret(name: str, namespace: str, content: SecretValues, options: p
         string_data={key: pulumi.Output.secret(value) for key, value in content.values.items()},
         opts=options,
     )
-    return full_name
+    return Named(full_name, made)

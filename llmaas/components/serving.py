@@ -11,6 +11,9 @@ from llmaas.components.postgres import headless_service
 from llmaas.views import topology as t
 from llmaas.views.vllm import WEIGHTS_ROOT
 
+# Written out, so that no image can leave them away.
+_OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
+
 
 @dataclass(frozen=True)
 class ModelEndpointArgs:
@@ -32,7 +35,7 @@ class ModelEndpoint(pulumi.ComponentResource):
         headless_service(name, args.namespace, labels, t.SERVING_PORT, child)
         self.proxy_configuration = pods.config_map(
             f"{name}-proxy", args.namespace, {"haproxy.cfg": args.proxy_configuration}, child
-        ).metadata.name
+        )
         if args.minimum_replicas is not None:
             k8s.policy.v1.PodDisruptionBudget(
                 f"{name}-floor",
@@ -58,7 +61,7 @@ class VllmServerArgs:
     gpus: int
     image: str
     proxy_image: str
-    proxy_configuration: pulumi.Input[str]
+    proxy_configuration: pods.Named
     leaf: str
     certificate: str
     weights_claim: str
@@ -71,7 +74,7 @@ class VllmServer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: VllmServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmaas:serving:VllmServer", name, None, opts)
-        labels = {**model_labels(args.slug), _HOST_LABEL: args.host}
+        labels = {**model_labels(args.slug), t.HOST_LABEL: args.host}
         k8s.apps.v1.Deployment(
             f"{name}-server",
             metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
@@ -89,9 +92,6 @@ class VllmServer(pulumi.ComponentResource):
         self.register_outputs({"host": args.host})
 
 
-_HOST_LABEL: Final = "llmaas/host"
-
-
 def model_labels(slug: str) -> dict[str, str]:
     """The labels of all servers of a model."""
     return pods.labels(t.SERVING_PART, **{t.MODEL_LABEL: slug})
@@ -99,7 +99,7 @@ def model_labels(slug: str) -> dict[str, str]:
 
 def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
     proxy_files = (
-        pods.Files("proxy", pods.HAPROXY_CONFIGURATION, config_map=args.proxy_configuration),
+        pods.Files("proxy", pods.HAPROXY_CONFIGURATION, config_map=args.proxy_configuration.name),
         pods.certificate_files(args.leaf, args.certificate),
     )
     weights = f"{WEIGHTS_ROOT}/{args.artefact}"
@@ -107,6 +107,7 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
         name="vllm",
         image=args.image,
         args=list(args.arguments),
+        env=[k8s.core.v1.EnvVarArgs(name=name, value="1") for name in _OFFLINE],
         volume_mounts=[
             k8s.core.v1.VolumeMountArgs(name="weights", mount_path=weights, read_only=True),
             pods.mount("tmp", "/tmp"),  # noqa: S108 - a volume of its own

@@ -13,7 +13,8 @@ NAMESPACES: Final = (EDGE, GATEWAY, SERVING, DATA, MONITORING)
 
 # The label by which a pod's part is known to Services and NetworkPolicies.
 PART_LABEL: Final = "app.kubernetes.io/name"
-MODEL_LABEL: Final = "llmaas/model"
+HOST_LABEL: Final = "llmaas.io/host"
+MODEL_LABEL: Final = "llmaas.io/model"
 
 PUBLIC_PORT: Final = 443
 ADMINISTRATION_PORT: Final = 8444

@@ -113,7 +113,7 @@ def test_every_model_replica_asks_for_its_gpus_on_the_host_of_the_placement(
         (host,) = affinity["nodeSelectorTerms"][0]["matchExpressions"][0]["values"]
         labels = workload.inputs["spec"]["template"]["metadata"]["labels"]
         gpus = int(server["resources"]["limits"]["nvidia.com/gpu"])
-        asked.add((labels["llmaas/model"], host, int(workload.inputs["spec"]["replicas"]), gpus))
+        asked.add((labels["llmaas.io/model"], host, int(workload.inputs["spec"]["replicas"]), gpus))
     assert asked == {
         (model.slug, host, replicas, model.gpus_per_replica)
         for model in platform.models
