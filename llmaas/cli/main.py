@@ -16,6 +16,8 @@ SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "tenant": ("llmaas.cli.tenant", "who uses the service: create, list"),
     "verify": ("llmaas.cli.verify", "is the environment what its stack file says: one verdict"),
     "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
+    "images": ("llmaas.cli.images", "the container images: built here, pushed, locked by digest"),
+    "catalogue": ("llmaas.cli.catalogue", "the models that tenants see, on any day, and what was promised of them"),
     "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),
     "plan": ("llmaas.cli.plan", "does the catalogue fit the hosts, and what survives the loss of one"),
     "pki": ("llmaas.cli.pki", "the certificates of an environment"),
