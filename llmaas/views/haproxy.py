@@ -88,6 +88,7 @@ def certificate_folder(leaf: str) -> str:
 def edge_configuration(platform: Platform) -> str:
     """HAProxy's configuration at the edge."""
     addresses = t.service_addresses(platform)
+    no_model = "The model `%[var(txn.model),json(utf8s)]` does not exist or you do not have access to it."
     unknown = "Unknown request URL: %[method] %[path,json(utf8s)]. Please check the URL for typos."
     return render(
         "haproxy/edge.cfg.j2",
@@ -100,6 +101,7 @@ def edge_configuration(platform: Platform) -> str:
         post_paths=POST_PATHS,
         passed_headers=_PASSED_HEADERS,
         unknown_url=openai_error(unknown, "invalid_request_error", "unknown_url"),
+        unknown_model=openai_error(no_model, "invalid_request_error", "model_not_found"),
         too_large=openai_error("The request body is too large.", "invalid_request_error", "request_too_large"),
         largest_body_bytes=_LARGEST_BODY_BYTES,
         gateway={

@@ -49,9 +49,18 @@ class _Echo(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length") or 0)
-        self.rfile.read(length)
-        body = json.dumps({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
-        self.send_response(200)
+        sent = self.rfile.read(length)
+        known = {k.lower(): v for k, v in self.headers.items()}
+        answer: dict[str, Any] = {"path": self.path, "headers": known}
+        status = 200
+        if b"no-such-model" in sent:
+            status = 400
+            answer = {"error": {"message": "/chat/completions: Invalid model name passed in model=...", "code": "400"}}
+        elif b"wrong-temperature" in sent:
+            status = 400
+            answer = {"error": {"message": "temperature must be a number", "code": "400"}}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.send_header("x-litellm-model-api-base", "http://10.0.0.1")
         self.end_headers()
@@ -220,6 +229,25 @@ def test_no_header_of_a_client_steers_what_is_behind(public: httpx.Client) -> No
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert headers["x-request-id"] not in {"chosen", ""}
     assert not (set(forged) - {"x-forwarded-for", "x-request-id"}) & set(headers)
+
+
+def test_an_unknown_model_is_answered_as_openai_does(public: httpx.Client) -> None:
+    answer = public.post("/v1/chat/completions", json={"model": 'no-such-model"\\', "messages": []})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "model_not_found"
+    assert '`no-such-model"\\`' in answer.json()["error"]["message"]
+
+
+def test_another_mistake_keeps_its_own_answer(public: httpx.Client) -> None:
+    answer = public.post("/v1/chat/completions", json={"model": "granite3.3:8b", "temperature": "wrong-temperature"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "temperature must be a number"
+
+
+def test_a_body_larger_than_the_buffer_passes_whole(public: httpx.Client) -> None:
+    answer = public.post("/v1/chat/completions", json={"model": "granite3.3:8b", "messages": ["x" * 2_000_000]})
+    assert answer.status_code == 200
+    assert int(answer.json()["headers"]["content-length"]) > 2_000_000
 
 
 def test_query_parameters_do_not_pass(public: httpx.Client) -> None:
