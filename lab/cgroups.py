@@ -85,7 +85,7 @@ def _fill_cpuset(folder: Path) -> None:
 
 def lab_groups() -> tuple[Path, ...]:
     """The lab's own folders in all hierarchies, whoever made them."""
-    found = []
+    found: list[Path] = []
     for hierarchy in cgroup_hierarchies():
         for folder, children, _ in os.walk(hierarchy):
             ours = [child for child in children if child in {CGROUP, _SLICE}]
@@ -118,6 +118,10 @@ def end_all_groups(seconds: float = 20) -> set[int]:
 
 def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
     deadline = time.monotonic() + seconds
+    for group in groups:
+        if (group / "cgroup.kill").exists():
+            # ends all of them at once: none can start another in between
+            (group / "cgroup.kill").write_text("1", encoding="ascii")
     while True:
         left = set().union(*(processes_in(group) for group in groups))
         for pid in left:

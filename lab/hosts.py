@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,19 +56,26 @@ def start_hosts(layout: Layout, hosts: Sequence[LabHost], base: Path, report: Re
     """
     table = ProcessTable.at(layout.run)
     missing = [host for host in hosts if table.get(process_name(host)) is None]
+    cancelled = threading.Event()
 
     def bring_up(host: LabHost) -> LabError | None:
         try:
             if host in missing:
                 _start(layout, table, host, base)
-            report(f"{host.name}: {_await_host(layout, table, host)}")
+            report(f"{host.name}: {_await_host(layout, table, host, cancelled)}")
         except LabError as error:
             report(f"{host.name}: {error.what}")
             return error
         return None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        errors = [error for error in pool.map(bring_up, hosts) if error is not None]
+        try:
+            errors = [error for error in pool.map(bring_up, hosts) if error is not None]
+        except BaseException:
+            # Ctrl-C: the threads would wait for hosts that nobody wants any more
+            cancelled.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     if errors:
         raise LabError("\n".join(error.what for error in errors), remedy=errors[0].remedy, log=errors[0].log)
     return tuple(host.name for host in missing)
@@ -119,12 +127,12 @@ def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> No
     table.start(process_name(host), command, folder / "console.log", environment)
 
 
-def _await_host(layout: Layout, table: ProcessTable, host: LabHost) -> str:
+def _await_host(layout: Layout, table: ProcessTable, host: LabHost, cancelled: threading.Event) -> str:
     """Wait until the host answers over SSH and its systemd has settled; what state it settled in."""
     console = layout.hosts / host.name / "console.log"
     deadline = time.monotonic() + _BOOT_SECONDS
     why = ""
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not cancelled.is_set():
         if table.get(process_name(host)) is None:
             raise LabError(f"{host.name} ended while it started", log=console, remedy="read its console log")
         left = max(1.0, deadline - time.monotonic())

@@ -24,14 +24,16 @@ class SecondLab:
     folder: Path
     namespace: int
 
-    def within(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command where the second lab's network is."""
-        environment = {
-            **os.environ,
+    def environment(self) -> dict[str, str]:
+        return {
             "LLMAAS_STATE": str(self.folder / "state"),
             "LLMAAS_CACHE": str(self.folder / "cache"),
             "PYTHONPATH": str(PROJECT_ROOT),
         }
+
+    def within(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command where the second lab's network is."""
+        environment = {**os.environ, **self.environment()}
         entered = ["nsenter", f"--net=/proc/{self.namespace}/ns/net", "--", *command]
         return subprocess.run(entered, check=False, capture_output=True, text=True, env=environment, timeout=240)
 
@@ -193,3 +195,30 @@ def test_hosts_reach_neither_the_machine_nor_the_world(second_lab: SecondLab) ->
         listener.kill()
         listener.wait()
     second_lab.down()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_start_that_is_interrupted_leaves_nothing_that_down_does_not_remove(
+    second_lab: SecondLab, number: signal.Signals
+) -> None:
+    driver = [sys.executable, str(Path(__file__).with_name("second_lab.py")), "hosts", "up"]
+    command = ["nsenter", f"--net=/proc/{second_lab.namespace}/ns/net", "--", *driver]
+    environment = {**os.environ, **second_lab.environment()}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 60
+        while not second_lab.record("host-gpu-host-02").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.send_signal(number)
+        assert run.wait(30) != 0
+    second_lab.down()
+
+
+def test_what_a_killed_run_left_at_work_is_ended(second_lab: SecondLab) -> None:
+    second_lab.up()
+    join = Path(__file__).with_name("join_up_group.py")
+    command = ["nsenter", f"--net=/proc/{second_lab.namespace}/ns/net", "--", sys.executable, str(join)]
+    with subprocess.Popen(command, env={**os.environ, **second_lab.environment()}, stdout=subprocess.PIPE) as orphan:
+        assert orphan.stdout is not None
+        assert orphan.stdout.readline() == b"at work\n"
+        second_lab.down()
+        assert orphan.wait(5) == -signal.SIGKILL
