@@ -50,7 +50,7 @@ class Edge(pulumi.ComponentResource):
         )
         k8s.core.v1.Service(
             f"{name}-service",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
+            metadata=pods.service_metadata(name, args.namespace),
             spec=k8s.core.v1.ServiceSpecArgs(
                 type="ClusterIP",
                 selector=labels,

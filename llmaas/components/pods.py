@@ -91,6 +91,11 @@ def config_map(resource: str, namespace: str, content: Mapping[str, str], option
     return Named(name, made)
 
 
+def service_metadata(name: str, namespace: str) -> k8s.meta.v1.ObjectMetaArgs:
+    """A Service is there when it is made: its pods are awaited as what they are, and some of them need it first."""
+    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, annotations={"pulumi.com/skipAwait": "true"})
+
+
 def labels(part: str, **more: str) -> dict[str, str]:
     """The labels by which Services and NetworkPolicies find the pods of ``part``."""
     return {t.PART_LABEL: part, "app.kubernetes.io/part-of": "llmaas", **more}

@@ -65,7 +65,7 @@ def headless_service(
     """A Service without an address of its own: its name stands for the pods that are ready."""
     return k8s.core.v1.Service(
         f"{name}-service",
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace),
+        metadata=pods.service_metadata(name, namespace),
         spec=k8s.core.v1.ServiceSpecArgs(
             cluster_ip="None",
             selector=labels,
