@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmaas.planning.fleet import Placement, faults, met_without
+from llmaas.planning.fleet import Placement, met_without
 from llmaas.planning.needs import Question, Sizing, Wanted, question_of
 from llmaas.planning.placement import Solution, solve
 from llmaas.planning.proof import changes, reasons
@@ -121,14 +121,6 @@ def make_plan(platform: Platform) -> Plan:
         reasons=tuple(reasons(question.rooms, needs)),
         changes=tuple(changes(question.rooms, needs)) if small else (),
     )
-
-
-def placement_faults(platform: Platform) -> list[str]:
-    """What is wrong with the placement that the stack file asks for; empty when it holds, with any one host lost."""
-    question = question_of(platform)
-    if question.problems:
-        return [str(problem) for problem in question.problems]
-    return faults(question.rooms, [wanted.need for wanted in question.wanted], question.in_force)
 
 
 def with_placement(platform: Platform, placement: Placement) -> Platform:

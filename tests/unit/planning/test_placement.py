@@ -1,5 +1,8 @@
 """Properties of the placement, checked by trying every host's loss, without the solver's help."""
 
+from collections.abc import Iterator
+from itertools import product
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,14 +12,14 @@ from llmaas.planning.proof import changes, reasons
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> tuple[dict[str, Room], list[Need]]:
+def fleets(draw: st.DrawFn, most_hosts: int = 5, most_models: int = 6) -> tuple[dict[str, Room], list[Need]]:
     """A few hosts, not all alike, and models that may or may not fit on them."""
     rooms = {
         f"host-{number}": Room(f"host-{number}", draw(st.sampled_from([2, 4, 8])))
-        for number in range(draw(st.integers(2, 5)))
+        for number in range(draw(st.integers(2, most_hosts)))
     }
     needs = []
-    for number in range(draw(st.integers(1, 6))):
+    for number in range(draw(st.integers(1, most_models))):
         gpus = draw(st.sampled_from([1, 1, 2, 4]))
         carries = {name: draw(st.sampled_from([500, 1000])) for name, room in rooms.items() if room.gpus >= gpus}
         needs.append(
@@ -84,6 +87,28 @@ def test_a_plan_is_deterministic_and_a_plan_in_force_moves_nothing(fleet: tuple[
     settled = solve(rooms, needs, first.placement)
     assert settled.placement == first.placement
     assert settled.moves == 0
+
+
+def every_placement(rooms: dict[str, Room], needs: list[Need]) -> Iterator[dict[str, dict[str, int]]]:
+    """All of them, as many replicas on a host as the rule of different hosts allows."""
+    spots = [(need.name, host, need.per_host(rooms)) for need in needs for host in need.capacity]
+    for numbers in product(*(range(limit + 1) for _, _, limit in spots)):
+        placement: dict[str, dict[str, int]] = {need.name: {} for need in needs}
+        for (name, host, _), number in zip(spots, numbers, strict=True):
+            placement[name][host] = number
+        yield placement
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(most_hosts=3, most_models=2))
+def test_what_is_called_impossible_has_no_placement_at_all(fleet: tuple[dict[str, Room], list[Need]]) -> None:
+    rooms, needs = fleet
+    solution = solve(rooms, needs, {})
+    good = [placement for placement in every_placement(rooms, needs) if not faults(rooms, needs, placement)]
+    assert bool(good) == (solution.status == "placed")
+    if good:
+        fewest = min(sum(sum(replicas.values()) for replicas in placement.values()) for placement in good)
+        assert solution.moves == fewest
 
 
 def same(hosts: int, gpus: int) -> dict[str, Room]:

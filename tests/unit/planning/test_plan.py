@@ -7,9 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from llmaas.cli import plan as plan_cli
+from llmaas.planning.check import placement_faults
 from llmaas.planning.drawing import picture
 from llmaas.planning.memory import replica_memory
-from llmaas.planning.plan import Plan, make_plan, placement_faults, with_placement
+from llmaas.planning.plan import Plan, make_plan, with_placement
 from llmaas.planning.throughput import FIGURES, NoRate, Rate, Replica, replica_rate
 from llmaas.settings import Demand, Measurement, Platform, ServiceLevels, SettingsError, load_platform
 from llmaas.settings.editing import with_placements
