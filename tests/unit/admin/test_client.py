@@ -68,7 +68,7 @@ def test_an_unknown_tenant_is_named_with_the_remedy() -> None:
 
 def test_a_model_that_is_not_served_is_refused() -> None:
     admin, _ = client({})
-    with pytest.raises(AdminError, match="no model 'gpt-9'; there are granite3.3:8b, llama3.2:3b"):
+    with pytest.raises(AdminError, match=r"no model 'gpt-9'; there are granite3\.3:8b, llama3\.2:3b"):
         admin.create_key(admin.tenant("demo"), "k", KeyLimits(("gpt-9",)), None)
 
 
@@ -123,7 +123,7 @@ def test_a_gateway_that_does_not_answer_is_an_error_with_its_address() -> None:
         raise httpx.ConnectError("refused", request=request)
 
     admin, _ = client({"/team/list": refuse})
-    with pytest.raises(AdminError, match="no answer from https://admin.test/team/list"):
+    with pytest.raises(AdminError, match=r"no answer from https://admin\.test/team/list"):
         admin.tenants()
 
 

@@ -1,0 +1,69 @@
+"""``llmaas verify``: is the environment what its stack file says?"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from llmaas.settings import SettingsError, load_platform
+from llmaas.verify import Check, Verdict, run_checks
+from llmaas.verify.runner import FOLDERS
+
+app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+
+
+@app.callback(invoke_without_command=True)
+def verify(
+    *,
+    environment: Annotated[str, typer.Option("--environment", "-e", help="such as lab")],
+    folder: Annotated[list[str] | None, typer.Option(help="host or api; both if none is named")] = None,
+    only: Annotated[str | None, typer.Option(help="checks whose names match, as pytest -k does")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for other programs")] = False,
+) -> None:
+    """Try hosts, cluster and API of a live environment; exit code 0 only if every check ran and passed."""
+    unknown = sorted(set(folder or ()) - set(FOLDERS))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(FOLDERS)}", param_hint="--folder")
+    try:
+        load_platform(environment)
+    except (SettingsError, OSError) as error:
+        console.print(f"llmaas: {error}", style="red", highlight=False, markup=False)
+        raise typer.Exit(2) from error
+    verdict = run_checks(environment, _show, folder or FOLDERS, only)
+    if as_json:
+        print(verdict.as_json())
+    else:
+        _print(verdict)
+    raise typer.Exit(0 if verdict.holds else 1)
+
+
+def _show(check: Check) -> None:
+    if check.outcome == "passed":
+        return
+    line = f"{check.outcome}: {check.area}: {check.invariant} [{check.subject}]"
+    console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print(verdict: Verdict) -> None:
+    table = Table("area", "passed", "failed", "not run", "seconds", title=f"environment {verdict.environment}")
+    for area in dict.fromkeys(check.area for check in verdict.checks):
+        found = Verdict(verdict.environment, tuple(check for check in verdict.checks if check.area == area))
+        counts = [str(found.count(outcome)) for outcome in ("passed", "failed", "not run")]
+        seconds = f"{sum(check.seconds for check in found.checks):.1f}"
+        table.add_row(area, *counts, seconds, style=None if found.holds else "red")
+    output = Console()
+    output.print(table)
+    for check in verdict.checks:
+        if check.outcome != "passed":
+            head = f"{check.outcome}: {check.area}: {check.invariant} [{check.subject}]"
+            output.print(head, style="red", highlight=False, markup=False, soft_wrap=True)
+            output.print(f"    {check.reason}", highlight=False, markup=False, soft_wrap=True)
+    if verdict.problem:
+        output.print(verdict.problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    words = "holds: it is what its stack file says" if verdict.holds else "DOES NOT HOLD"
+    counts_text = (
+        f"{verdict.count('passed')} passed, {verdict.count('failed')} failed, {verdict.count('not run')} not run"
+    )
+    output.print(f"verdict: {words} ({counts_text})", style="bold", highlight=False)

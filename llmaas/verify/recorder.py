@@ -1,0 +1,54 @@
+"""A pytest plugin that reports each check, as it ends, on the descriptor in ``LLMAAS_VERIFY_FD``.
+
+A skipped or expected failure is ``not run``: a check that cannot run has shown nothing.
+"""
+
+import json
+import os
+import re
+from typing import Final
+
+import pytest
+
+DESCRIPTOR: Final = "LLMAAS_VERIFY_FD"
+REASON_CHARACTERS: Final = 600
+_TITLE: Final = re.compile(r"(?P<folder>\w+)/test_(?P<file>\w+)\.py::test_(?P<name>\w+)(?:\[(?P<subject>.*)\])?$")
+
+
+@pytest.hookimpl
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A test ended, or could not begin."""
+    if report.when == "call" or report.outcome != "passed":
+        outcome = "not run" if report.skipped else report.outcome
+        # What fails before or after the test itself has shown nothing either, but needs a repair: failed.
+        _send(report.nodeid, outcome, report.duration, _reason(report))
+
+
+@pytest.hookimpl
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A file of checks could not be read."""
+    if report.outcome != "passed":
+        _send(report.nodeid, "not run" if report.skipped else "failed", 0.0, str(report.longrepr))
+
+
+def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
+    found = _TITLE.search(node)
+    area, name, subject = (found["file"], found["name"], found["subject"] or "") if found else (node, "can be read", "")
+    line = {
+        "area": area.replace("_", " "),
+        "subject": subject,
+        "invariant": name.replace("_", " "),
+        "outcome": outcome,
+        "seconds": round(seconds, 2),
+        "reason": reason[-REASON_CHARACTERS:].strip(),
+    }
+    os.write(int(os.environ[DESCRIPTOR]), (json.dumps(line) + "\n").encode())
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if report.outcome == "passed":
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message) if crash is not None else str(report.longrepr)

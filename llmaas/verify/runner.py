@@ -1,0 +1,61 @@
+"""Runs the checks in a process of their own and gathers what they report."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from llmaas.paths import PROJECT_ROOT, state_dir
+from llmaas.verify.recorder import DESCRIPTOR
+from llmaas.verify.verdict import Check, Verdict
+
+FOLDERS: Final = ("host", "api")
+ENVIRONMENT: Final = "LLMAAS_ENVIRONMENT"
+# 0: all passed, 1: some failed; everything else means that the run itself broke.
+USUAL_CODES: Final = frozenset({0, 1})
+
+
+def run_checks(
+    environment: str, on_check: Callable[[Check], None], folders: Sequence[str] = FOLDERS, only: str | None = None
+) -> Verdict:
+    """Run the checks of ``folders`` (those that match ``only``, as pytest's ``-k``), telling each as it ends.
+
+    The log of the run lies in the environment's ``logs/verify.log``.
+    """
+    logs = state_dir(environment) / "logs"
+    logs.mkdir(exist_ok=True)
+    log = logs / "verify.log"
+    command = [sys.executable, "-m", "pytest", "-p", "llmaas.verify.recorder", "-p", "no:cacheprovider", "-q"]
+    command += [str(PROJECT_ROOT / "tests" / folder) for folder in folders]
+    if only:
+        command += ["-k", only]
+    reading, writing = os.pipe()
+    variables = {**os.environ, DESCRIPTOR: str(writing), ENVIRONMENT: environment}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=variables, stdout=output, stderr=output, pass_fds=(writing,)
+        )
+        os.close(writing)
+        checks = []
+        for check in _reported(reading):
+            checks.append(check)
+            on_check(check)
+        code = process.wait()
+    return Verdict(environment, tuple(checks), _problem(code, checks, log))
+
+
+def _reported(descriptor: int) -> Iterator[Check]:
+    with os.fdopen(descriptor, encoding="utf-8") as lines:
+        for line in lines:
+            yield Check(**json.loads(line))
+
+
+def _problem(code: int, checks: Sequence[Check], log: Path) -> str:
+    if code not in USUAL_CODES:
+        return f"the run ended with code {code} before its end; read {log}"
+    if not checks:
+        return f"no check ran; read {log}"
+    return ""

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+
+import httpx
+import openai
+import pytest
+from api.environment import SERVED
+
+Client = Callable[..., openai.OpenAI]
+QUESTION = [{"role": "user", "content": "Bonjour"}]
+
+
+def test_a_model_answers_with_its_usage(client_of: Client, key: str, entrance: str, model: str) -> None:
+    answer = client_of(key, entrance).chat.completions.create(model=model, messages=QUESTION, max_tokens=8)
+    assert answer.model == model
+    assert answer.choices[0].message.content is not None
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 0
+    assert 0 < answer.usage.completion_tokens <= 8
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_a_call_without_a_token_limit_is_answered(client_of: Client, key: str) -> None:
+    answer = client_of(key).chat.completions.create(model=SERVED[0], messages=QUESTION)
+    assert answer.usage is not None
+
+
+def test_a_stream_ends_with_its_usage(client_of: Client, key: str, model: str) -> None:
+    stream = client_of(key).chat.completions.create(
+        model=model, messages=QUESTION, max_tokens=8, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert sum(bool(chunk.choices) for chunk in chunks) > 1
+    usages = [chunk.usage for chunk in chunks if chunk.usage is not None]
+    assert len(usages) == 1
+    assert usages[0].completion_tokens > 0
+
+
+def test_a_plain_completion_is_answered(client_of: Client, key: str) -> None:
+    answer = client_of(key).completions.create(model=SERVED[0], prompt="Bonjour", max_tokens=4)
+    assert answer.usage is not None
+
+
+def test_the_list_of_models_is_the_catalogue(client_of: Client, key: str, entrance: str) -> None:
+    assert {model.id for model in client_of(key, entrance).models.list()} == set(SERVED)
+
+
+def test_an_unknown_model_is_404(client_of: Client, key: str) -> None:
+    with pytest.raises(openai.NotFoundError) as error:
+        client_of(key).chat.completions.create(model="no-such-model", messages=QUESTION)
+    assert error.value.status_code == 404
+    _has_openai_s_shape(error.value.response)
+
+
+def test_a_wrong_key_is_401(client_of: Client) -> None:
+    with pytest.raises(openai.AuthenticationError) as error:
+        client_of("sk-wrong").chat.completions.create(model=SERVED[0], messages=QUESTION)
+    assert error.value.status_code == 401
+    _has_openai_s_shape(error.value.response)
+
+
+def test_a_call_without_a_key_is_401(web: httpx.Client) -> None:
+    answer = web.post("/v1/chat/completions", json={"model": SERVED[0], "messages": QUESTION})
+    assert answer.status_code == 401
+    _has_openai_s_shape(answer)
+
+
+def test_a_body_that_is_no_request_is_400(web: httpx.Client, key: str) -> None:
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    answer = web.post("/v1/chat/completions", headers=headers, content=b'{"model": "')
+    assert answer.status_code == 400
+    _has_openai_s_shape(answer)
+
+
+def _has_openai_s_shape(answer: httpx.Response) -> None:
+    error = answer.json()["error"]
+    assert error["message"]
+    assert {"type", "code"} <= set(error)

@@ -1,0 +1,59 @@
+"""Needs: a live environment (``LLMAAS_ENVIRONMENT``, else the lab), this machine being one of its bastions."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import kubernetes
+import pytest
+import testinfra
+from host.probing import Machine
+
+from llmaas.settings import Host, Platform, load_platform
+from llmaas.verify.connection import kubeconfig, write_ssh_configuration
+
+PLATFORM = load_platform(os.environ.get("LLMAAS_ENVIRONMENT") or "lab")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``declared`` is run for every host of the stack file."""
+    if "declared" in metafunc.fixturenames:
+        metafunc.parametrize("declared", PLATFORM.hosts, ids=lambda host: host.name)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Platform:
+    return PLATFORM
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Machine]:
+    """Every host by its name."""
+    configuration = write_ssh_configuration(PLATFORM, _short_folder(tmp_path_factory))
+    return {
+        host.name: Machine(testinfra.get_host(f"ssh://{host.name}", ssh_config=str(configuration)))
+        for host in PLATFORM.hosts
+    }
+
+
+@pytest.fixture
+def machine(machines: dict[str, Machine], declared: Host) -> Machine:
+    return machines[declared.name]
+
+
+@pytest.fixture(scope="session")
+def control(machines: dict[str, Machine]) -> Machine:
+    return machines[PLATFORM.hosts_with_role("control")[0].name]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[kubernetes.client.CoreV1Api]:
+    path = kubeconfig(PLATFORM.environment)
+    assert path.exists(), f"no kubeconfig at {path}; run: make up"
+    with kubernetes.config.new_client_from_config(str(path)) as client:
+        yield kubernetes.client.CoreV1Api(client)
+
+
+def _short_folder(factory: pytest.TempPathFactory) -> Path:
+    # A socket of SSH must have a short path.
+    return factory.mktemp("ssh")

@@ -1,0 +1,165 @@
+import base64
+import http.client
+import ssl
+
+import kubernetes
+import pytest
+from host.pods import running_pods
+from host.probing import Attempt, Machine
+
+from llmaas.settings import Host, Platform
+
+NAMESPACES = ("llmaas-edge", "llmaas-gateway", "llmaas-serving", "llmaas-data", "llmaas-monitoring")
+# The listeners of the parts: a port, and how TLS begins there.
+PART_LISTENERS = {
+    "edge": ((8443, ""), (8444, ""), (9443, "")),
+    "litellm": ((8443, ""), (9443, "")),
+    "vllm": ((8443, ""), (9443, "")),
+    "postgres": ((5432, "postgres"),),
+    "redis": ((6379, ""),),
+}
+LOOPBACK_ONLY = {"vllm": (8000,), "litellm": (4000,)}
+# Asks etcd by its JSON interface on the control host, with the host's own certificate: every key below a prefix.
+ETCD_SCRIPT = r"""
+import base64, json, ssl, sys, urllib.request
+folder = "/etc/kubernetes/pki/etcd/"
+context = ssl.create_default_context(cafile=folder + "ca.crt")
+context.load_cert_chain(folder + "healthcheck-client.crt", folder + "healthcheck-client.key")
+start = sys.argv[1].encode()
+end = start[:-1] + bytes([start[-1] + 1])
+body = json.dumps({"key": base64.b64encode(start).decode(), "range_end": base64.b64encode(end).decode()}).encode()
+request = urllib.request.Request("https://127.0.0.1:2379/v3/kv/range", body, {"content-type": "application/json"})
+found = json.load(urllib.request.urlopen(request, context=context)).get("kvs", [])
+print(json.dumps({base64.b64decode(kv["key"]).decode(): kv["value"][:40] for kv in found}))
+"""
+
+
+def test_the_nodes_are_the_declared_hosts_and_all_are_ready(
+    cluster: kubernetes.client.CoreV1Api, platform: Platform
+) -> None:
+    nodes = cluster.list_node().items
+    ready = {
+        node.metadata.name
+        for node in nodes
+        if any(item.type == "Ready" and item.status == "True" for item in node.status.conditions)
+    }
+    assert {node.metadata.name for node in nodes} == {host.name for host in platform.hosts} == ready
+
+
+def test_every_node_runs_the_declared_version(cluster: kubernetes.client.CoreV1Api, platform: Platform) -> None:
+    versions = {node.metadata.name: node.status.node_info.kubelet_version for node in cluster.list_node().items}
+    assert set(versions.values()) == {f"v{platform.kubernetes.version}"}
+
+
+def test_the_node_counts_the_declared_gpus(cluster: kubernetes.client.CoreV1Api, declared: Host) -> None:
+    node = cluster.read_node(declared.name)
+    counted = int(node.status.allocatable.get("nvidia.com/gpu", 0))
+    assert counted == (declared.gpus.count if declared.gpus else 0)
+
+
+def test_replicas_run_on_the_hosts_that_the_stack_file_names(
+    cluster: kubernetes.client.CoreV1Api, platform: Platform
+) -> None:
+    wanted = sorted(
+        host
+        for model in platform.models
+        if model.phase != "removed"
+        for host, n in model.placement.items()
+        for _ in range(n)
+    )
+    assert sorted(pod.host for pod in running_pods(cluster) if pod.part == "vllm") == wanted
+
+
+@pytest.mark.parametrize(
+    "path", ["/api", "/apis", "/version", "/openapi/v2", "/metrics", "/api/v1/namespaces/default/pods"]
+)
+def test_nobody_without_a_certificate_learns_anything_from_the_api(platform: Platform, path: str) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(str(platform.kubernetes.api_address), 6443, context=context, timeout=10)
+    connection.request("GET", path)
+    assert connection.getresponse().status == 401
+
+
+def test_the_kubelet_answers_nobody_without_a_certificate(machine: Machine, declared: Host) -> None:
+    request = "GET /pods HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
+    (answer,) = machine.attempt([Attempt(str(declared.address), 10250, tls="1.3", request=request)])
+    assert answer.startswith(("HTTP/1.1 401", "rejected")), answer
+
+
+@pytest.mark.parametrize("kind", ["secrets", "configmaps"])
+def test_secrets_lie_encrypted_in_etcd(control: Machine, kind: str) -> None:
+    found = control.json("/usr/bin/python3", "-c", ETCD_SCRIPT, f"/registry/{kind}/")
+    assert found, "etcd holds none: the check shows nothing"
+    # What lies there is cut to its head; a plain object begins with k8s followed by a zero byte.
+    plain = [key for key, value in found.items() if not base64.b64decode(value[:40]).startswith(b"k8s:enc:")]
+    assert plain == []
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_namespace_denies_both_ways_and_restricts_its_pods(
+    cluster: kubernetes.client.CoreV1Api, namespace: str
+) -> None:
+    labels = cluster.read_namespace(namespace).metadata.labels
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    networking = kubernetes.client.NetworkingV1Api(cluster.api_client)
+    denying = [
+        policy.metadata.name
+        for policy in networking.list_namespaced_network_policy(namespace).items
+        if set(policy.spec.policy_types) == {"Ingress", "Egress"}
+        and not policy.spec.pod_selector.match_labels
+        and not policy.spec.pod_selector.match_expressions
+        and not policy.spec.ingress
+        and not policy.spec.egress
+    ]
+    assert denying
+
+
+def test_every_container_runs_an_image_named_by_its_digest(cluster: kubernetes.client.CoreV1Api) -> None:
+    floating = [
+        f"{pod.metadata.name}: {container.image}"
+        for namespace in NAMESPACES
+        for pod in cluster.list_namespaced_pod(namespace).items
+        for container in [*pod.spec.containers, *(pod.spec.init_containers or ())]
+        if "@sha256:" not in container.image
+    ]
+    assert floating == []
+
+
+def test_every_listener_of_every_part_speaks_tls_1_3_only(
+    machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api
+) -> None:
+    pods = [pod for pod in running_pods(cluster) if pod.part in PART_LISTENERS]
+    assert {pod.part for pod in pods} == set(PART_LISTENERS)
+    wrong = []
+    for pod in pods:
+        listeners = PART_LISTENERS[pod.part]
+        attempts = [Attempt(pod.address, port, v, start) for port, start in listeners for v in ("1.2", "1.3")]
+        for attempt, outcome in zip(attempts, machines[pod.host].attempt(attempts), strict=True):
+            good = outcome == "TLSv1.3" if attempt.tls == "1.3" else outcome.startswith("rejected")
+            if not good:
+                wrong.append(f"{pod.name}:{attempt.port} with TLS {attempt.tls}: {outcome}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", LOOPBACK_ONLY)
+def test_a_program_behind_its_proxy_listens_on_loopback_alone(
+    machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api, part: str
+) -> None:
+    pods = [pod for pod in running_pods(cluster) if pod.part == part]
+    assert pods
+    for pod in pods:
+        found = machines[pod.host].attempt([Attempt(pod.address, port) for port in LOOPBACK_ONLY[part]])
+        assert found == ["refused"] * len(LOOPBACK_ONLY[part]), pod.name
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/tokenize", "/health", "/invocations", "/pause"])
+def test_vllm_answers_nobody_without_the_gateway_s_certificate(
+    machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api, path: str
+) -> None:
+    pods = [pod for pod in running_pods(cluster) if pod.part == "vllm"]
+    assert pods
+    request = f"GET {path} HTTP/1.1\r\nHost: vllm\r\nConnection: close\r\n\r\n"
+    for pod in pods:
+        (answer,) = machines[pod.host].attempt([Attempt(pod.address, 8443, tls="1.3", request=request)])
+        assert answer.startswith("rejected"), f"{pod.name}: {answer[:200]}"

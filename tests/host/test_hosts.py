@@ -1,0 +1,111 @@
+import ipaddress
+
+import pytest
+from host.probing import Machine
+
+from llmaas.settings import Host, Platform
+
+# Written out here on purpose: a wrong setting must not weaken its own check.
+NETWORK_KERNEL_PARAMETERS = {
+    "net.ipv4.conf.all.accept_redirects": "0",
+    "net.ipv4.conf.all.accept_source_route": "0",
+    "net.ipv4.conf.all.rp_filter": "1",
+    "net.ipv4.conf.all.send_redirects": "0",
+    "net.ipv4.conf.default.accept_redirects": "0",
+    "net.ipv4.conf.default.accept_source_route": "0",
+    "net.ipv4.conf.default.rp_filter": "1",
+    "net.ipv4.conf.default.send_redirects": "0",
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.accept_ra": "0",
+}
+SSHD = {
+    "allowagentforwarding": "no",
+    "allowtcpforwarding": "no",
+    "authenticationmethods": "publickey",
+    "kbdinteractiveauthentication": "no",
+    "passwordauthentication": "no",
+    "permitemptypasswords": "no",
+    "permitrootlogin": "without-password",
+    "permittunnel": "no",
+    "permituserenvironment": "no",
+    "pubkeyauthentication": "yes",
+    "x11forwarding": "no",
+}
+STRONG_CIPHERS = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"}
+SERVICES = ("ssh", "chrony", "llmaas-firewall", "containerd", "kubelet")
+FARTHEST_CLOCK_SECONDS = 0.5
+
+
+def test_the_host_bears_its_declared_name_and_address(machine: Machine, declared: Host) -> None:
+    assert machine.output("hostname") == declared.name
+    links = machine.json("ip", "-j", "-4", "address", "show", "scope", "global")
+    addresses = {info["local"] for link in links for info in link["addr_info"]}
+    assert str(declared.address) in addresses
+
+
+def test_no_address_but_the_declared_one_and_the_cluster_s(
+    machine: Machine, declared: Host, platform: Platform
+) -> None:
+    links = machine.json("ip", "-j", "-4", "address", "show", "scope", "global")
+    found = {ipaddress.ip_address(info["local"]) for link in links for info in link["addr_info"]}
+    virtual = {ipaddress.ip_address(str(platform.kubernetes.api_address))}
+    strangers = {
+        address
+        for address in found - {ipaddress.ip_address(str(declared.address))} - virtual
+        if address not in ipaddress.ip_network(str(platform.network.pods))
+        and address not in ipaddress.ip_network(str(platform.network.services))
+    }
+    assert not strangers
+
+
+def test_there_is_no_route_to_the_outside(machine: Machine) -> None:
+    assert machine.json("ip", "-j", "route", "show", "default") == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_service_runs_and_starts_with_the_host(machine: Machine, service: str) -> None:
+    state = machine.output("systemctl", "show", "-p", "ActiveState,UnitFileState", f"{service}.service")
+    assert "ActiveState=active" in state
+    assert "UnitFileState=enabled" in state
+
+
+def test_no_service_has_failed(machine: Machine) -> None:
+    failed = machine.json("systemctl", "list-units", "--state=failed", "--output=json")
+    assert [unit["unit"] for unit in failed] == []
+
+
+def test_the_kernel_drops_redirects_forged_sources_and_source_routes(machine: Machine) -> None:
+    values = machine.output("sysctl", "-n", *NETWORK_KERNEL_PARAMETERS).split()
+    found = dict(zip(NETWORK_KERNEL_PARAMETERS, values, strict=True))
+    assert found == NETWORK_KERNEL_PARAMETERS
+
+
+def test_sshd_takes_keys_alone_and_forwards_nothing(machine: Machine) -> None:
+    lines = (line.partition(" ") for line in machine.output("sshd", "-T").splitlines())
+    live = {name: value for name, _, value in lines}
+    assert {name: live[name] for name in SSHD} == SSHD
+    assert set(live["ciphers"].split(",")) <= STRONG_CIPHERS
+    assert set(live["hostkeyalgorithms"].split(",")) == {"ssh-ed25519"}
+    assert int(live["maxauthtries"]) <= 3
+
+
+def test_the_clock_follows_the_site_s_clocks_alone(machine: Machine, platform: Platform) -> None:
+    sources = [line.split(",")[2] for line in machine.output("chronyc", "-c", "-n", "sources").splitlines()]
+    assert set(sources) == {str(address) for address in platform.site.time_servers}
+    tracking = machine.output("chronyc", "-c", "-n", "tracking").split(",")
+    assert tracking[1] in sources, "not synchronised"
+    assert abs(float(tracking[4])) < FARTHEST_CLOCK_SECONDS
+
+
+def test_packages_come_from_the_site_s_mirror_alone(machine: Machine, platform: Platform) -> None:
+    sources = machine.output("apt-get", "indextargets", "--format", "$(SITE)").split()
+    assert sources
+    assert {source.rstrip("/") for source in sources} == {str(platform.site.packages_url).rstrip("/")}
+
+
+def test_only_root_may_read_keys_on_the_host(machine: Machine) -> None:
+    names = " -o ".join(f"-name {name}" for name in ("*.key", "*kubeconfig", "ssh_host_*_key", "admin.conf")).split()
+    loose = machine.output(
+        "find", "/etc/llmaas", "/etc/kubernetes", "/etc/ssh", "-type", "f", "-perm", "/077", "(", *names, ")"
+    )
+    assert loose == ""
