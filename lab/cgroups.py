@@ -14,7 +14,8 @@ from typing import Final
 from lab.layout import CGROUP
 from lab.machine import cgroup_hierarchies, unified_cgroups
 
-_SLICE: Final = f"{CGROUP}.slice"
+# a dash would mean a slice within a slice to systemd
+_SLICE: Final = f"{CGROUP.replace('-', '_')}.slice"
 
 
 def _own_groups() -> dict[str, str]:
