@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from llmaas.paths import cache_dir, state_dir
+from llmaas.paths import stack_file, state_dir
 from llmaas.settings import Host, Platform
 from llmaas.views.flows import Rule, host_rules
 
 LABEL_PREFIX: Final = "llmaas.io/"
 PAUSE_TAG: Final = "3.10.2"
 # Numbers of the accounts that the data stores run as in their images.
-DATA_UID: Final = 65532
+DATA_UID: Final = 999
 BASE_PACKAGES: Final = ("ca-certificates", "chrony", "iproute2", "iputils-ping", "kmod", "nftables", "procps")
 RUNTIME_PACKAGES: Final = ("conntrack", "containerd", "containernetworking-plugins", "ethtool", "runc")
 
@@ -63,6 +63,7 @@ def _common(platform: Platform) -> dict[str, Any]:
         "platform_environment": platform.environment,
         "packages_url": str(site.packages_url),
         "packages_ca_certificate": root,
+        "packages_signing_key": str(state / "site" / "packages.asc"),
         "packages_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
         "packages_names": sorted({*BASE_PACKAGES, *RUNTIME_PACKAGES}),
         "base_domain": platform.domain,
@@ -138,7 +139,7 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
 
 
 def _manifest(platform: Platform, name: str) -> Path:
-    return cache_dir() / "site" / "models" / Path(platform.artefact(name).manifest).name
+    return stack_file(platform.environment).parent / platform.artefact(name).manifest
 
 
 def _rules(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
