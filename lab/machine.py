@@ -31,8 +31,11 @@ def mounts(text: str | None = None) -> tuple[Mount, ...]:
 
 
 def mount_points_below(folder: Path) -> tuple[Path, ...]:
-    """Mount points at or below ``folder``, the newest first: the order in which they can be taken away."""
-    return tuple(mount.point for mount in reversed(mounts()) if mount.point.is_relative_to(folder))
+    """Mount points below ``folder``, the newest first: the order in which they can be taken away.
+
+    The folder itself is not among them: it may be a disk that somebody put there.
+    """
+    return tuple(mount.point for mount in reversed(mounts()) if folder in mount.point.parents)
 
 
 def cgroup_hierarchies() -> tuple[Path, ...]:

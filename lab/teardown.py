@@ -1,5 +1,6 @@
 """Takes the lab away: processes, mounts, links, groups, kernel settings and state, whatever is left of them."""
 
+import contextlib
 import shutil
 import signal
 import time
@@ -59,11 +60,11 @@ def tear_down(layout: Layout, report: Callable[[str], None], *, keep_state: bool
         if not process.wait_ended(5):
             stuck.add(process.pid)
     report("removing mounts, links, firewall, and restoring the kernel's settings")
-    for folder in (layout.state, layout.cache):
+    for folder in _ours(layout):
         unmount_below(folder)
     network_down()
     restore_kernel_settings(layout)
-    left = [*mount_points_below(layout.state), *mount_points_below(layout.cache)]
+    left = [point for folder in _ours(layout) for point in mount_points_below(folder)]
     if stuck or left or bridge_owner() is not None:
         parts = [f"process {pid}" for pid in sorted(stuck)] + [f"mount {point}" for point in left]
         if bridge_owner() is not None:
@@ -73,7 +74,19 @@ def tear_down(layout: Layout, report: Callable[[str], None], *, keep_state: bool
         shutil.rmtree(layout.run)
     else:
         report(f"removing {layout.state}")
-        shutil.rmtree(layout.state)
+        for path in layout.state.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        # a state folder that is a disk of its own cannot go
+        with contextlib.suppress(OSError):
+            layout.state.rmdir()
+
+
+def _ours(layout: Layout) -> tuple[Path, ...]:
+    """Folders in which every mount is the lab's: its state, half-made disks, and where images are built."""
+    return (layout.state, *layout.cache.glob("*.part"), layout.cache / "containers")
 
 
 def _shut_down(table: ProcessTable, seconds: float = 20) -> None:

@@ -24,6 +24,12 @@ def test_nested_mounts_are_taken_away_before_what_holds_them(monkeypatch: pytest
     assert found == (Path("/state/hosts/a/root/with blank"), Path("/state/hosts/a/root"))
 
 
+def test_a_disk_that_somebody_put_there_is_not_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = machine.mounts(TABLE)
+    monkeypatch.setattr(machine, "mounts", lambda: table)
+    assert machine.mount_points_below(Path("/stately")) == ()
+
+
 def test_a_folder_whose_name_only_begins_alike_is_not_below(monkeypatch: pytest.MonkeyPatch) -> None:
     table = machine.mounts(TABLE)
     monkeypatch.setattr(machine, "mounts", lambda: table)
