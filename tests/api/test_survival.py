@@ -14,7 +14,7 @@ from api.environment import ENTRANCES, PLATFORM, MakeKey
 Client = Callable[..., openai.OpenAI]
 QUESTION = [{"role": "user", "content": "Bonjour"}]
 PART_LABEL = "app.kubernetes.io/name"
-MODEL_LABEL = "llmaas/model"
+MODEL_LABEL = "llmaas.io/model"
 LOAD_BEFORE_SECONDS, LOAD_AFTER_SECONDS = 5, 30
 PAUSE_SECONDS = 0.5
 BACK_WITHIN_SECONDS = 280

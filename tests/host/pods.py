@@ -24,7 +24,9 @@ def running_pods(cluster: kubernetes.client.CoreV1Api) -> list[RunningPod]:
     found = []
     for pod in cluster.list_pod_for_all_namespaces(field_selector="status.phase=Running").items:
         ready = any(item.type == "Ready" and item.status == "True" for item in pod.status.conditions or ())
-        if pod.metadata.namespace.startswith("llmaas-") and ready and not pod.spec.host_network:
+        # A job's pod may end while it is looked at.
+        lasting = all(owner.kind != "Job" for owner in pod.metadata.owner_references or ())
+        if pod.metadata.namespace.startswith("llmaas-") and ready and lasting and not pod.spec.host_network:
             part = pod.metadata.labels.get(PART_LABEL, pod.metadata.name)
             found.append(
                 RunningPod(part, pod.metadata.namespace, pod.metadata.name, pod.spec.node_name, pod.status.pod_ip)

@@ -38,7 +38,7 @@ def attempt(task):
     except OSError as error:
         return "unreachable: " + str(error)
 tasks = json.loads(sys.argv[1])
-with concurrent.futures.ThreadPoolExecutor(32) as pool:
+with concurrent.futures.ThreadPoolExecutor(128) as pool:
     print(json.dumps(list(pool.map(attempt, tasks))))
 """
 

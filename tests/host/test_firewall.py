@@ -44,6 +44,10 @@ def test_a_chain_accepts_exactly_the_declared_flows(
     rules = [item["rule"] for item in _table(machine) if "rule" in item and item["rule"]["chain"] == chain]
     accepting = {_in_words(rule["expr"]) for rule in rules if {"accept": None} in rule["expr"]}
     wanted = {_declared_words(rule, chain) for rule in getattr(host_rules(platform, declared), chain)}
+    if chain == "output":
+        # The SSH session that loads the rules is older than connection tracking; an answer never opens a connection.
+        bastions = _addresses(tuple(str(address) for address in platform.site.bastions))
+        wanted.add((f"ip daddr {bastions}", "tcp flags without syn", "tcp sport 22"))
     assert accepting == wanted | set(ALWAYS[chain])
 
 
@@ -59,8 +63,9 @@ def _in_words(expressions: list[dict[str, Any]]) -> tuple[str, ...]:
         match = part.get("match")
         if match is None:
             continue
-        assert match["op"] in {"==", "in"}, f"a rule with {match['op']!r} is not understood"
-        words.append(f"{_left(match['left'])} {_right(match['right'])}")
+        assert match["op"] in {"==", "in", "!"}, f"a rule with {match['op']!r} is not understood"
+        without = "without " if match["op"] == "!" else ""
+        words.append(f"{_left(match['left'])} {without}{_right(match['right'])}")
     return tuple(sorted(words))
 
 
