@@ -52,13 +52,14 @@ def _common(platform: Platform) -> dict[str, Any]:
     site, kubernetes = platform.site, platform.kubernetes
     registry_name = site.registry.partition(":")[0]
     root = str(state / "pki" / "root.crt")
+    known_hosts = state / "ssh" / "known_hosts"
     names = {str(host.address): [f"{host.name}.{platform.domain}", host.name] for host in platform.hosts}
     names[str(site.address)] = [registry_name]
     names.setdefault(str(kubernetes.api_address), []).extend(kubernetes.control_plane_host_names)
     return {
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(state / "ssh" / "id_ed25519"),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={state / 'ssh' / 'known_hosts'} -o StrictHostKeyChecking=yes",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes",
         "ansible_python_interpreter": "/usr/bin/python3",
         "platform_environment": platform.environment,
         "packages_url": str(site.packages_url),

@@ -1,4 +1,4 @@
-"""Ansible inventory from the stack file: ``llmaas.settings`` reads it, ``llmaas.views.inventory`` turns it into data."""
+"""Ansible inventory from the stack file: what ``llmaas.views.inventory`` says, as groups, hosts and variables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ansible.errors import AnsibleParserError
+
 from ansible.plugins.inventory import BaseInventoryPlugin
 
 DOCUMENTATION = r"""

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Advertises simulated GPUs: keeps ``nvidia.com/gpu`` in the status of this host's node.
 
 The scheduler then counts them as it counts real ones. A kubelet without a device plugin sets them to zero whenever it

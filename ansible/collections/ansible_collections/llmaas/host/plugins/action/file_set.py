@@ -1,4 +1,4 @@
-"""Controller side of ``llmaas.host.file_set``: renders templates, reads files, hands everything to the module at once."""
+"""Controller side of ``llmaas.host.file_set``: renders templates and reads files for the module."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ DOCUMENTATION = r"""
 module: file_set
 short_description: Many files and folders in one call
 description:
-  - Writes every file atomically, only when it differs, with owner and mode; a file that does not validate is not written.
+  - Writes every file atomically, only when it differs, with owner and mode.
+  - A file that does not validate is not written.
 options:
   directories:
     description: Folders, parents first, each with path and optionally mode, owner and group.
@@ -167,9 +168,9 @@ def main() -> None:
     changed: list[str] = []
     diffs: list[dict[str, str]] = []
     try:
-        for entry in module.params["directories"]:
-            if ensure_directory(entry, check=module.check_mode):
-                changed.append(entry["path"])
+        changed.extend(
+            entry["path"] for entry in module.params["directories"] if ensure_directory(entry, check=module.check_mode)
+        )
         for entry in module.params["files"]:
             diff = ensure_file(entry, check=module.check_mode)
             if diff is not None:

@@ -22,7 +22,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ansible_facts:
-  description: The fact C(host_kernel) with the keys release, cgroups (v1 or v2), container, sys_resource, audit, whole_sysctl, swap.
+  description:
+    - The fact C(host_kernel) with the keys release, cgroups (v1 or v2), container, sys_resource, audit,
+      whole_sysctl and swap.
   returned: always
   type: dict
 """

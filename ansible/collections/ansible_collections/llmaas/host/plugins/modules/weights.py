@@ -76,7 +76,7 @@ def manifest_entries(text: str, artefact: str) -> dict[str, str]:
             continue
         digest, _, name = line.partition("  ")
         name = name.strip().removeprefix("./")
-        if len(digest) != 64 or not name or name.startswith("/") or ".." in name.split("/"):  # noqa: PLR2004
+        if len(digest) != 64 or not name or name.startswith("/") or ".." in name.split("/"):
             raise WeightsError(f"manifest of {artefact}: cannot read the line {line!r}")
         entries[name] = digest.lower()
     if not entries:
