@@ -153,9 +153,14 @@ def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOp
     )
     return k8s.batch.v1.Job(
         f"{t.MIGRATION_PART}-job",
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=f"{t.MIGRATION_PART}-{version}", namespace=args.namespace),
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=f"{t.MIGRATION_PART}-{version}",
+            namespace=args.namespace,
+            # A Job that gave up stays so: the next update makes it anew.
+            annotations={"pulumi.com/replaceUnready": "true"},
+        ),
         spec=k8s.batch.v1.JobSpecArgs(
-            backoff_limit=6,
+            backoff_limit=10,
             template=k8s.core.v1.PodTemplateSpecArgs(
                 metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
                 spec=k8s.core.v1.PodSpecArgs(
