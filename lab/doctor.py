@@ -230,7 +230,7 @@ def _official() -> list[Finding]:
         path = official_program(program)
         found.append(Finding(program, Level.OK, f"{path}, installed" if path else "built from its Go module"))
     for program in ("pulumi-language-python", "pulumi-resource-kubernetes"):
-        path = shutil.which(program)
-        official = path is not None and not Path(path).resolve().is_relative_to(PROJECT_ROOT)
-        found.append(Finding(program, Level.OK, f"{path}, installed" if official else "our stand-in, lab/standins"))
+        installed = shutil.which(program)
+        official = installed is not None and not Path(installed).resolve().is_relative_to(PROJECT_ROOT)
+        found.append(Finding(program, Level.OK, f"{installed}, installed" if official else "our stand-in, lab/standins"))
     return found
