@@ -12,7 +12,7 @@ import pytest
 
 DESCRIPTOR: Final = "LLMAAS_VERIFY_FD"
 REASON_CHARACTERS: Final = 600
-_TITLE: Final = re.compile(r"(?P<folder>\w+)/test_(?P<file>\w+)\.py::test_(?P<name>\w+)(?:\[(?P<subject>.*)\])?$")
+_TITLE: Final = re.compile(r"(?:^|/)test_(?P<file>\w+)\.py::test_(?P<name>\w+)(?:\[(?P<subject>.*)\])?$")
 
 
 @pytest.hookimpl

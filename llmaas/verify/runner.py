@@ -19,9 +19,13 @@ USUAL_CODES: Final = frozenset({0, 1})
 
 
 def run_checks(
-    environment: str, on_check: Callable[[Check], None], folders: Sequence[str] = FOLDERS, only: str | None = None
+    environment: str,
+    on_check: Callable[[Check], None],
+    folders: Sequence[str] = FOLDERS,
+    only: str | None = None,
+    tests: Path = PROJECT_ROOT / "tests",
 ) -> Verdict:
-    """Run the checks of ``folders`` (those that match ``only``, as pytest's ``-k``), telling each as it ends.
+    """Run the checks of ``folders`` below ``tests`` that match ``only`` (pytest's ``-k``); each is told as it ends.
 
     The log of the run lies in the environment's ``logs/verify.log``.
     """
@@ -29,7 +33,7 @@ def run_checks(
     logs.mkdir(exist_ok=True)
     log = logs / "verify.log"
     command = [sys.executable, "-m", "pytest", "-p", "llmaas.verify.recorder", "-p", "no:cacheprovider", "-q"]
-    command += [str(PROJECT_ROOT / "tests" / folder) for folder in folders]
+    command += [str(tests / folder) for folder in folders]
     if only:
         command += ["-k", only]
     reading, writing = os.pipe()
