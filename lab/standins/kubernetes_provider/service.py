@@ -248,7 +248,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def _arguments(properties: dict[str, Any]) -> dict[str, Any]:
-    """Undo the text form in which older engines hand over nested arguments."""
+    """Leave out what the engine adds to the arguments."""
     return {key: value for key, value in properties.items() if key not in {"version", "pluginDownloadURL"}}
 
 

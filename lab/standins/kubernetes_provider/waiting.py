@@ -52,13 +52,9 @@ class Waiter:
             if text != said:
                 self.say(text)
                 said = text
-            reasons = [verdict.message, *verdict.details]
-            if verdict.failed:
-                raise NotReadyError(f"{kind} {identifier(live)} failed to become ready: {verdict.message}", reasons)
-            if time.monotonic() > deadline:
-                raise NotReadyError(f"{kind} {identifier(live)}: timed out waiting to be ready", reasons)
-            if self.cancelled.wait(_POLL_SECONDS):
-                raise NotReadyError(f"{kind} {identifier(live)}: the operation was cancelled", reasons)
+            if fault := self._fault(verdict, deadline):
+                text = f"{kind} {identifier(live)} {fault}: {verdict.message}"
+                raise NotReadyError(text, [text, *verdict.details])
 
     def until_gone(self, kind: Kind, namespace: str, name: str) -> None:
         """Wait until an object no longer exists.
@@ -88,6 +84,16 @@ class Waiter:
             if self.cancelled.wait(pause):
                 raise CancelledError(f"{kind} {identifier(live)}: the wait for its deletion was cancelled")
             pause = min(pause * 2, _POLL_SECONDS)
+
+    def _fault(self, verdict: readiness.Verdict, deadline: float) -> str:
+        """Pause, and say why waiting on makes no sense; empty if it does."""
+        if verdict.failed:
+            return "failed"
+        if time.monotonic() > deadline:
+            return "did not become ready in time"
+        if self.cancelled.wait(_POLL_SECONDS):
+            return "was not ready when the update was cancelled"
+        return ""
 
     def _look(
         self, check: readiness.Check, kind: Kind, live: dict[str, Any]

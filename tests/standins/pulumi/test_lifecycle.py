@@ -157,3 +157,24 @@ k8s.apiextensions.CustomResource("widget", api_version=group + "/v1", kind="Widg
     assert project.preview("--refresh") == {}
     group = f"{project.namespace}.example.org"
     assert api_server.object(f"widgets.{group}", "widget", "-n", project.namespace)["spec"] == {"size": 3}
+
+
+def test_a_provider_with_a_secret_kubeconfig_keeps_it_secret_and_reads_what_exists(
+    project: Any, api_server: Any
+) -> None:
+    token = next(line for line in api_server.kubeconfig.read_text().splitlines() if "token:" in line).split()[-1]
+    project.environment["KUBECONFIG"] = "/nonexistent"
+    project.program(
+        f"""
+text = open({str(api_server.kubeconfig)!r}).read()
+theirs = k8s.Provider("theirs", kubeconfig=pulumi.Output.secret(text))
+options = Options(provider=theirs)
+account = k8s.core.v1.ServiceAccount.get("account", "default/default", opts=options)
+pulumi.export("account", account.metadata.name)
+k8s.core.v1.Namespace("ns", metadata=meta(NAMESPACE), opts=options)
+"""
+    )
+    project.up()
+    assert project.preview() == {}
+    assert project.pulumi("stack", "output", "account").output.strip().endswith("default")
+    assert token not in project.state()

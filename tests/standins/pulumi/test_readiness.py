@@ -1,9 +1,13 @@
 """An update waits until objects are ready, and says why they are not."""
 
 import json
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from lab.toolchain import tool_path
 
 DEPLOYMENT = """
 ns = k8s.core.v1.Namespace("ns", metadata=meta(NAMESPACE))
@@ -105,3 +109,17 @@ k8s.batch.v1.Job("web", metadata=meta("web", NAMESPACE), spec=dict(backoff_limit
     set_pod_status(api_server, project.namespace, {"phase": "Failed"})
     updating.join()
     assert "BackoffLimitExceeded" in outcomes[0].output
+
+
+def test_an_interrupt_ends_the_wait_and_keeps_what_was_made(
+    project: Any, api_server: Any, until: Callable[[Callable[[], bool], str], None]
+) -> None:
+    project.program(DEPLOYMENT.format(replicas=1).replace("progress_deadline_seconds=10", "paused=False"))
+    command = [str(tool_path("pulumi")), "up", "--yes", "--skip-preview", "--non-interactive"]
+    with subprocess.Popen(command, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL) as engine:
+        until(lambda: pods_exist(api_server, project.namespace), "a pod exists")
+        engine.send_signal(signal.SIGINT)
+        assert engine.wait(timeout=20) != 0
+    assert "web" in project.resources()
+    project.program(DEPLOYMENT.format(replicas=0))
+    project.up()
