@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
-from lab.images.site_packages import compile_bytecode, drop_unread, image_python, install, part_folder, run, strip_symbols
+from lab.images.site_packages import (
+    compile_bytecode,
+    drop_unread,
+    image_python,
+    install,
+    part_folder,
+    run,
+    strip_symbols,
+)
 from llmaas.paths import PROJECT_ROOT
 
 LOCK: Final = PROJECT_ROOT / "images/litellm/requirements.lock"
@@ -21,12 +29,19 @@ ENGINE_PROGRAM: Final = "query-engine.mjs"
 CLOSED_PORT: Final = "http://127.0.0.1:9"
 _OTHER_DATABASES: Final = ("mysql", "sqlite")
 # LiteLLM 1.106 replaces the client's engine under the private name that prisma 0.11 had; 0.15 names it otherwise.
-_ENGINE_ALIAS: Final = '''
+_ENGINE_ALIAS: Final = """
 
 Prisma._Prisma__engine = property(
     lambda self: self._internal_engine, lambda self, engine: setattr(self, "_internal_engine", engine)
 )
-'''
+"""
+# prisma asks `cat` and `openssl` for the name of the engine that it would fetch; the image has neither, and its engine.
+_PLATFORM: Final = """
+
+
+def binary_platform() -> str:
+    return "debian-openssl-3.0.x"
+"""
 
 
 def main() -> None:
@@ -94,6 +109,8 @@ def _generate_client(packages: Path, engine: Path) -> None:
     if "_internal_engine" not in text and "_internal_engine" not in (packages / "prisma/_base_client.py").read_text():
         raise LabError("the generated client has no _internal_engine", remedy="revise _ENGINE_ALIAS for this prisma")
     client.write_text(text + _ENGINE_ALIAS)
+    platform = packages / "prisma/binaries/platform.py"
+    platform.write_text(platform.read_text() + _PLATFORM)
 
 
 if __name__ == "__main__":
