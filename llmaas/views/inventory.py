@@ -23,11 +23,13 @@ def inventory(platform: Platform) -> dict[str, Any]:
 
     The result has the keys ``groups`` (name -> host names), ``all`` (variables) and ``hosts`` (name -> variables).
     """
-    groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "nodes": []}
+    groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "nodes": [], "weights": []}
     for host in platform.hosts:
         groups["nodes"].append(host.name)
         for role in host.roles:
             groups[role].append(host.name)
+        if any(host.name in model.placement for model in platform.models):
+            groups["weights"].append(host.name)
     return {
         "groups": groups,
         "all": _common(platform),

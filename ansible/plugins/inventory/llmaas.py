@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 name: llmaas
 short_description: Hosts of an environment, from its stack file
 description:
-  - Gives the groups control, service, gpu and nodes, and the variables of every role.
+  - Gives the groups control, service, gpu, nodes and weights (hosts that carry a model), and every role's variables.
 options:
   plugin:
     description: Must be C(llmaas).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import grp
+import hashlib
 import os
 import pwd
 import stat
@@ -42,6 +43,18 @@ options:
     type: list
     elements: dict
     default: []
+  expected:
+    description: Files that are placed by other means, each with path and sha256; those that differ are returned.
+    type: list
+    elements: dict
+    default: []
+  units:
+    description:
+      - Units of systemd that must be enabled and run, each with name; they are looked at after the files are written.
+      - Those whose I(restart_if) names a changed file are restarted; with I(start) false a unit is only enabled.
+    type: list
+    elements: dict
+    default: []
 author: The authors of llmaas
 """
 
@@ -50,6 +63,8 @@ EXAMPLES = r"""
   llmaas.host.file_set:
     files:
       - {path: /etc/chrony/chrony.conf, template: chrony.conf.j2}
+    units:
+      - {name: chrony.service, restart_if: [/etc/chrony/chrony.conf]}
 """
 
 RETURN = r"""
@@ -58,9 +73,15 @@ changed_paths:
   returned: always
   type: list
   elements: str
+unexpected_paths:
+  description: The paths of I(expected) whose content is another, or that are not there.
+  returned: always
+  type: list
+  elements: str
 """
 
 TEXT_LIMIT = 64 * 1024
+BLOCK = 1024 * 1024
 
 
 def wanted_owner(entry: dict[str, Any]) -> tuple[int, int]:
@@ -154,6 +175,58 @@ def surplus_files(folders: list[dict[str, Any]]) -> list[str]:
     return found
 
 
+def unexpected_files(expected: list[dict[str, Any]]) -> list[str]:
+    """Paths whose content has another SHA-256, or that are not there."""
+    found = []
+    for entry in expected:
+        digest = hashlib.sha256()
+        if os.path.isfile(entry["path"]):
+            with open(entry["path"], "rb") as file:
+                while block := file.read(BLOCK):
+                    digest.update(block)
+        if digest.hexdigest() != entry["sha256"]:
+            found.append(entry["path"])
+    return found
+
+
+def systemctl(*arguments: str) -> str:
+    """Output of systemctl; a failure raises with what it said."""
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"systemctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def unit_states(names: list[str]) -> list[dict[str, str]]:
+    """What systemd says of units, in their order."""
+    shown = systemctl("show", "--property=LoadState,UnitFileState,ActiveState", *names)
+    return [dict(line.split("=", 1) for line in part.splitlines()) for part in shown.strip().split("\n\n")]
+
+
+def ensure_units(units: list[dict[str, Any]], changed: list[str], *, check: bool) -> list[str]:
+    """Enable, start and restart units; what was or would be done."""
+    if not units:
+        return []
+    if not check and any(path.startswith("/etc/systemd/system/") for path in changed):
+        systemctl("daemon-reload")
+    done = []
+    for unit, state in zip(units, unit_states([unit["name"] for unit in units]), strict=True):
+        name = unit["name"]
+        verbs = []
+        if state["UnitFileState"] != "enabled":
+            verbs.append("enable")
+        if unit.get("start", True):
+            if set(unit.get("restart_if", [])) & set(changed):
+                verbs.append("restart")
+            elif state["ActiveState"] not in {"active", "activating", "reloading"}:
+                verbs.append("start")
+        for verb in verbs:
+            if not check:
+                systemctl(verb, name)
+            done.append(f"{verb} {name}")
+    return done
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -162,6 +235,8 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "default": []},
             "absent": {"type": "list", "elements": "path", "default": []},
             "exclusive": {"type": "list", "elements": "dict", "default": []},
+            "expected": {"type": "list", "elements": "dict", "default": []},
+            "units": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -181,9 +256,13 @@ def main() -> None:
                 changed.append(path)
                 if not module.check_mode:
                     os.unlink(path)
+        unexpected = unexpected_files(module.params["expected"])
+        done = ensure_units(module.params["units"], changed, check=module.check_mode)
     except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{type(error).__name__}: {error}", changed_paths=changed, changed=bool(changed))
-    module.exit_json(changed=bool(changed), changed_paths=changed, diff=diffs)
+    module.exit_json(
+        changed=bool(changed or done), changed_paths=changed, units=done, unexpected_paths=unexpected, diff=diffs
+    )
 
 
 if __name__ == "__main__":
