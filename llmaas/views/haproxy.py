@@ -101,6 +101,11 @@ def edge_configuration(platform: Platform) -> str:
         post_paths=POST_PATHS,
         passed_headers=_PASSED_HEADERS,
         unknown_url=openai_error(unknown, "invalid_request_error", "unknown_url"),
+        unknown_key=openai_error(
+            "Incorrect API key provided. Send your key as: Authorization: Bearer KEY.",
+            "invalid_request_error",
+            "invalid_api_key",
+        ),
         unknown_model=openai_error(no_model, "invalid_request_error", "model_not_found"),
         too_large=openai_error("The request body is too large.", "invalid_request_error", "request_too_large"),
         largest_body_bytes=_LARGEST_BODY_BYTES,

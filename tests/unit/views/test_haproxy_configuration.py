@@ -56,6 +56,12 @@ class _Echo(BaseHTTPRequestHandler):
         if b"no-such-model" in sent:
             status = 400
             answer = {"error": {"message": "/chat/completions: Invalid model name passed in model=...", "code": "400"}}
+        elif known.get("authorization") == "Bearer sk-unknown":
+            status = 401
+            answer = {"error": {"message": "Authentication Error, Invalid proxy server token passed. Key Hash=2ab0"}}
+        elif known.get("authorization") == "Bearer sk-expired":
+            status = 401
+            answer = {"error": {"message": "Authentication Error, Expired Key. Key Expiry time 2026-01-01"}}
         elif b"wrong-temperature" in sent:
             status = 400
             answer = {"error": {"message": "temperature must be a number", "code": "400"}}
@@ -236,6 +242,19 @@ def test_an_unknown_model_is_answered_as_openai_does(public: httpx.Client) -> No
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "model_not_found"
     assert '`no-such-model"\\`' in answer.json()["error"]["message"]
+
+
+def test_an_unknown_key_is_answered_as_openai_does_and_its_hash_is_not_told(public: httpx.Client) -> None:
+    answer = public.post("/v1/chat/completions", headers={"authorization": "Bearer sk-unknown"}, json={"model": "a"})
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert "2ab0" not in answer.text
+
+
+def test_an_expired_key_keeps_its_own_answer(public: httpx.Client) -> None:
+    answer = public.post("/v1/chat/completions", headers={"authorization": "Bearer sk-expired"}, json={"model": "a"})
+    assert answer.status_code == 401
+    assert "Expired Key" in answer.text
 
 
 def test_another_mistake_keeps_its_own_answer(public: httpx.Client) -> None:
