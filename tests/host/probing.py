@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 # One connection each, all at once. An attempt ends "open", "refused" (someone answered no), "silent" (nobody answered:
-# what a firewall does) or "unreachable" (no way there). With TLS, what the handshake and an empty request gave.
+# what a firewall does), "rejected" (ended
+# after it was opened) or "unreachable" (no way there). With TLS, what the handshake and an empty request gave.
 SCRIPT = r"""
 import concurrent.futures, json, socket, ssl, sys
 def tls(task, sock):
@@ -33,6 +34,8 @@ def attempt(task):
             return tls(task, sock) if task["tls"] else "open"
     except ConnectionRefusedError:
         return "refused"
+    except ConnectionError as error:
+        return "rejected: " + str(error)
     except TimeoutError:
         return "silent"
     except OSError as error:

@@ -12,7 +12,7 @@ from llmaas.settings import Host, Platform
 NAMESPACES = ("llmaas-edge", "llmaas-gateway", "llmaas-serving", "llmaas-data", "llmaas-monitoring")
 # The listeners of the parts: a port, and how TLS begins there.
 PART_LISTENERS = {
-    "edge": ((8443, ""), (8444, ""), (9443, "")),
+    "edge": ((8443, ""), (9443, "")),
     "litellm": ((8443, ""), (9443, "")),
     "vllm": ((8443, ""), (9443, "")),
     "postgres": ((5432, "postgres"),),
@@ -140,6 +140,16 @@ def test_every_listener_of_every_part_speaks_tls_1_3_only(
             if not good:
                 wrong.append(f"{pod.name}:{attempt.port} with TLS {attempt.tls}: {outcome}")
     assert wrong == []
+
+
+def test_the_administration_listener_ends_connections_that_come_from_no_bastion(
+    machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api
+) -> None:
+    pods = [pod for pod in running_pods(cluster) if pod.part == "edge"]
+    assert pods
+    for pod in pods:
+        (outcome,) = machines[pod.host].attempt([Attempt(pod.address, 8444, tls="1.3")])
+        assert outcome.startswith("rejected"), f"{pod.name}: {outcome}"
 
 
 @pytest.mark.parametrize("part", LOOPBACK_ONLY)
