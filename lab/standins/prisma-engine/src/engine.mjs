@@ -1,4 +1,5 @@
 // The WebAssembly engine, behind the questions that the native engine answers.
+import { webcrypto } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
@@ -9,6 +10,8 @@ import { toGraphqlData, toJsonProtocol } from './protocol.mjs';
 const require = createRequire(import.meta.url);
 const BINDINGS = '@prisma/query-engine-wasm/postgresql/query_engine_bg.js';
 const NO_TRACE = '{}';
+// The engine draws its random numbers from here and panics without; Node 18 does not have it there of itself.
+globalThis.crypto ??= webcrypto;
 const BAD_QUERY = 'P2009';
 
 export class QueryEngine {
