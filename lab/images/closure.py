@@ -12,8 +12,6 @@ from lab.images.spec import DebianPart, ImageError
 
 _ELF_MAGIC: Final = b"\x7fELF"
 _LOADER: Final = "/lib64/ld-linux-x86-64.so.2"
-# The loader itself is named by every dynamic program, and by none of them as a library.
-_LOADER_FILE: Final = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
 _EVERYTHING: Final = "**"
 _FOLDER_MODE: Final = 0o755
 _TEMPORARY_FOLDER_MODE: Final = 0o1777
@@ -28,7 +26,8 @@ def assemble(part: DebianPart, unpacked: Path, owners: Mapping[str, DebianFile],
     files = _kept_files(part, unpacked)
     if _EVERYTHING not in part.keep:
         files |= _libraries(unpacked, files)
-    files |= {f"usr/share/doc/{owners[name].package}/copyright" for name in files if name in owners}
+    licences = {f"usr/share/doc/{owners[name].package}/copyright" for name in files if name in owners}
+    files |= {name for name in licences if (unpacked / name).exists()}
     for old, new in MERGED_FOLDERS.items():
         (target / new).mkdir(parents=True, exist_ok=True)
         (target / old).symlink_to(new)
@@ -79,7 +78,7 @@ def _libraries(root: Path, files: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for name in sorted(files):
         path = root / name
-        if path.is_symlink() or not _is_dynamic(path):
+        if path.is_symlink() or not _is_elf(path):
             continue
         result = subprocess.run(
             ["chroot", str(root), _LOADER, "--list", f"/{name}"], check=False, capture_output=True, text=True
@@ -90,22 +89,20 @@ def _libraries(root: Path, files: Iterable[str]) -> set[str]:
                 f"{name} needs {', '.join(missing)}, which is in none of the packages",
                 remedy="add the package that has it to image.toml, or drop the file",
             )
-        found.add(_LOADER_FILE)
+        # The loader itself is named by every dynamic program, and by none of them as a library.
+        found |= _with_link_targets(root, root / _LOADER.lstrip("/"))
         for library in re.findall(r"=> (/\S+)", result.stdout):
             found |= _with_link_targets(root, root / library.lstrip("/"))
     return found
 
 
-def _is_dynamic(path: Path) -> bool:
+def _is_elf(path: Path) -> bool:
+    # The loader lists nothing for what is ELF but not dynamic: object files and static programs.
     with path.open("rb") as stream:
-        head = stream.read(4096)
-    # Object files and static programs name no interpreter and no dynamic section; the loader refuses them quietly.
-    return head.startswith(_ELF_MAGIC)
+        return stream.read(len(_ELF_MAGIC)) == _ELF_MAGIC
 
 
 def _copy(source: Path, target: Path) -> None:
-    if not source.is_symlink() and not source.exists():
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(source, target, follow_symlinks=False)
 

@@ -1,7 +1,6 @@
 """Brings the registry and the lock to what ``images/`` describes; does nothing for an image that is there."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +8,7 @@ import yaml
 
 from lab.images.builder import KEY_LABEL, build, push
 from lab.images.parts import Report, image_key
-from lab.images.registry import PushedImage, Registry
+from lab.images.registry import Registry
 from lab.images.spec import ImageError, ImageSpec, load_images
 from llmaas.files import write_atomically
 from llmaas.paths import stack_file
@@ -17,7 +16,6 @@ from llmaas.paths import stack_file
 _LOCK_HEADER: Final = (
     "# Written by `llmaas images lock`: which image each short name is. Deployments go by these digests.\n"
 )
-_REFERENCE: Final = re.compile(r"^[a-z0-9.-]+(:\d+)?/[a-z0-9/._-]+@sha256:[0-9a-f]{64}$")
 
 
 def lock_path(environment: str, file_name: str | None = None) -> Path:
@@ -67,34 +65,8 @@ def write_lock(registry: Registry, lock: Path, report: Report = print) -> Mappin
         if pushed is None:
             report(f"{image.name}: not in the registry, not in the lock")
         else:
-            references[image.name] = registry.reference(image.path, pushed.digest)
+            references[image.name] = registry.reference(image.path, image.tag, pushed.digest)
     text = _LOCK_HEADER + yaml.safe_dump(references, sort_keys=True, width=200)
     if not lock.exists() or lock.read_text() != text:
         write_atomically(lock, text)
     return references
-
-
-def read_lock(lock: Path) -> Mapping[str, str]:
-    """The lock of an environment.
-
-    Raises:
-        ImageError: it is missing, or an entry is no reference by digest.
-    """
-    if not lock.exists():
-        raise ImageError(f"{lock} is missing", remedy="run 'llmaas images build -e lab'")
-    content = yaml.safe_load(lock.read_text()) or {}
-    for name, reference in content.items():
-        if not isinstance(reference, str) or not _REFERENCE.match(reference):
-            raise ImageError(
-                f"{lock}: {name}: {reference!r} is no reference by digest", remedy="write it again: llmaas images lock"
-            )
-    return dict(content)
-
-
-def inventory(
-    registry: Registry, each: Callable[[ImageSpec, PushedImage | None, bool], None], names: Sequence[str] = ()
-) -> None:
-    """Tell for each image what the registry holds and whether it is made of today's inputs."""
-    for image in select(names):
-        pushed = registry.find(image.path, image.tag)
-        each(image, pushed, pushed is not None and pushed.labels.get(KEY_LABEL) == image_key(image))

@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 
 _KEY_LENGTH: Final = 16
 # Changes when the code here lays parts out differently: old parts are then not taken for new ones.
-_LAYOUT: Final = "1"
+_LAYOUT: Final = "3"
 _IGNORED: Final = {"__pycache__", "node_modules", ".venv"}
 
 
@@ -77,7 +77,7 @@ def image_key(image: ImageSpec) -> str:
     """What an image is made of: its folder, its parts and the further inputs that it names."""
     folder = str(image.folder.relative_to(PROJECT_ROOT))
     parts = [f"{name}={part_key(part)}" for name, part in sorted(image.parts.items())]
-    return digest_of([digest_of_files([folder, *image.inputs]), *parts])
+    return digest_of([_LAYOUT, digest_of_files([folder, *image.inputs]), *parts])
 
 
 def ensure_part(name: str, part: Part, report: Report) -> Path:

@@ -77,6 +77,6 @@ class Registry:
             size=sum(layer["size"] for layer in content["layers"]),
         )
 
-    def reference(self, path: str, digest: str) -> str:
-        """The name by which an image is deployed."""
-        return f"{self.name}/{path}@{digest}"
+    def reference(self, path: str, tag: str, digest: str) -> str:
+        """The name by which an image is deployed: the digest decides, the tag tells people and policies the version."""
+        return f"{self.name}/{path}:{tag}@{digest}"
