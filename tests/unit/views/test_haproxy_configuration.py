@@ -133,9 +133,7 @@ def edge(
     for listener, port in (("8443", public), ("8444", administration), ("9443", status)):
         text = text.replace(f"bind :{listener} ", f"bind 127.0.0.1:{port} ")
     with upstream(served) as gateway:
-        # Tests have no cluster's name service: one server at a fixed address, everything else as rendered.
-        text = re.sub(r"server-template gateway \S+ \S+ resolvers cluster resolve-prefer ipv4 init-addr none",
-                      f"server gateway 127.0.0.1:{gateway}", text)  # fmt: skip
+        text = _with_servers(text, "gateway", [gateway])
         with running(text, tmp_path_factory.mktemp("edge"), status):
             yield public, administration, status
 
@@ -372,15 +370,22 @@ def _rendered_serving(certificates: Path, listener: int, status: int, vllm: int)
     return text.replace("127.0.0.1:8000", f"127.0.0.1:{vllm}")
 
 
-def _rendered_gateway(platform: Platform, certificates: Path, loopback: int, status: int, servers: list[int]) -> str:
+def _rendered_gateway(platform: Platform, certificates: Path, ports: tuple[int, int, int, int]) -> str:
+    """Ports: from the edge, status, LiteLLM, and the way out to the first model."""
+    listener, status, program, way_out = ports
     text = placed(haproxy.gateway_configuration(platform), certificates)
-    text = text.replace("bind :8443 ", f"bind 127.0.0.1:{free_port()} ").replace(
+    text = text.replace("bind :8443 ", f"bind 127.0.0.1:{listener} ").replace(
         "bind :9443 ", f"bind 127.0.0.1:{status} "
     )
     for index in range(len(platform.models)):
-        text = text.replace(f"127.0.0.1:{9101 + index}\n", f"127.0.0.1:{loopback if index == 0 else free_port()}\n")
-    pattern = r"( +)server-template granite3-3-8b \S+ \S+ resolvers cluster resolve-prefer ipv4 init-addr none (.*)"
-    lines = "\n".join(rf"\1server replica-{port} 127.0.0.1:{port} \2" for port in servers)
+        text = text.replace(f"127.0.0.1:{9101 + index}\n", f"127.0.0.1:{way_out if index == 0 else free_port()}\n")
+    return text.replace("127.0.0.1:4000", f"127.0.0.1:{program}")
+
+
+def _with_servers(text: str, backend: str, ports: list[int]) -> str:
+    """Tests have no cluster's name service: servers at fixed addresses, everything else as rendered."""
+    pattern = rf"( +)server-template {backend} \S+ \S+ resolvers cluster resolve-prefer ipv4 init-addr none (.*)"
+    lines = "\n".join(rf"\1server replica-{port} 127.0.0.1:{port} \2" for port in ports)
     return re.sub(pattern, lines, text)
 
 
@@ -413,7 +418,8 @@ def test_a_killed_model_server_costs_no_call(platform: Platform, certificates: P
                 running(_rendered_serving(certificates, listener, own_status, port), folder, own_status)
             )
         servers = [listener for listener, _ in proxies]
-        text = _rendered_gateway(platform, certificates, loopback, status, servers)
+        text = _rendered_gateway(platform, certificates, (free_port(), status, free_port(), loopback))
+        text = _with_servers(text, "granite3-3-8b", servers)
         stack.enter_context(running(text, tmp_path, status))
         time.sleep(3)  # first checks of all three proxies
         clients = [threading.Thread(target=call, args=(httpx.Client(timeout=30),)) for _ in range(6)]
@@ -426,3 +432,45 @@ def test_a_killed_model_server_costs_no_call(platform: Platform, certificates: P
     assert [statuses[-1] for statuses in answers] == [200] * 90
     again = [statuses for statuses in answers if len(statuses) > 1]
     assert len(again) <= 6, "only calls that were in flight are made again"
+
+
+def test_a_killed_gateway_costs_no_call(platform: Platform, certificates: Path, tmp_path: Path) -> None:
+    """The edge, two gateways' proxies, two gateways, clients that never try twice: one of the gateways is killed."""
+    programs = [free_port(), free_port()]
+    processes = [multiprocessing.Process(target=_serve, args=(port,)) for port in programs]
+    listeners = [free_port(), free_port()]
+    public, status = free_port(), free_port()
+    answers: list[int] = []
+
+    def call(client: httpx.Client) -> None:
+        for _ in range(15):
+            answer = client.post("/v1/chat/completions", json={"model": "a", "messages": ["x" * 5000]})
+            answers.append(answer.status_code)
+
+    with ExitStack() as stack:
+        for process in processes:
+            process.start()
+            stack.callback(process.kill)
+        for listener, program in zip(listeners, programs, strict=True):
+            folder = tmp_path / str(listener)
+            folder.mkdir()
+            own_status = free_port()
+            text = _rendered_gateway(platform, certificates, (listener, own_status, program, free_port()))
+            stack.enter_context(running(text, folder, own_status))
+        text = placed(haproxy.edge_configuration(platform), certificates)
+        for old, port in (("8443", public), ("8444", free_port()), ("9443", status)):
+            text = text.replace(f"bind :{old} ", f"bind 127.0.0.1:{port} ")
+        stack.enter_context(running(_with_servers(text, "gateway", listeners), tmp_path, status))
+        time.sleep(3)  # first checks of all three proxies
+        settings: Any = {"base_url": f"https://127.0.0.1:{public}", "headers": {"host": "api.lab.llmaas.internal"}}
+        clients = [
+            threading.Thread(target=call, args=(httpx.Client(timeout=30, verify=trusting(certificates), **settings),))
+            for _ in range(6)
+        ]
+        for client in clients:
+            client.start()
+        time.sleep(0.7)
+        processes[0].kill()
+        for client in clients:
+            client.join()
+    assert answers == [200] * 90
