@@ -232,5 +232,6 @@ def _official() -> list[Finding]:
     for program in ("pulumi-language-python", "pulumi-resource-kubernetes"):
         installed = shutil.which(program)
         official = installed is not None and not Path(installed).resolve().is_relative_to(PROJECT_ROOT)
-        found.append(Finding(program, Level.OK, f"{installed}, installed" if official else "our stand-in, lab/standins"))
+        source = f"{installed}, installed" if official else "our stand-in, lab/standins"
+        found.append(Finding(program, Level.OK, source))
     return found

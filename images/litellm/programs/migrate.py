@@ -1,9 +1,9 @@
 #!/usr/bin/python3.11 -s
 """Brings LiteLLM's database to the schema of this version, as ``prisma migrate deploy`` does, and ends.
 
-Prisma's own program is native code that is fetched from the internet; the migrations are plain SQL in a Python package. Each
-is applied once, in order, in one transaction with its record in ``_prisma_migrations``: Prisma's own table, so that
-the official program can take over at any time. Safe to run again, and by several pods at once.
+Prisma's own program is native code that is fetched from the internet; the migrations are plain SQL in a Python
+package. Each is applied once, in order, in one transaction with its record in ``_prisma_migrations``. That is Prisma's
+own table: the official program can take over at any time. Safe to run again, and by several pods at once.
 """
 
 import hashlib
@@ -56,13 +56,16 @@ def libpq_url(text: str) -> str:
 def connect(url: str) -> psycopg.Connection:
     """A connection; the database may start later than this program."""
     deadline = time.monotonic() + CONNECT_SECONDS
+    reported = ""
     while True:
         try:
             return psycopg.connect(url, autocommit=True, connect_timeout=5)
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise MigrationError(f"no connection in {CONNECT_SECONDS} s: {error}") from error
-            print(f"waiting for the database: {str(error).splitlines()[0]}", flush=True)
+            if str(error) != reported:
+                print(f"waiting for the database: {str(error).splitlines()[0]}", flush=True)
+                reported = str(error)
             time.sleep(2)
 
 
@@ -98,7 +101,8 @@ def is_concurrent(sql: str) -> bool:
 def apply(connection: psycopg.Connection, name: str, sql: str) -> None:
     """Apply one migration and record it, both or neither.
 
-    A concurrent index is recorded after it is built; should that be cut off, its IF NOT EXISTS makes the next run a no-op.
+    A concurrent index is recorded after it is built; should that be cut off, its IF NOT EXISTS makes the next run
+    a no-op.
     """
     # the text comes from a package that the lock file pins by hash
     statement = cast("LiteralString", sql)

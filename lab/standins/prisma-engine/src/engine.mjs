@@ -13,6 +13,9 @@ const NO_TRACE = '{}';
 // The engine draws its random numbers from here and panics without; Node 18 does not have it there of itself.
 globalThis.crypto ??= webcrypto;
 const BAD_QUERY = 'P2009';
+const NO_TRANSACTION = 'P2028';
+// The engine panics on an id that is too short to be one of its own.
+const SHORTEST_TRANSACTION_ID = 24;
 
 export class QueryEngine {
   #engine;
@@ -38,6 +41,7 @@ export class QueryEngine {
 
   /** Answer the body of a query request: `{ query }`, or `{ batch, transaction }`. */
   async query(body, transactionId) {
+    if (transactionId !== undefined && !isTransactionId(transactionId)) return { errors: [unknownTransaction(transactionId)] };
     const started = performance.now();
     this.statistics.queries += 1;
     this.statistics.active += 1;
@@ -83,11 +87,15 @@ export class QueryEngine {
   }
 
   commitTransaction(id) {
-    return this.#transaction(() => this.#engine.commitTransaction(id, NO_TRACE));
+    return this.#end(id, () => this.#engine.commitTransaction(id, NO_TRACE));
   }
 
   rollbackTransaction(id) {
-    return this.#transaction(() => this.#engine.rollbackTransaction(id, NO_TRACE));
+    return this.#end(id, () => this.#engine.rollbackTransaction(id, NO_TRACE));
+  }
+
+  #end(id, step) {
+    return isTransactionId(id) ? this.#transaction(step) : [404, unknownTransaction(id).user_facing_error];
   }
 
   async #transaction(step) {
@@ -124,6 +132,15 @@ export class QueryEngine {
     // the query's text may hold what tenants sent: only its time is logged
     if (limit && milliseconds > limit) log('WARN', 'slow query', { milliseconds: Math.round(milliseconds) });
   }
+}
+
+function isTransactionId(text) {
+  return text.length >= SHORTEST_TRANSACTION_ID && /^[0-9a-z-]+$/i.test(text);
+}
+
+function unknownTransaction(id) {
+  const message = `Transaction API error: Transaction not found. Transaction ID '${id}' is invalid.`;
+  return { error: message, user_facing_error: { is_panic: false, message, meta: { error: message }, error_code: NO_TRANSACTION } };
 }
 
 function failure(error) {
