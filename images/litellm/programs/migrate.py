@@ -14,7 +14,7 @@ import time
 import uuid
 from importlib.resources import files
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -104,8 +104,7 @@ def apply(connection: psycopg.Connection, name: str, sql: str) -> None:
     A concurrent index is recorded after it is built; should that be cut off, its IF NOT EXISTS makes the next run
     a no-op.
     """
-    # the text comes from a package that the lock file pins by hash
-    statement = cast("LiteralString", sql)
+    statement = sql.encode()
     try:
         if is_concurrent(sql):
             connection.execute(statement)

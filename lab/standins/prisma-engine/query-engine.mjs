@@ -9,6 +9,7 @@ import { COMMIT, readOptions } from './src/options.mjs';
 import { createServer } from './src/server.mjs';
 
 const PARENT_CHECK_MILLISECONDS = 2000;
+const PARENT = process.ppid; // asked first: a parent that ends while the engine loads must be missed too
 const CLOSING_MILLISECONDS = 300;
 const PANIC_EXIT = 101; // as a Rust program exits; the client then starts a new engine
 
@@ -51,8 +52,7 @@ async function main() {
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   // An engine whose parent was killed would keep its connections for ever.
-  const parent = process.ppid;
-  setInterval(() => process.ppid !== parent && stop(), PARENT_CHECK_MILLISECONDS).unref();
+  setInterval(() => process.ppid !== PARENT && stop(), PARENT_CHECK_MILLISECONDS).unref();
 }
 
 process.on('uncaughtException', endOnPanic);
