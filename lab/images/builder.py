@@ -1,10 +1,8 @@
 """Builds images with buildah, in a storage of its own under the cache, and pushes them."""
 
 import json
-import re
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +12,6 @@ from lab.images.spec import ImageError, ImageSpec
 from llmaas.paths import cache_dir
 
 KEY_LABEL: Final = "llmaas.inputs"
-_PART_SOURCE: Final = re.compile(r"^COPY\s.*--from=(?P<part>[\w-]+)")
 # Every image has the same date: what is equal must have the same digest.
 _TIMESTAMP: Final = "0"
 # Nothing is pulled, so nothing has to be trusted; what is not built here is refused.
@@ -55,7 +52,6 @@ def build(image: ImageSpec, key: str, report: Report) -> str:
         ImageError: a part or the Containerfile failed; the error names the log.
     """
     parts = {name: ensure_part(name, part, report) for name, part in image.parts.items()}
-    containerfile = _keyed_containerfile(image, {name: folder.name for name, folder in parts.items()})
     log = cache_dir() / "logs" / f"image-{image.name}.log"
     log.unlink(missing_ok=True)
     local = f"localhost/{image.path}:{key}"
@@ -66,28 +62,12 @@ def build(image: ImageSpec, key: str, report: Report) -> str:
         "build",
         *("--isolation", "chroot", "--layers", "--timestamp", _TIMESTAMP, "--identity-label=false"),
         *("--signature-policy", str(_policy()), "--label", f"{KEY_LABEL}={key}"),
-        *("--file", str(containerfile), "--tag", local),
+        *("--file", str(image.folder / "Containerfile"), "--tag", local),
         *contexts,
         str(image.folder),
     )
     report(f"{image.name}: built in {time.monotonic() - started:.0f} s")
     return local
-
-
-def _keyed_containerfile(image: ImageSpec, keys: Mapping[str, str]) -> Path:
-    """The Containerfile with each part's key as a label before the part is copied.
-
-    buildah 1.28 takes a cached layer for a changed part where only links differ; a label before it makes it look again.
-    """
-    lines = []
-    for line in (image.folder / "Containerfile").read_text().splitlines():
-        source = _PART_SOURCE.match(line)
-        if source and source["part"] in keys:
-            lines.append(f'LABEL llmaas.part.{source["part"]}="{keys[source["part"]]}"')
-        lines.append(line)
-    path = cache_dir() / "images" / f"{image.name}.Containerfile"
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def push(image: ImageSpec, local: str, registry: Registry, report: Report) -> None:

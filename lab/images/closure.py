@@ -47,7 +47,7 @@ def _kept_files(part: DebianPart, root: Path) -> set[str]:
 def _matches(root: Path, pattern: str) -> set[str]:
     """Files and links under ``root`` that a pattern names; a folder stands for all that is in it."""
     found: set[str] = set()
-    for match in [root] if pattern == _EVERYTHING else root.glob(pattern):
+    for match in _paths(root, pattern):
         if match.is_dir() and not match.is_symlink():
             found |= {_real_name(root, path) for path in match.rglob("*") if path.is_symlink() or not path.is_dir()}
         else:
@@ -55,6 +55,13 @@ def _matches(root: Path, pattern: str) -> set[str]:
     if not found:
         raise ImageError(f"the pattern {pattern!r} matches no file of the packages", remedy="correct it in image.toml")
     return found - set(MERGED_FOLDERS)
+
+
+def _paths(root: Path, pattern: str) -> Iterable[Path]:
+    if pattern == _EVERYTHING:
+        return [root]
+    # glob follows a link that it is given by name, out of the root if the link is absolute.
+    return [root / pattern] if (root / pattern).is_symlink() else root.glob(pattern)
 
 
 def _real_name(root: Path, path: Path) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,8 @@ def _refresh_lists() -> None:
         stamp.touch()
 
 
-def resolve(packages: Sequence[str]) -> tuple[DebianFile, ...]:
+@cache
+def resolve(packages: tuple[str, ...]) -> tuple[DebianFile, ...]:
     """The package files that these packages need, with all dependencies, in apt's newest versions.
 
     Raises:
