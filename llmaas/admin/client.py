@@ -139,7 +139,12 @@ class AdminClient:
         return NewKey(str(answer["key"]), _key(answer))
 
     def revoke_key(self, key: KeyRecord) -> None:
-        """Make a key useless."""
+        """Make a key useless at every replica at once.
+
+        LiteLLM 1.106 tells only a block to the other replicas; of a deletion alone they learn when their cache ends,
+        which a key in use may put off for a minute or more.
+        """
+        self._call("POST", "/key/block", {"key": key.id})
         answer = self._call("POST", "/key/delete", {"keys": [key.id]})
         if not answer.get("deleted_keys"):
             raise AdminError(f"key {key.name!r} was not revoked; the gateway answered {answer}")

@@ -97,8 +97,16 @@ def test_keys_of_every_page_are_listed() -> None:
     assert [key.name for key in admin.list_keys()] == ["k1", "k2", "k3"]
 
 
+def test_a_key_is_blocked_everywhere_before_it_is_deleted() -> None:
+    answers = {"/key/list": _page([{"token": "h", "key_alias": "k"}]), "/key/delete": {"deleted_keys": ["h"]}}
+    admin, gateway = client({**answers, "/key/block": {}})
+    admin.revoke_key(admin.list_keys()[0])
+    assert gateway.asked[-2:] == [("POST", "/key/block", {"key": "h"}), ("POST", "/key/delete", {"keys": ["h"]})]
+
+
 def test_a_key_that_the_gateway_did_not_delete_is_an_error() -> None:
-    admin, _ = client({"/key/list": _page([{"token": "h", "key_alias": "k"}]), "/key/delete": {"deleted_keys": []}})
+    answers = {"/key/list": _page([{"token": "h", "key_alias": "k"}]), "/key/delete": {"deleted_keys": []}}
+    admin, _ = client({**answers, "/key/block": {}})
     with pytest.raises(AdminError, match="was not revoked"):
         admin.revoke_key(admin.list_keys()[0])
 
