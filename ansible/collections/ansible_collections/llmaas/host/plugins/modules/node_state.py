@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from typing import Any
 
@@ -104,6 +105,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if module.check_mode and not os.path.exists(module.params["kubeconfig"]):
+        # a check of bare hosts finds no cluster yet
+        module.exit_json(changed=True, changed_nodes=sorted(module.params["nodes"]), pod_networks={})
     items = json.loads(kubectl(module, "get", "nodes", "--output=json"))["items"]
     nodes = {item["metadata"]["name"]: item for item in items}
     absent = sorted(set(module.params["nodes"]) - set(nodes))
