@@ -106,6 +106,11 @@ def edge_configuration(platform: Platform) -> str:
             "invalid_request_error",
             "invalid_api_key",
         ),
+        spent_budget=openai_error(
+            "You exceeded your current quota, please check your plan and billing details.",
+            "insufficient_quota",
+            "insufficient_quota",
+        ),
         unknown_model=openai_error(no_model, "invalid_request_error", "model_not_found"),
         too_large=openai_error("The request body is too large.", "invalid_request_error", "request_too_large"),
         largest_body_bytes=_LARGEST_BODY_BYTES,

@@ -62,6 +62,9 @@ class _Echo(BaseHTTPRequestHandler):
         elif known.get("authorization") == "Bearer sk-expired":
             status = 401
             answer = {"error": {"message": "Authentication Error, Expired Key. Key Expiry time 2026-01-01"}}
+        elif known.get("authorization") == "Bearer sk-spent":
+            status = 422
+            answer = {"error": {"message": "Budget has been exceeded! Max budget: 1.0", "type": "budget_exceeded"}}
         elif b"wrong-temperature" in sent:
             status = 400
             answer = {"error": {"message": "temperature must be a number", "code": "400"}}
@@ -253,6 +256,12 @@ def test_an_expired_key_keeps_its_own_answer(public: httpx.Client) -> None:
     answer = public.post("/v1/chat/completions", headers={"authorization": "Bearer sk-expired"}, json={"model": "a"})
     assert answer.status_code == 401
     assert "Expired Key" in answer.text
+
+
+def test_a_spent_budget_is_answered_as_openai_does(public: httpx.Client) -> None:
+    answer = public.post("/v1/chat/completions", headers={"authorization": "Bearer sk-spent"}, json={"model": "a"})
+    assert answer.status_code == 429
+    assert answer.json()["error"]["code"] == "insufficient_quota"
 
 
 def test_another_mistake_keeps_its_own_answer(public: httpx.Client) -> None:
