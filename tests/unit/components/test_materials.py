@@ -1,0 +1,96 @@
+"""What must be on the machine before a deployment, and how its absence is told."""
+
+from pathlib import Path
+
+import pytest
+
+from llmaas import materials
+from llmaas.materials import WORKLOAD_IMAGES, MaterialError, load_materials, read_lock
+from llmaas.pki import PkiError, open_authority
+from llmaas.settings import Platform
+from llmaas.views.leaves import leaf_requests
+
+DIGEST = "0" * 64
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform) -> Path:
+    monkeypatch.setenv("LLMAAS_STATE", str(tmp_path / "state"))
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr(materials, "stack_file", lambda environment: tmp_path / f"Pulumi.{environment}.yaml")
+    return tmp_path / platform.images.lock
+
+
+def write(lock: Path, names: tuple[str, ...] = WORKLOAD_IMAGES, suffix: str = f"@sha256:{DIGEST}") -> None:
+    lock.write_text("".join(f"{name}: registry.test:5000/llmaas/{name}:1{suffix}\n" for name in names))
+
+
+def test_a_whole_lock_is_read(lock: Path, platform: Platform) -> None:
+    write(lock)
+    assert set(read_lock(platform)) == set(WORKLOAD_IMAGES)
+
+
+def test_a_missing_lock_is_told_with_the_command_that_makes_it(lock: Path, platform: Platform) -> None:
+    with pytest.raises(MaterialError, match=rf"{lock.name} is missing; run: llmaas images build -e lab"):
+        read_lock(platform)
+
+
+def test_missing_images_are_named(lock: Path, platform: Platform) -> None:
+    write(lock, names=("haproxy", "redis"))
+    with pytest.raises(MaterialError, match="lacks litellm, postgres, prometheus, vllm"):
+        read_lock(platform)
+
+
+def test_an_image_without_digest_is_refused(lock: Path, platform: Platform) -> None:
+    write(lock, suffix="")
+    with pytest.raises(MaterialError, match="no digest in haproxy"):
+        read_lock(platform)
+
+
+def test_a_lock_that_is_no_mapping_is_refused(lock: Path, platform: Platform) -> None:
+    lock.write_text("- haproxy\n")
+    with pytest.raises(MaterialError, match="no mapping"):
+        read_lock(platform)
+
+
+def test_a_missing_cluster_is_told_with_the_command_that_makes_it(lock: Path, platform: Platform) -> None:
+    write(lock)
+    with pytest.raises(MaterialError, match=r"ansible-playbook playbooks/site\.yml"):
+        load_materials(platform)
+
+
+def test_missing_certificates_are_told_with_the_command_that_issues_them(
+    lock: Path, platform: Platform, tmp_path: Path
+) -> None:
+    write(lock)
+    state = tmp_path / "state" / "lab"
+    state.mkdir()
+    (state / "kubeconfig").write_text("")
+    with pytest.raises(PkiError, match="llmaas pki ensure -e lab"):
+        load_materials(platform)
+
+
+def test_loading_twice_gives_equal_materials(lock: Path, platform: Platform, tmp_path: Path) -> None:
+    write(lock)
+    real = Path(__file__).parents[3] / "stacks" / "prices.yaml"
+    (tmp_path / "prices.yaml").write_text(real.read_text())
+    state = tmp_path / "state" / "lab"
+    state.mkdir()
+    (state / "kubeconfig").write_text("")
+    authority = open_authority("lab")
+    for request in leaf_requests(platform):
+        authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
+    first = load_materials(platform)
+    assert load_materials(platform) == first
+    assert first.litellm_master_key.startswith("sk-")
+    assert {price.input_nano_eur > 0 for price in first.prices.values()} == {True}
+
+
+def test_the_mark_of_a_secret_changes_with_it_and_with_the_key_that_hides_it(
+    lock: Path, platform: Platform, tmp_path: Path
+) -> None:
+    test_loading_twice_gives_equal_materials(lock, platform, tmp_path)
+    one = load_materials(platform)
+    assert one.version("a") == one.version("a")
+    assert one.version("a") != one.version("b")
+    assert one.version("a", "b") != one.version("ab")
