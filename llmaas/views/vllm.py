@@ -4,6 +4,7 @@ from typing import Final
 
 from llmaas.settings import Model, Platform
 from llmaas.views import topology as t
+from llmaas.views.haproxy import DRAIN_SECONDS
 
 WEIGHTS_ROOT: Final = "/models"
 
@@ -35,5 +36,7 @@ def arguments(platform: Platform, model: Model, host: str) -> tuple[str, ...]:
         "--enable-prefix-caching",
         "--enable-force-include-usage",
         "--disable-uvicorn-access-log",
+        # Without it vLLM gives up what it is answering when it is told to stop, and the callers wait for ever.
+        f"--shutdown-timeout={DRAIN_SECONDS}",
         *by_device,
     )

@@ -16,16 +16,19 @@ QUESTION = [{"role": "user", "content": "Bonjour"}]
 PART_LABEL = "app.kubernetes.io/name"
 MODEL_LABEL = "llmaas.io/model"
 LOAD_BEFORE_SECONDS, LOAD_AFTER_SECONDS = 5, 30
-PAUSE_SECONDS = 0.5
+# Answers are long and pauses short, so that a kill meets calls on their way.
+ANSWER_TOKENS = 200
+PAUSE_SECONDS = 0.05
 BACK_WITHIN_SECONDS = 280
 
 
 class SteadyLoad:
-    """One call after another at each entrance, until told to stop; keeps what failed."""
+    """One call after another at each entrance, until told to stop; keeps what failed and the longest wait."""
 
     def __init__(self, clients: list[openai.OpenAI], model: str) -> None:
         self.failures: list[str] = []
         self.calls = 0
+        self.slowest_seconds = 0.0
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(client, model)) for client in clients]
 
@@ -35,6 +38,10 @@ class SteadyLoad:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Make no more calls and wait for those under way."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -43,13 +50,18 @@ class SteadyLoad:
         for number in itertools.count():
             if self._stop.is_set():
                 return
+            began = time.monotonic()
             try:
                 client.chat.completions.create(
-                    model=model, messages=QUESTION, max_tokens=8, extra_headers={"x-request-id": f"verify-{number}"}
+                    model=model,
+                    messages=QUESTION,
+                    max_tokens=ANSWER_TOKENS,
+                    extra_headers={"x-request-id": f"verify-{number}"},
                 )
             except openai.OpenAIError as error:
                 self.failures.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
             self.calls += 1
+            self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
             self._stop.wait(PAUSE_SECONDS)
 
 
@@ -100,6 +112,8 @@ def test_a_lost_model_replica_costs_no_call(
     model = next(model for model in PLATFORM.models if model.phase == "stable" and len(model.placement) > 1)
     selector = f"{PART_LABEL}=vllm,{MODEL_LABEL}={model.slug}"
     _kill_one_and_wait(cluster, "llmaas-serving", selector, grace_seconds)
+    load.stop()
+    print(f"{load.calls} calls, the slowest took {load.slowest_seconds:.1f} s")
     assert load.failures == [], f"{len(load.failures)} of {load.calls} calls failed"
 
 
@@ -109,4 +123,6 @@ def test_a_lost_proxy_costs_no_call(
     cluster: kubernetes.client.CoreV1Api, load: SteadyLoad, grace_seconds: int | None
 ) -> None:
     _kill_one_and_wait(cluster, "llmaas-gateway", f"{PART_LABEL}=litellm", grace_seconds)
+    load.stop()
+    print(f"{load.calls} calls, the slowest took {load.slowest_seconds:.1f} s")
     assert load.failures == [], f"{len(load.failures)} of {load.calls} calls failed"
