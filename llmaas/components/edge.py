@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from llmaas.components import pods
-from llmaas.components.postgres import headless_service
+from llmaas.components.stores import headless_service
 from llmaas.views import topology as t
 
 

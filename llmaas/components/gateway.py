@@ -9,8 +9,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from llmaas.components import pods
-from llmaas.components.postgres import headless_service
 from llmaas.components.secrets import SecretValues, password_secret
+from llmaas.components.stores import headless_service
 from llmaas.views import data, litellm
 from llmaas.views import topology as t
 from llmaas.views.haproxy import certificate_folder

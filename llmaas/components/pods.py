@@ -91,6 +91,12 @@ def config_map(resource: str, namespace: str, content: Mapping[str, str], option
     return Named(name, made)
 
 
+def claimed(name: str, claim: str, *, read_only: bool | None = None) -> k8s.core.v1.VolumeArgs:
+    """A volume that a claim is bound to."""
+    source = k8s.core.v1.PersistentVolumeClaimVolumeSourceArgs(claim_name=claim, read_only=read_only)
+    return k8s.core.v1.VolumeArgs(name=name, persistent_volume_claim=source)
+
+
 def service_metadata(name: str, namespace: str) -> k8s.meta.v1.ObjectMetaArgs:
     """A Service is there when it is made: its pods are awaited as what they are, and some of them need it first."""
     return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, annotations={"pulumi.com/skipAwait": "true"})

@@ -8,9 +8,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from llmaas.components import pods
-from llmaas.components.postgres import headless_service
 from llmaas.components.secrets import SecretValues, password_secret
-from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
+from llmaas.components.stores import Server, StoreArgs, deploy_store
 from llmaas.views import data
 from llmaas.views import topology as t
 
@@ -37,44 +36,24 @@ class Redis(pulumi.ComponentResource):
     def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmaas:data:Redis", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        volume = LocalVolume(
-            f"{name}-data",
-            LocalVolumeArgs(args.namespace, args.host, f"{t.VOLUMES_ROOT}/{name}", args.size_gib, "ReadWriteOnce"),
-            child,
-        )
         configuration = pods.config_map(
             f"{name}-configuration", args.namespace, {"redis.conf": args.configuration}, child
         )
         auth = password_secret(f"{name}-auth", args.namespace, args.auth, child)
-        labels = pods.labels(name)
-        service = headless_service(name, args.namespace, labels, t.REDIS_PORT, child)
-        k8s.apps.v1.StatefulSet(
-            f"{name}-server",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
-            spec=k8s.apps.v1.StatefulSetSpecArgs(
-                replicas=1,
-                service_name=name,
-                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
-                template=k8s.core.v1.PodTemplateSpecArgs(
-                    metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
-                    spec=_pod(args, volume.claim, configuration.name, auth.name),
-                ),
-            ),
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[volume, service, configuration.made, auth.made], custom_timeouts=pods.AWAIT
-            ),
-        )
+        server = _server(args, configuration.name, auth.name)
+        store = StoreArgs(args.namespace, args.host, t.REDIS_PORT, args.size_gib)
+        deploy_store(self, name, store, server, [configuration.made, auth.made])
         self.register_outputs({"service": name})
 
 
-def _pod(args: RedisArgs, claim: str, configuration: str, auth: str) -> k8s.core.v1.PodSpecArgs:
+def _server(args: RedisArgs, configuration: str, auth: str) -> Server:
     files = (
         pods.certificate_files(t.REDIS_SERVICE, args.certificate),
         pods.Files("configuration", _CONFIGURATION_FOLDER, config_map=configuration),
         pods.Files("auth", str(PurePosixPath(data.REDIS_AUTH_FILE).parent), secret=auth),
     )
     listening = k8s.core.v1.TCPSocketActionArgs(port=t.REDIS_PORT)
-    server = k8s.core.v1.ContainerArgs(
+    container = k8s.core.v1.ContainerArgs(
         name="redis",
         image=args.image,
         args=[f"{_CONFIGURATION_FOLDER}/redis.conf"],
@@ -86,17 +65,4 @@ def _pod(args: RedisArgs, claim: str, configuration: str, auth: str) -> k8s.core
         readiness_probe=k8s.core.v1.ProbeArgs(tcp_socket=listening, period_seconds=10, failure_threshold=3),
         liveness_probe=k8s.core.v1.ProbeArgs(tcp_socket=listening, period_seconds=30, failure_threshold=6),
     )
-    return k8s.core.v1.PodSpecArgs(
-        automount_service_account_token=False,
-        enable_service_links=False,
-        security_context=pods.pod_security(pods.DATA_USER),
-        containers=[server],
-        volumes=[
-            *(each.volume() for each in files),
-            k8s.core.v1.VolumeArgs(
-                name="data",
-                persistent_volume_claim=k8s.core.v1.PersistentVolumeClaimVolumeSourceArgs(claim_name=claim),
-            ),
-        ],
-        termination_grace_period_seconds=60,
-    )
+    return Server(container, files)

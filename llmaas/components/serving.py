@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from llmaas.components import pods
-from llmaas.components.postgres import headless_service
+from llmaas.components.stores import headless_service
 from llmaas.views import topology as t
 from llmaas.views.vllm import WEIGHTS_ROOT
 
@@ -130,12 +130,7 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
         containers=[server],
         volumes=[
             *(each.volume() for each in proxy_files),
-            k8s.core.v1.VolumeArgs(
-                name="weights",
-                persistent_volume_claim=k8s.core.v1.PersistentVolumeClaimVolumeSourceArgs(
-                    claim_name=args.weights_claim, read_only=True
-                ),
-            ),
+            pods.claimed("weights", args.weights_claim, read_only=True),
             pods.scratch("tmp", 1024),
             pods.scratch("shared-memory", 1024, memory=True),
         ],
