@@ -11,11 +11,10 @@ from lab.toolchain import tool_folders
 from llmaas.paths import PROJECT_ROOT
 from llmaas.secrets import SecretStore
 from llmaas.settings import load_platform
-from llmaas.views.topology import service_addresses
+from llmaas.views.topology import ADMINISTRATION_PORT, service_addresses
 
 # The lab's state never leaves this machine; see docs/decisions/0002-public-passphrase-in-the-lab.md.
 PULUMI_PASSPHRASE = "llmaas-lab"  # noqa: S105 - public on purpose
-ADMINISTRATION_PORT = 8444
 DEMO_KEY = "demo-key"
 
 

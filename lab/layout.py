@@ -1,6 +1,5 @@
 """Where the lab keeps what it makes: one folder of state, one of cache, and the names it takes on the machine."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,9 +58,3 @@ def layout() -> Layout:
     for folder in (found.hosts, found.run, found.logs, found.ssh, found.site):
         folder.mkdir(mode=0o700, exist_ok=True)
     return found
-
-
-def state_root() -> Path:
-    """The folder of the lab's state, whether it exists or not."""
-    root = Path(os.environ.get("LLMAAS_STATE") or Path.home() / ".local" / "state" / "llmaas")
-    return root / ENVIRONMENT

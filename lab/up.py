@@ -12,7 +12,7 @@ from lab.environment import base_url, demo_key_file
 from lab.errors import LabError
 from lab.hosts import host_states, start_hosts
 from lab.images.ensure import ensure_images, lock_path
-from lab.images.registry import Registry
+from lab.images.registry import registry_of
 from lab.kernel import apply_kernel_settings
 from lab.keys import administrator_key, write_known_hosts
 from lab.layout import ENVIRONMENT, Layout
@@ -20,36 +20,26 @@ from lab.models import ensure_models
 from lab.network import bridge_up
 from lab.phases import Phase, Start, record_times, run_phases
 from lab.site.packages import ensure_packages
-from lab.site.services import REGISTRY_PORT, ensure_site
+from lab.site.services import ensure_site
 from lab.spec import LabSpec
 from lab.toolchain import ensure_toolchain, tool_folders
+from llmaas.materials import issue_certificates
 from llmaas.paths import PROJECT_ROOT
-from llmaas.pki import open_authority
 from llmaas.settings import load_platform
 from llmaas.views.leaves import leaf_requests
 
 
 class Report:
-    """Writes what a phase says to its log and remembers the last line."""
+    """Writes what a phase says to its log."""
 
     def __init__(self, log: Path) -> None:
         """Takes the phase's log."""
         self._log = log
-        self.lines = 0
 
     def __call__(self, line: str) -> None:
         """Append one line."""
-        self.lines += 1
         with self._log.open("a", encoding="utf-8") as stream:
             stream.write(f"{line}\n")
-
-
-def registry(layout: Layout, spec: LabSpec) -> Registry:
-    """The lab's registry, as this machine reaches it."""
-    trust = layout.site / "registry-ca"
-    trust.mkdir(exist_ok=True)
-    (trust / "ca.crt").write_bytes((layout.state / "pki" / "root.crt").read_bytes())
-    return Registry(address=f"{spec.site_address}:{REGISTRY_PORT}", name=spec.registry, certificates=trust)
 
 
 class Bringup:
@@ -89,11 +79,9 @@ class Bringup:
 
     def certificates(self, _log: Path) -> str:
         """The authority and the certificates of everything that runs in the cluster."""
-        requests = leaf_requests(load_platform(ENVIRONMENT))
-        authority = open_authority(ENVIRONMENT)
-        for request in requests:
-            authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
-        return f"{len(requests)} in force"
+        platform = load_platform(ENVIRONMENT)
+        issue_certificates(platform)
+        return f"{len(leaf_requests(platform))} in force"
 
     def site(self, log: Path) -> str:
         """Network, package mirror, registry and clock on this machine."""
@@ -109,7 +97,8 @@ class Bringup:
 
     def images(self, log: Path) -> str:
         """Container images built, pushed and locked by digest."""
-        lock = ensure_images(registry(self._layout, self._spec), lock_path(ENVIRONMENT), report=Report(log))
+        platform = load_platform(ENVIRONMENT)
+        lock = ensure_images(registry_of(platform), lock_path(ENVIRONMENT, platform.images.lock), report=Report(log))
         return f"{len(lock)} locked by digest"
 
     def hosts(self, log: Path) -> str:

@@ -12,7 +12,7 @@ import yaml
 from llmaas_gateway.prices import Unit, load_price_book
 
 from llmaas.paths import stack_file, state_dir
-from llmaas.pki import open_authority
+from llmaas.pki import Authority, open_authority
 from llmaas.secrets import SecretStore
 from llmaas.settings import Platform
 from llmaas.views.leaves import LeafRequest, leaf_requests
@@ -101,6 +101,14 @@ def read_lock(platform: Platform) -> dict[str, str]:
     if floating:
         raise MaterialError(f"llmaas:images.lock: {path}: no digest in {', '.join(floating)}; {remedy}")
     return {str(name): str(reference) for name, reference in content.items()}
+
+
+def issue_certificates(platform: Platform) -> Authority:
+    """Make the authority and every certificate that the cluster's parts need; those still in force are kept."""
+    authority = open_authority(platform.environment)
+    for request in leaf_requests(platform):
+        authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
+    return authority
 
 
 def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:

@@ -1,9 +1,10 @@
 """What a call costs: units counted once each, prices of the moment it began, exact nano-euros."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 from llmaas_gateway.prices import PriceBook, Unit
@@ -91,6 +92,10 @@ class Charge:
     nano_eur: int
 
 
+def _product(book: PriceBook, factors: Sequence[str | None]) -> Fraction:
+    return prod((book.factor(name) for name in factors), start=Fraction(1))
+
+
 def charge(book: PriceBook, model: str, usage: Usage, at: datetime, *factors: str | None) -> Charge:
     """The charge for a usage at the prices in force at a moment.
 
@@ -101,9 +106,7 @@ def charge(book: PriceBook, model: str, usage: Usage, at: datetime, *factors: st
     for unit, count in sorted(usage.counts.items()):
         quote = book.quote(model, unit, at)
         lines.append(Line(unit, count, quote.nano_eur, quote.price_id))
-    factor = Fraction(1)
-    for name in factors:
-        factor *= book.factor(name)
+    factor = _product(book, factors)
     total = sum(line.count * line.nano_eur_per_unit for line in lines)
     return Charge(tuple(lines), factor, round(total * factor))
 
@@ -114,12 +117,9 @@ def most(book: PriceBook, model: str, at: datetime, input_tokens: int, output_to
     def dearest(*units: Unit) -> int:
         return max(book.quote(model, unit, at).nano_eur for unit in units)
 
-    factor = Fraction(1)
-    for name in factors:
-        factor *= book.factor(name)
     total = input_tokens * dearest(Unit.INPUT, Unit.CACHED_INPUT, Unit.SYSTEM)
     total += output_tokens * dearest(Unit.OUTPUT, Unit.REASONING)
-    exact = total * factor
+    exact = total * _product(book, factors)
     return -(-exact.numerator // exact.denominator)
 
 

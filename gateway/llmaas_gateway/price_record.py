@@ -45,10 +45,9 @@ def differences(book: PriceBook, records: Sequence[chain.Record], now: datetime)
             now_says = _body(prices[name])[field]
             if now_says != recorded:
                 problems.append(f"{name}.{field}: recorded as {recorded!r}, now {now_says!r}; add a new entry instead")
-    recorded_ids = {record.body["id"] for record in records}
     problems += [
         f"{price.id}: in force since {price.valid_from.isoformat()} but not recorded; run `llmaas prices record`"
-        for price in book.prices
-        if price.valid_from <= now and price.id not in recorded_ids
+        for price in unrecorded(book, records)
+        if price.valid_from <= now
     ]
     return problems

@@ -7,6 +7,10 @@ from typing import Final
 import httpx
 
 from lab.images.spec import ImageError
+from llmaas.files import write_atomically
+from llmaas.paths import state_dir
+from llmaas.pki import open_authority
+from llmaas.settings import Platform
 
 _MANIFEST_TYPES: Final = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -80,3 +84,12 @@ class Registry:
     def reference(self, path: str, tag: str, digest: str) -> str:
         """The name by which an image is deployed: the digest decides, the tag tells people and policies the version."""
         return f"{self.name}/{path}:{tag}@{digest}"
+
+
+def registry_of(platform: Platform) -> Registry:
+    """The environment's registry, reached at the site's address and trusted by our own authority."""
+    trust = state_dir(platform.environment) / "registry-ca"
+    trust.mkdir(mode=0o700, exist_ok=True)
+    write_atomically(trust / "ca.crt", open_authority(platform.environment).root.read_bytes())
+    port = platform.site.registry.rpartition(":")[2]
+    return Registry(address=f"{platform.site.address}:{port}", name=platform.site.registry, certificates=trust)

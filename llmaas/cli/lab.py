@@ -2,17 +2,14 @@
 """``llmaas lab``: the whole platform on this machine."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from lab.errors import LabError
 from lab.exclusive import announced_lock, exclusive_run
 from lab.layout import layout
 from lab.spec import LabHost, lab_spec
+from llmaas.cli.failures import console, told
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 hosts_app = typer.Typer(no_args_is_help=True, help="The hosts alone, bare as they come.")
@@ -20,26 +17,7 @@ site_app = typer.Typer(no_args_is_help=True, help="The site's package mirror, re
 app.add_typer(hosts_app, name="hosts")
 app.add_typer(site_app, name="site")
 
-console = Console(stderr=True)
-
 Names = Annotated[list[str] | None, typer.Argument(help="all if none is named")]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn errors of the lab into what failed, where its log is and what to do."""
-    try:
-        yield
-    except LabError as error:
-        console.print(f"[bold red]failed:[/] {error.what}", highlight=False, soft_wrap=True)
-        if error.log:
-            console.print(f"log: {error.log}", highlight=False, soft_wrap=True)
-        if error.remedy:
-            console.print(f"what to do: {error.remedy}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        console.print("interrupted; `make up` goes on from here, `make down` removes what there is")
-        raise typer.Exit(130) from error
 
 
 def _chosen(names: list[str] | None) -> tuple[LabHost, ...]:
@@ -58,7 +36,7 @@ def up(
     from lab.up import bring_up
 
     here = layout()
-    with _told(), exclusive_run(here, console):
+    with told(), exclusive_run(here, console):
         bring_up(here, lab_spec(), console, until)
 
 
@@ -71,7 +49,7 @@ def down(
     from lab.teardown import tear_down
 
     here = layout()
-    with _told(), announced_lock(here, console):
+    with told(), announced_lock(here, console):
         tear_down(here, console.print, keep_state=keep_state)
 
 
@@ -81,7 +59,7 @@ def env() -> None:
     from lab.environment import client_environment, exports, tool_environment
 
     here = layout()
-    with _told():
+    with told():
         print(exports({**tool_environment(here), **client_environment(here, lab_spec())}))
 
 
@@ -91,7 +69,7 @@ def bench() -> None:
     from lab.figures import measure, write_figures
 
     here = layout()
-    with _told(), announced_lock(here, console):
+    with told(), announced_lock(here, console):
         figures = measure(here, here.logs / "bench.log")
         for figure in figures:
             console.print(
@@ -107,7 +85,7 @@ def toolchain() -> None:
     """Build the programs that are missing."""
     from lab.toolchain import ensure_toolchain
 
-    with _told():
+    with told():
         ensure_toolchain(console.print)
 
 
@@ -121,7 +99,7 @@ def hosts_up(names: Names = None) -> None:
     from lab.network import bridge_up
 
     spec, chosen, here = lab_spec(), _chosen(names), layout()
-    with _told(), announced_lock(here, console):
+    with told(), announced_lock(here, console):
         apply_kernel_settings(here)
         bridge_up(here, spec)
         administrator_key(here)
@@ -139,7 +117,7 @@ def hosts_down(
     from lab.hosts import stop_hosts
 
     here = layout()
-    with _told(), announced_lock(here, console):
+    with told(), announced_lock(here, console):
         stop_hosts(here, _chosen(names), remove_disks=remove_disks)
 
 
@@ -152,7 +130,7 @@ def site_up() -> None:
     from lab.site import ensure_site
 
     spec, here = lab_spec(), layout()
-    with _told(), announced_lock(here, console):
+    with told(), announced_lock(here, console):
         apply_kernel_settings(here)
         bridge_up(here, spec)
         ensure_base(here, here.logs / "base.log")
@@ -165,7 +143,7 @@ def site_down() -> None:
     from lab.site import stop_site
 
     here = layout()
-    with _told(), announced_lock(here, console):
+    with told(), announced_lock(here, console):
         stop_site(here)
 
 

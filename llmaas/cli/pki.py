@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from llmaas.materials import issue_certificates
 from llmaas.pki import open_authority
 from llmaas.settings import load_platform
 from llmaas.views.leaves import leaf_requests
@@ -16,11 +17,9 @@ Environment = Annotated[str, typer.Option("--environment", "-e", help="Name of t
 @app.command()
 def ensure(environment: Environment) -> None:
     """Make the authority and every certificate that the cluster's parts need; those still in force are kept."""
-    requests = leaf_requests(load_platform(environment))
-    authority = open_authority(environment)
-    for request in requests:
-        authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
-    print(f"{len(requests)} certificates in force, root: {authority.root}")
+    platform = load_platform(environment)
+    authority = issue_certificates(platform)
+    print(f"{len(leaf_requests(platform))} certificates in force, root: {authority.root}")
     print(f"Next: pulumi up -s {environment}")
 
 

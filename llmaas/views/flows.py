@@ -5,16 +5,14 @@ The matrix is data. ``host_rules`` narrows it down to one host; the firewall rol
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from llmaas.settings import Host, Platform
+from llmaas.views.topology import ADMINISTRATION_PORT, PUBLIC_PORT
 
 Protocol = Literal["tcp", "udp", "icmp", "any"]
 Party = Literal["anywhere", "bastions", "site", "time_servers", "hosts", "control", "service", "pods"]
-
-PUBLIC_API_PORT: Final = 443
-ADMINISTRATION_API_PORT: Final = 8444
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,13 @@ def flow_matrix(platform: Platform) -> tuple[Flow, ...]:
         Flow("pods", "pods", "pods", "any", (), "between pods; NetworkPolicies decide which"),
         Flow("webhooks", "control", "pods", "tcp", (), "the API server calls admission webhooks in pods"),
         Flow("probes", "hosts", "pods", "tcp", (), "the kubelet probes its own pods", local_pods_only=True),
-        Flow("public-api", "anywhere", "service", "tcp", (PUBLIC_API_PORT,), "the OpenAI API", published=True),
+        Flow("public-api", "anywhere", "service", "tcp", (PUBLIC_PORT,), "the OpenAI API", published=True),
         Flow(
             "administration-api",
             "bastions",
             "service",
             "tcp",
-            (ADMINISTRATION_API_PORT,),
+            (ADMINISTRATION_PORT,),
             "administration of keys and teams, from the bastions alone",
             published=True,
         ),

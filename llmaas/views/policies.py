@@ -6,17 +6,17 @@ from typing import Final
 from llmaas_policies.model import Parameters
 
 from llmaas.settings import Platform
+from llmaas.views.topology import EDGE
 
 # Every data volume lies below it; the hosts' disk encryption mounts it, and a host test holds that it does.
 ENCRYPTED_PATHS: Final = ("/var/lib/llmaas",)
-EDGE_NAMESPACE: Final = "llmaas-edge"
 
 
 def policy_parameters(platform: Platform, today: date) -> Parameters:
     """The parameters of the policy pack."""
     return Parameters(
         registry=platform.site.registry,
-        edge_namespace=EDGE_NAMESPACE,
+        edge_namespace=EDGE,
         encrypted_paths=ENCRYPTED_PATHS,
         country=platform.country,
         stable_models=tuple(model.slug for model in platform.models if model.phase == "stable"),

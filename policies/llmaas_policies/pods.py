@@ -44,25 +44,39 @@ def pod_of(resource: Resource) -> Iterator[Part | Violation]:
         yield Violation(path, "is not known at preview" if found is UNKNOWN else "is missing")
 
 
+def _listed(part: Part, name: str) -> Iterator[tuple[str, Any] | Violation]:
+    """The items of a list below a part, each with its path; a violation for what is not known."""
+    found = part.get(name)
+    if found is MISSING:
+        return
+    if not isinstance(found, (list, tuple)):
+        yield Violation(f"{part.path}.{name}", "is not known at preview")
+        return
+    for index, item in enumerate(found):
+        path = f"{part.path}.{name}[{index}]"
+        yield Violation(path, "is not known at preview") if item is UNKNOWN else (path, item)
+
+
+def _parts(part: Part, name: str) -> Iterator[Part | Violation]:
+    """The objects of a list below a part."""
+    for found in _listed(part, name):
+        if isinstance(found, Violation):
+            yield found
+        else:
+            path, item = found
+            yield Part(path, item) if isinstance(item, Mapping) else Violation(path, "is no object")
+
+
 def containers_of(resource: Resource) -> Iterator[Part | Violation]:
     """All containers of a workload; a violation for each that is not known."""
     for pod in pod_of(resource):
         if isinstance(pod, Violation):
             yield pod
             continue
+        if pod.get("containers") is MISSING:
+            yield Violation(f"{pod.path}.containers", "is missing")
         for name in _CONTAINER_LISTS:
-            found = pod.get(name)
-            if found is MISSING and name != "containers":
-                continue
-            if not isinstance(found, (list, tuple)):
-                yield Violation(f"{pod.path}.{name}", "is not known at preview" if found is UNKNOWN else "is missing")
-                continue
-            for index, container in enumerate(found):
-                path = f"{pod.path}.{name}[{index}]"
-                if isinstance(container, Mapping):
-                    yield Part(path, container)
-                else:
-                    yield Violation(path, "is not known at preview")
+            yield from _parts(pod, name)
 
 
 def volumes_of(resource: Resource) -> Iterator[Part | Violation]:
@@ -70,45 +84,20 @@ def volumes_of(resource: Resource) -> Iterator[Part | Violation]:
     for pod in pod_of(resource):
         if isinstance(pod, Violation):
             yield pod
-            continue
-        found = pod.get("volumes")
-        if found is MISSING:
-            continue
-        if found is UNKNOWN:
-            yield Violation(f"{pod.path}.volumes", "is not known at preview")
-            continue
-        for index, volume in enumerate(found):
-            path = f"{pod.path}.volumes[{index}]"
-            yield Part(path, volume) if isinstance(volume, Mapping) else Violation(path, "is not known at preview")
+        else:
+            yield from _parts(pod, "volumes")
 
 
 def environment_of(container: Part) -> Iterator[Part | Violation]:
     """The environment variables of a container; a violation for each that is not known."""
-    found = container.get("env")
-    if found is MISSING:
-        return
-    if found is UNKNOWN:
-        yield Violation(f"{container.path}.env", "is not known at preview")
-        return
-    for index, variable in enumerate(found):
-        path = f"{container.path}.env[{index}]"
-        yield Part(path, variable) if isinstance(variable, Mapping) else Violation(path, "is not known at preview")
+    yield from _parts(container, "env")
 
 
 def arguments_of(container: Part) -> Iterator[str | Violation]:
     """Command and arguments of a container, one by one; a violation for each that is not known."""
     for name in ("command", "args"):
-        found = container.get(name)
-        if found is MISSING:
-            continue
-        if found is UNKNOWN:
-            yield Violation(f"{container.path}.{name}", "is not known at preview")
-            continue
-        for index, argument in enumerate(found):
-            if argument is UNKNOWN:
-                yield Violation(f"{container.path}.{name}[{index}]", "is not known at preview")
-            else:
-                yield str(argument)
+        for found in _listed(container, name):
+            yield found if isinstance(found, Violation) else str(found[1])
 
 
 def program_of(container: Part) -> str:

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from llmaas import materials
-from llmaas.materials import WORKLOAD_IMAGES, MaterialError, load_materials, read_lock
-from llmaas.pki import PkiError, open_authority
+from llmaas.materials import WORKLOAD_IMAGES, MaterialError, issue_certificates, load_materials, read_lock
+from llmaas.pki import PkiError
 from llmaas.settings import Platform
-from llmaas.views.leaves import leaf_requests
 
 DIGEST = "0" * 64
 
@@ -77,9 +76,7 @@ def test_loading_twice_gives_equal_materials(lock: Path, platform: Platform, tmp
     state = tmp_path / "state" / "lab"
     state.mkdir()
     (state / "kubeconfig").write_text("")
-    authority = open_authority("lab")
-    for request in leaf_requests(platform):
-        authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
+    issue_certificates(platform)
     first = load_materials(platform)
     assert load_materials(platform) == first
     assert first.litellm_master_key.startswith("sk-")
