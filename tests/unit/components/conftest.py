@@ -1,5 +1,6 @@
 """The whole program of the lab, run once against Pulumi's mocks: what it would send to the cluster."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,8 @@ def platform() -> Platform:
 
 @pytest.fixture(scope="session")
 def declared(platform: Platform) -> list[Declared]:
+    # Pulumi's mocks want a loop to be there; tests that ran asyncio before leave none.
+    asyncio.set_event_loop(asyncio.new_event_loop())
     recorder = _Recorder()
     pulumi.runtime.set_mocks(recorder, project="llmaas", stack="lab")
     from llmaas.deployment import deploy  # noqa: PLC0415 - after the mocks are in place
