@@ -4,6 +4,8 @@ No maintainer script runs and no package manager ends up in an image. The exact 
 an image's key, so that a security update of a library makes a new image.
 """
 
+import hashlib
+import json
 import re
 import subprocess
 import time
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.images.spec import ImageError
-from llmaas.files import locked
+from llmaas.files import locked, write_atomically
 from llmaas.paths import cache_dir
 
 _LISTS_MAX_AGE_SECONDS: Final = 24 * 3600
@@ -66,25 +68,36 @@ def _apt(*arguments: str) -> str:
     return result.stdout
 
 
+def _stamp() -> Path:
+    """Its time is when the package lists were fetched."""
+    return _apt_root() / "refreshed"
+
+
 def _refresh_lists() -> None:
-    stamp = _apt_root() / "refreshed"
-    if not stamp.exists() or time.time() - stamp.stat().st_mtime > _LISTS_MAX_AGE_SECONDS:
+    if not _stamp().exists() or time.time() - _stamp().stat().st_mtime > _LISTS_MAX_AGE_SECONDS:
         _apt("update")
-        stamp.touch()
+        _stamp().touch()
 
 
 @cache
 def resolve(packages: tuple[str, ...]) -> tuple[DebianFile, ...]:
     """The package files that these packages need, with all dependencies, in apt's newest versions.
 
+    What apt said is kept until its lists are fetched anew: asking it costs a second each time.
+
     Raises:
         ImageError: apt knows no such package, or the mirror does not answer.
     """
-    with locked(_apt_root() / "lock"):
+    root = _apt_root()
+    kept = root / "resolved" / f"{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:16]}.json"
+    with locked(root / "lock"):
         _refresh_lists()
-        output = _apt("install", "--simulate", *packages)
-    lines = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", output, re.MULTILINE)
-    return tuple(sorted((DebianFile(*line) for line in lines), key=lambda file: file.package))
+        if not kept.exists() or kept.stat().st_mtime <= _stamp().stat().st_mtime:
+            output = _apt("install", "--simulate", *packages)
+            lines = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", output, re.MULTILINE)
+            kept.parent.mkdir(exist_ok=True)
+            write_atomically(kept, json.dumps(sorted(lines)))
+    return tuple(DebianFile(*line) for line in json.loads(kept.read_text(encoding="utf-8")))
 
 
 def unpack(packages: Sequence[str], files: Sequence[DebianFile], root: Path) -> dict[str, DebianFile]:
