@@ -1,0 +1,177 @@
+"""What every call asks first: who is this tenant. Answered from this process, from Redis, or from PostgreSQL.
+
+PostgreSQL is the truth. A change is pushed to Redis as soon as it is committed, and a replica believes its own memory
+for two seconds: suspension and a change of tier hold everywhere within that. A copy in Redis that is older than half a
+minute is read anew, which mends a push that never arrived; while PostgreSQL is away the copy serves as it is.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from llmaas_gateway.accounts.account import Account, AccountError, State
+from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError, Row
+
+_SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+# Two replicas may push two states of a tenant in either order: the newer one stays.
+_PUSH: Final = """
+local known = redis.call('HGET', KEYS[1], 'revision')
+if known and tonumber(known) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'revision', unpack(ARGV))
+return 1
+"""
+# After a failure PostgreSQL is left alone for so long where the copy in Redis will do.
+_DATABASE_REST_SECONDS: Final = 5.0
+
+
+class UnknownTenantError(AccountError):
+    """No such tenant, or its key outlived it."""
+
+
+class DirectoryUnavailableError(Exception):
+    """Neither Redis nor PostgreSQL says who the tenant is."""
+
+
+async def migrate(database: Database) -> None:
+    """Make the tables that are missing."""
+    async with database.change() as connection:
+        # Two replicas that start at once would make the same table twice.
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger.accounts'))")
+        await connection.execute(_SCHEMA.encode())
+
+
+def account_of(row: Row) -> Account:
+    """The account from a row of ``ledger.account``."""
+    return Account(
+        tenant=row["tenant"],
+        tier=row["tier"],
+        state=State(row["state"]),
+        credit_nano_eur=int(row["credit_nano_eur"]),
+        revision=int(row["revision"]),
+    )
+
+
+class Directory:
+    """The accounts of all tenants, as one replica sees them."""
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
+        self,
+        redis: Redis,
+        database: Database,
+        *,
+        prefix: str = "llmaas",
+        cache_seconds: float = 2.0,
+        refresh_seconds: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Takes a Redis client with its own time limit, and PostgreSQL.
+
+        Args:
+            redis: the ledger's client.
+            database: where the truth is.
+            prefix: of the keys in Redis.
+            cache_seconds: how long this process believes itself.
+            refresh_seconds: how long it believes Redis.
+            clock: seconds since 1970.
+        """
+        self._redis = redis
+        self._database = database
+        self._prefix = prefix
+        self._push = redis.register_script(_PUSH)
+        self._cache_seconds = cache_seconds
+        self._refresh_seconds = refresh_seconds
+        self._clock = clock
+        self._known: dict[str, tuple[float, Account | None]] = {}
+        self._asking: dict[str, asyncio.Task[Account | None]] = {}
+        self._database_rests_until = 0.0
+
+    def key(self, tenant: str) -> str:
+        """The Redis key of a tenant's copy."""
+        return f"{self._prefix}:tenant:{tenant}"
+
+    async def account(self, tenant: str) -> Account:
+        """The tenant as of at most two seconds ago, as far as this process can know.
+
+        Raises:
+            UnknownTenantError: there is none.
+            DirectoryUnavailableError: Redis and PostgreSQL are both away.
+        """
+        since, account = self._known.get(tenant, (float("-inf"), None))
+        if self._clock() - since >= self._cache_seconds:
+            account = await self._ask_once(tenant)
+        if account is None:
+            raise UnknownTenantError(f"there is no tenant {tenant!r}")
+        return account
+
+    async def _ask_once(self, tenant: str) -> Account | None:
+        """Calls of a tenant that come at the same moment share one answer."""
+        task = self._asking.get(tenant)
+        if task is None:
+            task = asyncio.create_task(self._ask(tenant))
+            self._asking[tenant] = task
+            task.add_done_callback(lambda _: self._asking.pop(tenant, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, tenant: str) -> Account | None:
+        # What is learned is as old as the question: the answer may have left Redis before a change that follows it.
+        asked_at = self._clock()
+        account = await self._look_up(tenant)
+        self._known[tenant] = (asked_at, account)
+        return account
+
+    async def _look_up(self, tenant: str) -> Account | None:
+        try:
+            fields = await cast("Any", self._redis.hgetall(self.key(tenant)))
+        except RedisError as error:
+            try:
+                return await self._read(tenant)
+            except DatabaseUnavailableError:
+                raise DirectoryUnavailableError(f"Redis ({type(error).__name__}) and PostgreSQL are away") from error
+        copy = {name.decode(): value.decode() for name, value in fields.items()}
+        if not copy:
+            try:
+                return await self._refresh(tenant)
+            except DatabaseUnavailableError as error:
+                raise DirectoryUnavailableError(f"Redis does not know tenant {tenant!r}; {error}") from error
+        age = self._clock() - int(copy["read_at_ms"]) / 1000
+        if age >= self._refresh_seconds and self._clock() >= self._database_rests_until:
+            try:
+                return await self._refresh(tenant)
+            except DatabaseUnavailableError:
+                self._database_rests_until = self._clock() + _DATABASE_REST_SECONDS
+        return account_of(copy)
+
+    async def _read(self, tenant: str) -> Account | None:
+        rows = await self._database.read("SELECT * FROM ledger.account WHERE tenant = %s", [tenant])
+        return account_of(rows[0]) if rows else None
+
+    async def _refresh(self, tenant: str) -> Account | None:
+        account = await self._read(tenant)
+        if account is not None:
+            # If Redis is away, the next question finds the old copy or none, and asks again.
+            with contextlib.suppress(RedisError):
+                await self.publish(account)
+        return account
+
+    async def publish(self, account: Account) -> None:
+        """Push a state of a tenant to Redis, unless a newer one is there, and forget what this process believed.
+
+        Raises:
+            RedisError: Redis is away; replicas learn of the state when their copy is read anew.
+        """
+        self._known.pop(account.tenant, None)
+        fields = {
+            "tenant": account.tenant,
+            "tier": account.tier,
+            "state": account.state.value,
+            "credit_nano_eur": account.credit_nano_eur,
+            "read_at_ms": int(self._clock() * 1000),
+        }
+        arguments = [item for field in fields.items() for item in field]
+        await self._push(keys=[self.key(account.tenant)], args=[account.revision, *arguments])

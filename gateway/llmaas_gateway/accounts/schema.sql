@@ -1,0 +1,50 @@
+-- Tenants, their tiers and their credit: the truth. Applied at every start after the ledger's own tables; changes
+-- nothing that is there.
+CREATE SCHEMA IF NOT EXISTS ledger;
+
+CREATE OR REPLACE FUNCTION ledger.refuse_change_of_accounts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '%.% is append-only: % refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP;
+END $$;
+
+CREATE TABLE IF NOT EXISTS ledger.tenant (
+    tenant     text PRIMARY KEY CHECK (tenant ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    name       text UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$'),
+    tier       text   NOT NULL,
+    state      text   NOT NULL CHECK (state IN ('active', 'suspended', 'erased')),
+    revision   bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    -- The name is the only personal data here: it is gone exactly when the tenant is erased.
+    CHECK ((name IS NULL) = (state = 'erased'))
+);
+
+-- What was paid in advance; the credit is the sum. A reference names a payment once for ever.
+CREATE TABLE IF NOT EXISTS ledger.top_up (
+    tenant    text   NOT NULL REFERENCES ledger.tenant,
+    reference text   NOT NULL CHECK (reference ~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$'),
+    nano_eur  bigint NOT NULL CHECK (nano_eur > 0 AND nano_eur <= 9007199254740992),
+    at        timestamptz NOT NULL,
+    PRIMARY KEY (tenant, reference)
+);
+
+-- Every state a tenant was in, so that a past month can be explained.
+CREATE TABLE IF NOT EXISTS ledger.tenant_history (
+    tenant   text   NOT NULL REFERENCES ledger.tenant,
+    revision bigint NOT NULL,
+    act      text   NOT NULL,
+    tier     text   NOT NULL,
+    state    text   NOT NULL,
+    at       timestamptz NOT NULL,
+    PRIMARY KEY (tenant, revision)
+);
+
+CREATE OR REPLACE TRIGGER top_up_append_only BEFORE UPDATE OR DELETE ON ledger.top_up
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+CREATE OR REPLACE TRIGGER tenant_history_append_only BEFORE UPDATE OR DELETE ON ledger.tenant_history
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+
+CREATE OR REPLACE VIEW ledger.account AS
+    SELECT t.tenant, t.name, t.tier, t.state, t.revision, t.created_at, t.changed_at,
+           coalesce((SELECT sum(nano_eur) FROM ledger.top_up u WHERE u.tenant = t.tenant), 0)::bigint AS credit_nano_eur
+    FROM ledger.tenant t;

@@ -1,0 +1,139 @@
+"""Changes of tenants in PostgreSQL: each a few statements of a transaction that the caller holds.
+
+A tenant is known by an identifier without meaning to counters, records, audit and LiteLLM alike; its name stands in one
+row only. So erasing a tenant is deleting its name: the accounts stay as they are, under what was a pseudonym all along.
+"""
+
+import secrets
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+from llmaas_gateway.accounts.account import Account, AccountError, State
+from llmaas_gateway.accounts.database import Row
+from llmaas_gateway.accounts.directory import UnknownTenantError, account_of
+from llmaas_gateway.money import MAX_NANO_EUR, NANO_EUR_PER_EUR, format_euros
+
+Connection = psycopg.AsyncConnection[Row]
+
+_HISTORY = """
+INSERT INTO ledger.tenant_history (tenant, revision, act, tier, state, at)
+SELECT tenant, revision, %s, tier, state, changed_at FROM ledger.tenant WHERE tenant = %s
+"""
+
+
+def new_identifier() -> str:
+    """An identifier that says nothing about the tenant."""
+    return f"tn-{secrets.token_hex(6)}"
+
+
+async def _one(connection: Connection, query: str, *parameters: Any) -> Row | None:
+    cursor = await connection.execute(query.encode(), parameters)
+    return await cursor.fetchone()
+
+
+async def _account(connection: Connection, tenant: str) -> Account:
+    row = await _one(connection, "SELECT * FROM ledger.account WHERE tenant = %s", tenant)
+    if row is None:
+        raise UnknownTenantError(f"there is no tenant {tenant!r}")
+    return account_of(row)
+
+
+async def create(  # noqa: PLR0913 - each is a fact of the tenant
+    connection: Connection, tenant: str, *, name: str, tier: str, top_up_nano_eur: int, at: datetime
+) -> Account:
+    """A new tenant, with its first top-up unless that is zero.
+
+    Raises:
+        AccountError: the name is taken or cannot be one.
+    """
+    try:
+        await connection.execute(
+            "INSERT INTO ledger.tenant (tenant, name, tier, state, revision, created_at, changed_at)"
+            " VALUES (%s, %s, %s, 'active', 1, %s, %s)",
+            [tenant, name, tier, at, at],
+        )
+    except errors.UniqueViolation:
+        raise AccountError(f"tenant {name!r} exists already; names are unique") from None
+    except errors.CheckViolation:
+        raise AccountError(
+            f"{name!r} cannot be a tenant's name; take letters, digits, spaces, dots, dashes, at most 63 of them"
+        ) from None
+    await connection.execute(_HISTORY, ["created", tenant])
+    if top_up_nano_eur:
+        await _book(connection, tenant, top_up_nano_eur, "joining", at)
+    return await _account(connection, tenant)
+
+
+async def _locked(connection: Connection, tenant: str) -> State:
+    """Whoever changes a tenant waits for whoever does already."""
+    row = await _one(connection, "SELECT state FROM ledger.tenant WHERE tenant = %s FOR UPDATE", tenant)
+    if row is None:
+        raise UnknownTenantError(f"there is no tenant {tenant!r}")
+    state = State(row["state"])
+    if state is State.ERASED:
+        raise AccountError(f"tenant {tenant!r} is erased; nothing of it changes any more")
+    return state
+
+
+async def _changed(connection: Connection, tenant: str, act: str, at: datetime) -> Account:
+    await connection.execute(
+        "UPDATE ledger.tenant SET revision = revision + 1, changed_at = %s WHERE tenant = %s", [at, tenant]
+    )
+    await connection.execute(_HISTORY, [act, tenant])
+    return await _account(connection, tenant)
+
+
+async def set_tier(connection: Connection, tenant: str, tier: str, at: datetime) -> Account:
+    """Another tier from now on; what was used in the windows that run counts on."""
+    await _locked(connection, tenant)
+    await connection.execute("UPDATE ledger.tenant SET tier = %s WHERE tenant = %s", [tier, tenant])
+    return await _changed(connection, tenant, "tier", at)
+
+
+async def set_state(connection: Connection, tenant: str, state: State, at: datetime) -> Account:
+    """Suspend or resume a tenant; one that is in that state already is left alone."""
+    if await _locked(connection, tenant) is state:
+        return await _account(connection, tenant)
+    await connection.execute("UPDATE ledger.tenant SET state = %s WHERE tenant = %s", [state.value, tenant])
+    return await _changed(connection, tenant, state.value, at)
+
+
+async def erase(connection: Connection, tenant: str, at: datetime) -> Account:
+    """Remove the name and shut the tenant, for good."""
+    await _locked(connection, tenant)
+    await connection.execute("UPDATE ledger.tenant SET name = NULL, state = 'erased' WHERE tenant = %s", [tenant])
+    return await _changed(connection, tenant, State.ERASED.value, at)
+
+
+async def _book(connection: Connection, tenant: str, nano_eur: int, reference: str, at: datetime) -> None:
+    try:
+        await connection.execute(
+            "INSERT INTO ledger.top_up (tenant, reference, nano_eur, at) VALUES (%s, %s, %s, %s)",
+            [tenant, reference, nano_eur, at],
+        )
+    except errors.UniqueViolation:
+        raise AccountError(f"payment {reference!r} of tenant {tenant!r} is booked already; nothing was added") from None
+    except errors.CheckViolation:
+        raise AccountError(
+            f"reference {reference!r}: take letters, digits and . _ / -, at most 64, and no personal data"
+        ) from None
+
+
+async def top_up(connection: Connection, tenant: str, nano_eur: int, reference: str, at: datetime) -> Account:
+    """Add credit; a payment reference is booked once, however often it is sent.
+
+    Raises:
+        AccountError: no positive amount, a reference that is booked already, or more credit than a counter holds.
+    """
+    if nano_eur <= 0:
+        raise AccountError(f"{format_euros(nano_eur)} EUR is no amount to top up with; it must be above zero")
+    await _locked(connection, tenant)
+    before = (await _account(connection, tenant)).credit_nano_eur
+    if before + nano_eur > MAX_NANO_EUR:
+        most = MAX_NANO_EUR // NANO_EUR_PER_EUR
+        raise AccountError(f"tenant {tenant!r} has {format_euros(before)} EUR; no more than {most} EUR can be held")
+    await _book(connection, tenant, nano_eur, reference, at)
+    return await _changed(connection, tenant, "top-up", at)
