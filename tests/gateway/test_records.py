@@ -29,6 +29,7 @@ RECORD = CallRecord(
     tenant="a",
     team="t",
     api_key="hash",
+    billing="prepaid",
     model="m",
     endpoint="/v1/chat/completions",
     status="success",

@@ -23,10 +23,10 @@ _CLAIM_AFTER_MS: Final = 30_000
 _log = logging.getLogger(__name__)
 
 _INSERT: Final = """
-INSERT INTO ledger.record (request_id, began_at, kind, tenant, team, api_key, model, endpoint, status, counts,
+INSERT INTO ledger.record (request_id, began_at, kind, tenant, team, api_key, billing, model, endpoint, status, counts,
     price_ids, factor, nano_eur, unbilled_nano_eur, output_tokens, latency_ms, settled_at, late)
-VALUES (%(request_id)s, %(began_at)s, 'settled', %(tenant)s, %(team)s, %(api_key)s, %(model)s, %(endpoint)s, %(status)s,
-    %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s, %(output_tokens)s, %(latency_ms)s,
+VALUES (%(request_id)s, %(began_at)s, 'settled', %(tenant)s, %(team)s, %(api_key)s, %(billing)s, %(model)s,
+    %(endpoint)s, %(status)s, %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s, %(output_tokens)s, %(latency_ms)s,
     %(settled_at)s, %(late)s)
 ON CONFLICT DO NOTHING
 """
@@ -39,6 +39,7 @@ class CallRecord:
     Attributes:
         began_at: ISO 8601 with offset.
         api_key: the hash that names the key.
+        billing: how the tenant paid when the call began, ``prepaid`` or ``monthly``: only the former uses up credit.
         counts: units of the price book.
         price_ids: entry of the price book by unit.
         factor: product of the factors, as a fraction.
@@ -51,6 +52,7 @@ class CallRecord:
     tenant: str
     team: str
     api_key: str
+    billing: str
     model: str
     endpoint: str
     status: str

@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS ledger.record (
     tenant        text        NOT NULL,
     team          text        NOT NULL,
     api_key       text        NOT NULL,  -- the hash that names the key, never the key
+    billing       text        NOT NULL CHECK (billing IN ('prepaid', 'monthly')),  -- only the former uses up credit
     model         text        NOT NULL,
     endpoint      text        NOT NULL,
     status        text        NOT NULL,
