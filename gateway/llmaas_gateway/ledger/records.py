@@ -26,8 +26,8 @@ _INSERT: Final = """
 INSERT INTO ledger.record (request_id, began_at, kind, tenant, team, api_key, billing, model, endpoint, status, counts,
     price_ids, factor, nano_eur, unbilled_nano_eur, output_tokens, latency_ms, settled_at, late)
 VALUES (%(request_id)s, %(began_at)s, 'settled', %(tenant)s, %(team)s, %(api_key)s, %(billing)s, %(model)s,
-    %(endpoint)s, %(status)s, %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s, %(output_tokens)s, %(latency_ms)s,
-    %(settled_at)s, %(late)s)
+    %(endpoint)s, %(status)s, %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s,
+    %(output_tokens)s, %(latency_ms)s, %(settled_at)s, %(late)s)
 ON CONFLICT DO NOTHING
 """
 
