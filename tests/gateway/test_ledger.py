@@ -24,7 +24,8 @@ from llmaas_gateway.ledger.ledger import (
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 
 T = TypeVar("T")
-START = datetime(2026, 11, 24, 12, 0, tzinfo=ZoneInfo("Europe/Paris"))
+# Counters expire by the clock of Redis: these windows are open for years.
+START = datetime(2046, 11, 24, 12, 0, tzinfo=ZoneInfo("Europe/Paris"))
 LEASE = timedelta(seconds=60)
 CREDIT = Limit("credit", "tenant:a", Kind.MONEY, Window.NONE, 1_000)
 MONTH = Limit("month", "tenant:a", Kind.MONEY, Window.MONTH, 900)
@@ -71,7 +72,9 @@ def test_a_refusal_names_the_limit_what_remains_and_when_it_begins_anew(redis_po
         return await reserve(ledger, "second", 10, 51)
 
     refused = run(redis_port, action)
-    assert refused == Refused(limit=HOURLY, remaining=50, resets_at=START + timedelta(hours=1))
+    assert isinstance(refused, Refused)
+    assert (refused.limit, refused.remaining, refused.resets_at) == (HOURLY, 50, START + timedelta(hours=1))
+    assert refused.room == (990, 890, 50, 5, 3)
 
 
 def test_a_request_id_is_used_once(redis_port: int) -> None:
@@ -131,7 +134,7 @@ def test_a_renewed_reservation_does_not_lapse(redis_port: int) -> None:
 
 
 def test_a_call_that_began_before_midnight_settles_in_the_month_in_which_it_began(redis_port: int) -> None:
-    night = datetime(2026, 11, 30, 23, 59, 59, tzinfo=START.tzinfo)
+    night = datetime(2046, 11, 30, 23, 59, 59, tzinfo=START.tzinfo)
 
     async def action(ledger: Ledger) -> tuple[tuple[int, int], tuple[int, int]]:
         await reserve(ledger, "night", 100, 1, night)
@@ -157,6 +160,49 @@ def test_what_was_never_admitted_cannot_be_settled(redis_port: int) -> None:
             await ledger.settle("ghost", nano_eur=1, output_tokens=1, record={}, at=START)
 
     run(redis_port, action)
+
+
+def test_a_call_without_a_reservation_is_charged_as_far_as_its_limits_have_room(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> tuple[list[Settled], tuple[int, int]]:
+        await reserve(ledger, "other", 600, 1)
+        settled = [
+            await ledger.settle(
+                name, nano_eur=250, output_tokens=3, record={}, at=START + LEASE, limits=LIMITS, began_at=START
+            )
+            for name in ("ghost", "ghost", "second")
+        ]
+        return settled, await ledger.used(MONTH, START)
+
+    settled, used = run(redis_port, action)
+    assert settled == [
+        Settled(250, 3, first=True, late=True), Settled(250, 3, first=False, late=False),
+        Settled(50, 3, first=True, late=True),
+    ]  # fmt: skip
+    assert used == (300, 600)
+
+
+def test_a_cancelled_reservation_holds_nothing_even_if_it_arrives_later(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> tuple[int, int]:
+        await reserve(ledger, "held", 100, 1)
+        await ledger.cancel("held", START)
+        await ledger.cancel("on its way", START)
+        with pytest.raises(ValueError, match="already cancelled"):
+            await reserve(ledger, "on its way", 100, 1)
+        return await ledger.used(CREDIT, START)
+
+    assert run(redis_port, action) == (0, 0)
+
+
+def test_a_redis_that_hangs_is_given_up_within_the_time_limit(redis_port: int) -> None:
+    async def action(ledger: Ledger) -> float:
+        slow = Ledger(ledger._redis, ledger.prefix, timeout_seconds=0.2)  # noqa: SLF001
+        await ledger._redis.client_pause(1_500)  # noqa: SLF001
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(LedgerUnavailableError):
+            await reserve(slow, "slow", 1, 1)
+        return asyncio.get_running_loop().time() - begun
+
+    assert run(redis_port, action) < 1.0
 
 
 def test_shadow_mode_counts_and_names_what_would_have_refused(redis_port: int) -> None:
@@ -188,6 +234,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.held: dict[str, tuple[int, int, datetime, datetime]] = {}
         self.spent: list[tuple[int, int, datetime]] = []
         self.begun: list[datetime] = []
+        self.began_at: dict[str, datetime] = {}
 
     def counted(self, limit: Limit) -> int:
         """What the model says is used of a limit now."""
@@ -222,7 +269,13 @@ class LedgerMachine(RuleBasedStateMachine):
             return multiple()
         self.held[identity] = (cost, output, self.now, self.now + LEASE)
         self.begun.append(self.now)
+        self.began_at[identity] = self.now
         return identity
+
+    @rule(identity=consumes(calls))
+    def give_up(self, identity: str) -> None:
+        self.held.pop(identity, None)
+        self.loop.run_until_complete(self.ledger.cancel(identity, self.now))
 
     @rule(identity=consumes(calls), cost=st.integers(0, 500), output=st.integers(0, 250))
     def finish(self, identity: str, cost: int, output: int) -> None:
@@ -236,12 +289,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.spent.append((settled.nano_eur, settled.output_tokens, call[2]))
         else:
             assert settled.late
-            self.spent.append((settled.nano_eur, settled.output_tokens, self.began(identity)))
-
-    def began(self, identity: str) -> datetime:
-        spec = self.loop.run_until_complete(self.client.hget(f"{self.ledger.prefix}:reservation:{identity}", "spec"))
-        minute = next(limit["key"] for limit in json.loads(spec) if limit["kind"] == "requests")
-        return datetime.fromisoformat(minute.split("requests-minute:")[1])
+            self.spent.append((settled.nano_eur, settled.output_tokens, self.began_at[identity]))
 
     @rule(seconds=st.sampled_from([1, 20, 61, 3_600]))
     def wait(self, seconds: int) -> None:

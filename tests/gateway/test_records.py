@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from llmaas_gateway.ledger.ledger import Ledger, connect
+from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled, connect
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
 from ports import free_port
 
@@ -180,5 +181,52 @@ def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: Postgr
             for statement in ("UPDATE ledger.record SET nano_eur = 0", "DELETE FROM ledger.record"):
                 with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
                     await connection.execute(statement.encode())
+
+    run(redis_port, action)
+
+
+def test_a_redis_that_lost_everything_is_rebuilt_from_the_records_to_the_same_counters(
+    redis_port: int, postgres: Postgres
+) -> None:
+    limits = (
+        Limit("credit", "tenant:lost", Kind.MONEY, Window.NONE, 100_000),
+        Limit("output-tokens-day", "tenant:lost", Kind.OUTPUT, Window.DAY, 1_000),
+        Limit("parallel-requests", "tenant:lost", Kind.PARALLEL, Window.NONE, 10),
+    )
+    now = datetime.now(ZoneInfo("Europe/Paris"))
+
+    async def action(ledger: Ledger) -> None:
+        redis = ledger._redis  # noqa: SLF001
+
+        async def settle(identity: str) -> Settled:
+            record = replace(RECORD, request_id=identity, began_at=now.isoformat()).payload()
+            return await ledger.settle(
+                identity, nano_eur=29_000, output_tokens=5, record=record, at=now, limits=limits, began_at=now
+            )
+
+        for identity in ("lost-a", "lost-b", "lost-c"):
+            await ledger.reserve(identity, limits, nano_eur=30_000, output_tokens=9, at=now, lease=timedelta(minutes=5))
+        await settle("lost-a")
+        async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+            await migrate(connection)
+            await RecordConsumer(redis, ledger.records_key, postgres.url, "one").consume(connection, wait_ms=10)
+        # Everything is lost but a settlement that nobody has moved yet.
+        await settle("lost-b")
+        for key in await redis.keys(f"{ledger.prefix}:*"):
+            if key != ledger.records_key.encode():
+                await redis.delete(key)
+        with pytest.raises(LedgerLostError):
+            await settle("lost-c")
+
+        assert sorted(await asyncio.gather(*(rebuild(redis, ledger, postgres.url) for _ in range(3)))) == [
+            False,
+            False,
+            True,
+        ]
+        assert [await ledger.used(limit, now) for limit in limits] == [(58_000, 0), (10, 0), (0, 0)]
+        assert not (await settle("lost-a")).first
+        # The call that was under way is charged as far as there is room, and no further.
+        assert await settle("lost-c") == Settled(29_000, 5, first=True, late=True)
+        assert await settle("lost-d") == Settled(13_000, 5, first=True, late=True)
 
     run(redis_port, action)

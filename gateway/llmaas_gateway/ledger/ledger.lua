@@ -1,15 +1,15 @@
 -- The ledger: every change of a counter happens in this script, so it is atomic over all replicas of the proxy.
 --
--- A counter is a hash {settled, held}. A reservation is a hash {state, spec, cost, output, ...} and an entry in the
--- sorted set of leases, scored by the moment at which it lapses. Amounts are whole nano-euros or tokens below 2^53,
--- which Lua's numbers hold exactly.
+-- A counter is a hash {settled, held}. A reservation is a hash {state, spec, cost, output} and an entry in the sorted
+-- set of leases, scored by the moment at which it lapses. Amounts are whole nano-euros or tokens below 2^53, which Lua's
+-- numbers hold exactly.
 --
 -- KEYS: 1 epoch, 2 leases, 3 stream of records, 4 the reservation
--- ARGV: 1 operation, 2 now in milliseconds, then what the operation takes
+-- ARGV: 1 operation, 2 now in milliseconds, 3 id, then what the operation takes
 local EPOCH, LEASES, RECORDS, RESERVATION = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local operation, now = ARGV[1], tonumber(ARGV[2])
+local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 -- How long the trace of a finished reservation is kept, so that a second settlement of it is recognised.
-local TRACE_MS = 86400000
+local TRACE_MS = 7200000
 local LAPSES_PER_CALL = 50
 
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
@@ -20,39 +20,45 @@ local function amount_of(kind, cost, output)
   return 1
 end
 
-local function finish(key, id, state, charged, output)
+-- A counter whose window is long over is made anew by a late change: it must expire again.
+local function add(limit, field, amount)
+  redis.call('HINCRBY', limit.key, field, string.format('%.0f', amount))
+  if limit.expires > 0 then redis.call('PEXPIREAT', limit.key, string.format('%.0f', limit.expires)) end
+end
+
+-- The spec of a lapsed reservation stays, for its late settlement; of the others a short trace is enough.
+local function finish(key, name, state, charged, output)
   redis.call('HSET', key, 'state', state, 'charged', charged, 'charged_output', output)
+  if state ~= 'lapsed' then redis.call('HDEL', key, 'spec', 'cost', 'output') end
   redis.call('PEXPIRE', key, TRACE_MS)
-  redis.call('ZREM', LEASES, id)
+  redis.call('ZREM', LEASES, name)
 end
 
 local function release(spec, cost, output)
   for _, limit in ipairs(spec) do
-    if limit.kind ~= 'requests' then
-      redis.call('HINCRBY', limit.key, 'held', string.format('%.0f', 0 - amount_of(limit.kind, cost, output)))
-    end
+    if limit.kind ~= 'requests' then add(limit, 'held', 0 - amount_of(limit.kind, cost, output)) end
   end
 end
 
 local function lapse()
   local lapsed = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, LAPSES_PER_CALL)
-  for _, id in ipairs(lapsed) do
-    local key = string.sub(RESERVATION, 1, #RESERVATION - #ARGV[3]) .. id
+  for _, name in ipairs(lapsed) do
+    local key = string.sub(RESERVATION, 1, #RESERVATION - #id) .. name
     local stored = redis.call('HMGET', key, 'spec', 'cost', 'output')
     if stored[1] then
       release(cjson.decode(stored[1]), tonumber(stored[2]), tonumber(stored[3]))
-      finish(key, id, 'lapsed', 0, 0)
-      redis.call('XADD', RECORDS, '*', 'kind', 'lapsed', 'id', id, 'at', now)
+      finish(key, name, 'lapsed', 0, 0)
+      redis.call('XADD', RECORDS, '*', 'kind', 'lapsed', 'id', name, 'at', now)
     else
-      redis.call('ZREM', LEASES, id)
+      redis.call('ZREM', LEASES, name)
     end
   end
   return #lapsed
 end
 
--- ARGV: 3 id, 4 spec (JSON list of {key, kind, cap, expires}), 5 cost, 6 output tokens, 7 lease in milliseconds, 8 shadow
+-- ARGV: 4 spec (JSON list of {key, kind, cap, expires}), 5 cost, 6 output tokens, 7 lease in milliseconds, 8 shadow
 local function reserve()
-  local id, spec, cost, output = ARGV[3], cjson.decode(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+  local spec, cost, output = cjson.decode(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
   if redis.call('EXISTS', RESERVATION) == 1 then return {'duplicate', redis.call('HGET', RESERVATION, 'state')} end
   lapse()
   local over = nil
@@ -62,18 +68,16 @@ local function reserve()
     room[index] = string.format('%.0f', limit.cap - used)
     if not over and used + amount_of(limit.kind, cost, output) > limit.cap then over = index end
   end
-  if over and ARGV[8] ~= '1' then return {'refused', over, room[over]} end
+  if over and ARGV[8] ~= '1' then return {'refused', over, unpack(room)} end
   for _, limit in ipairs(spec) do
-    local field = limit.kind == 'requests' and 'settled' or 'held'
-    redis.call('HINCRBY', limit.key, field, string.format('%.0f', amount_of(limit.kind, cost, output)))
-    if limit.expires > 0 then redis.call('PEXPIREAT', limit.key, string.format('%.0f', limit.expires)) end
+    add(limit, limit.kind == 'requests' and 'settled' or 'held', amount_of(limit.kind, cost, output))
   end
   redis.call('HSET', RESERVATION, 'state', 'held', 'spec', ARGV[4], 'cost', ARGV[5], 'output', ARGV[6])
   redis.call('ZADD', LEASES, now + tonumber(ARGV[7]), id)
   return {'held', over or 0, unpack(room)}
 end
 
--- What may be charged once the reservation has lapsed: no more than every counter still has room for.
+-- What may be charged without a reservation: no more than every counter still has room for.
 local function room_for(spec, kind, wanted)
   for _, limit in ipairs(spec) do
     if limit.kind == kind then
@@ -83,16 +87,17 @@ local function room_for(spec, kind, wanted)
   return wanted
 end
 
--- ARGV: 3 id, 4 cost, 5 output tokens, 6 the record (JSON)
+-- ARGV: 4 cost, 5 output tokens, 6 the record (JSON), 7 spec of a call that may have no reservation, or ''
 local function settle()
-  local id, cost, output = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+  local cost, output = tonumber(ARGV[4]), tonumber(ARGV[5])
   local stored = redis.call('HMGET', RESERVATION, 'state', 'spec', 'cost', 'output')
   local state = stored[1]
-  if not state then return {'unknown', '0', '0'} end
-  if state == 'settled' then
+  if state == 'settled' or state == 'cancelled' then
     return {'already', redis.call('HGET', RESERVATION, 'charged'), redis.call('HGET', RESERVATION, 'charged_output')}
   end
-  local spec = cjson.decode(stored[2])
+  local text = stored[2] or ARGV[7]
+  if text == '' then return {'unknown', '0', '0'} end
+  local spec = cjson.decode(text)
   local charged, charged_output
   if state == 'held' then
     release(spec, tonumber(stored[3]), tonumber(stored[4]))
@@ -102,20 +107,30 @@ local function settle()
   end
   for _, limit in ipairs(spec) do
     if limit.kind == 'money' or limit.kind == 'output' then
-      redis.call('HINCRBY', limit.key, 'settled', string.format('%.0f', amount_of(limit.kind, charged, charged_output)))
+      add(limit, 'settled', amount_of(limit.kind, charged, charged_output))
     end
   end
   charged, charged_output = string.format('%.0f', charged), string.format('%.0f', charged_output)
   finish(RESERVATION, id, 'settled', charged, charged_output)
-  redis.call('XADD', RECORDS, '*', 'kind', 'settled', 'id', id, 'at', now, 'charged', charged,
-    'output', charged_output, 'late', state == 'lapsed' and '1' or '0', 'record', ARGV[6])
-  return {state == 'lapsed' and 'late' or 'settled', charged, charged_output}
+  local late = state ~= 'held'
+  redis.call('XADD', RECORDS, '*', 'kind', 'settled', 'id', id, 'at', now, 'charged', charged, 'output', charged_output,
+    'late', late and '1' or '0', 'record', ARGV[6], 'spec', text)
+  return {late and 'late' or 'settled', charged, charged_output}
 end
 
--- ARGV: 3 id, 4 lease in milliseconds
+-- A reservation whose caller gave up waiting for it; one that is still on its way is then refused as a duplicate.
+local function cancel()
+  local stored = redis.call('HMGET', RESERVATION, 'state', 'spec', 'cost', 'output')
+  if stored[1] and stored[1] ~= 'held' then return {stored[1]} end
+  if stored[1] then release(cjson.decode(stored[2]), tonumber(stored[3]), tonumber(stored[4])) end
+  finish(RESERVATION, id, 'cancelled', 0, 0)
+  return {'cancelled'}
+end
+
+-- ARGV: 4 lease in milliseconds
 local function renew()
   if redis.call('HGET', RESERVATION, 'state') ~= 'held' then return {'gone'} end
-  redis.call('ZADD', LEASES, 'XX', now + tonumber(ARGV[4]), ARGV[3])
+  redis.call('ZADD', LEASES, 'XX', now + tonumber(ARGV[4]), id)
   return {'held'}
 end
 
@@ -123,6 +138,7 @@ end
 if redis.call('EXISTS', EPOCH) == 0 then return {'lost'} end
 if operation == 'reserve' then return reserve() end
 if operation == 'settle' then return settle() end
+if operation == 'cancel' then return cancel() end
 if operation == 'renew' then return renew() end
 if operation == 'lapse' then return {'lapsed', lapse()} end
 return redis.error_reply('unknown operation ' .. operation)

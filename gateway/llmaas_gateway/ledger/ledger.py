@@ -1,5 +1,6 @@
 """The ledger's Python side: one round trip to Redis an operation, within a time limit."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +11,21 @@ from typing import Any, Final
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from llmaas_gateway.ledger.limits import Limit, Window
+from llmaas_gateway.ledger.limits import Kind, Limit
 
 _SCRIPT: Final = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
-# A counter outlives its window by this much, so that a call that began in it still settles there.
-_COUNTER_GRACE: Final = timedelta(days=2)
+# A counter outlives its window by this much, so that a call that began in it still settles there. Requests are counted
+# when they begin, so theirs need not wait: a counter a minute for each tenant would fill Redis.
+_COUNTER_GRACE: Final = timedelta(hours=1)
+_REQUESTS_GRACE: Final = timedelta(seconds=10)
 
 
 class LedgerUnavailableError(Exception):
     """Redis is away, slower than the time limit, or has lost its memory and is not rebuilt yet."""
+
+
+class LedgerLostError(LedgerUnavailableError):
+    """Redis answers but has lost its counters; they must be rebuilt from the records."""
 
 
 class UnknownReservationError(LookupError):
@@ -46,11 +53,13 @@ class Refused:
         limit: the first limit that has no room.
         remaining: what it has left.
         resets_at: when it begins anew; None if only a top-up or a higher cap helps.
+        room: what every limit has left, in the order of the limits.
     """
 
     limit: Limit
     remaining: int
     resets_at: datetime | None
+    room: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +103,31 @@ def connect(url: str, *, timeout_seconds: float, connections: int = 20, **tls: A
 class Ledger:
     """Counters of all tenants in one Redis."""
 
-    def __init__(self, redis: Redis, prefix: str = "llmaas") -> None:
-        """Takes a client whose socket timeout is the time limit of an operation."""
+    def __init__(self, redis: Redis, prefix: str = "llmaas", *, timeout_seconds: float = 5.0) -> None:
+        """Takes a client, the prefix of all keys, and the most that an operation may take, waiting included."""
         self._script = redis.register_script(_SCRIPT)
         self._redis = redis
+        self._timeout_seconds = timeout_seconds
         self.prefix = prefix
         self.records_key = f"{prefix}:records"
         self.epoch_key = f"{prefix}:epoch"
-        self._leases_key = f"{prefix}:leases"
+        self.leases_key = f"{prefix}:leases"
+
+    def reservation_key(self, identity: str) -> str:
+        """Where a call's reservation, and later its trace, is kept."""
+        return f"{self.prefix}:reservation:{identity}"
 
     async def _run(self, operation: str, at: datetime, identity: str, *arguments: Any) -> list[Any]:
-        keys = [self.epoch_key, self._leases_key, self.records_key, f"{self.prefix}:reservation:{identity}"]
+        keys = [self.epoch_key, self.leases_key, self.records_key, self.reservation_key(identity)]
         now = int(at.timestamp() * 1000)
         try:
-            answer = await self._script(keys=keys, args=[operation, now, identity, *arguments])
-        except RedisError as error:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._script(keys=keys, args=[operation, now, identity, *arguments])
+        except (RedisError, TimeoutError, OSError) as error:
             raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
         first, *rest = answer
         if first == b"lost":
-            raise LedgerUnavailableError("the ledger's Redis lost its counters; rebuild them from the records")
+            raise LedgerLostError("the ledger's Redis lost its counters; rebuild them from the records")
         return [first.decode(), *rest]
 
     async def reserve(  # noqa: PLR0913 - each is a fact of one call
@@ -149,30 +164,55 @@ class Ledger:
         if verdict == "duplicate":
             raise ValueError(f"request {identity} is already {rest[0].decode()}; a request id is used once")
         if verdict == "refused":
-            limit = limits[int(rest[0]) - 1]
-            return Refused(limit=limit, remaining=max(0, int(rest[1])), resets_at=limit.window.end(at))
+            index, *left = (int(item) for item in rest)
+            limit = limits[index - 1]
+            return Refused(limit, max(0, left[index - 1]), limit.window.end(at), tuple(left))
         over, *room = rest
         return Held(remaining=tuple(int(r) for r in room), over=limits[int(over) - 1] if int(over) else None)
 
     def _counter(self, limit: Limit, at: datetime) -> dict[str, Any]:
         end = limit.window.end(at)
-        expires = 0 if end is None or limit.window is Window.NONE else int((end + _COUNTER_GRACE).timestamp() * 1000)
+        grace = _REQUESTS_GRACE if limit.kind is Kind.REQUESTS else _COUNTER_GRACE
+        expires = 0 if end is None else int((end + grace).timestamp() * 1000)
         return {"key": limit.counter_key(self.prefix, at), "kind": limit.kind, "cap": limit.cap, "expires": expires}
 
-    async def settle(
-        self, identity: str, *, nano_eur: int, output_tokens: int, record: dict[str, Any], at: datetime
+    async def settle(  # noqa: PLR0913 - each is a fact of one call
+        self,
+        identity: str,
+        *,
+        nano_eur: int,
+        output_tokens: int,
+        record: dict[str, Any],
+        at: datetime,
+        limits: Sequence[Limit] = (),
+        began_at: datetime | None = None,
     ) -> Settled:
         """Charge what a call did cost and enqueue its record, in one step; a second time changes nothing.
 
+        Args:
+            identity: the request id.
+            nano_eur: what it cost.
+            output_tokens: what it was answered with.
+            record: what is kept of it.
+            at: now.
+            limits: of a call whose reservation may be missing, because the ledger was away when it began or has lost it
+                since; it is charged as far as they have room.
+            began_at: when that call began.
+
         Raises:
-            UnknownReservationError: the call was never admitted, or so long ago that its trace is gone.
-            LedgerUnavailableError: nothing was charged; try again.
+            UnknownReservationError: the call holds no reservation and no limits were given.
+            LedgerUnavailableError: whether it was charged is not known; try again.
         """
         text = json.dumps(record, sort_keys=True)
-        verdict, charged, output = await self._run("settle", at, identity, nano_eur, output_tokens, text)
+        spec = json.dumps([self._counter(limit, began_at or at) for limit in limits]) if limits else ""
+        verdict, charged, output = await self._run("settle", at, identity, nano_eur, output_tokens, text, spec)
         if verdict == "unknown":
             raise UnknownReservationError(f"request {identity} holds no reservation")
         return Settled(int(charged), int(output), first=verdict != "already", late=verdict == "late")
+
+    async def cancel(self, identity: str, at: datetime) -> None:
+        """Give up a reservation whose answer never came: it is released, or never made if it is still on its way."""
+        await self._run("cancel", at, identity)
 
     async def renew(self, identity: str, *, lease: timedelta, at: datetime) -> bool:
         """Hold on to a reservation while its call is under way; False if it has lapsed or is settled."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,11 @@ VALUES (%(request_id)s, %(began_at)s, 'settled', %(tenant)s, %(team)s, %(api_key
     %(endpoint)s, %(status)s, %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s,
     %(output_tokens)s, %(latency_ms)s, %(settled_at)s, %(late)s)
 ON CONFLICT DO NOTHING
+RETURNING request_id
+"""
+_COUNT: Final = """
+INSERT INTO ledger.counter AS c (key, settled, expires_at) VALUES (%s, %s, %s)
+ON CONFLICT (key) DO UPDATE SET settled = c.settled + excluded.settled
 """
 
 
@@ -82,10 +87,51 @@ def _row(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     }
 
 
+def _counted(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, int, datetime | None]]:
+    """What a settlement adds to which counter, and when that counter expires."""
+    amounts = {"money": int(fields[b"charged"]), "output": int(fields[b"output"]), "requests": 1}
+    for counter in json.loads(fields.get(b"spec", b"[]")):
+        if counter["kind"] in amounts:
+            expires = counter["expires"]
+            yield (
+                counter["key"],
+                amounts[counter["kind"]],
+                datetime.fromtimestamp(expires / 1000, tz=UTC) if expires else None,
+            )
+
+
 async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
     """Make the tables that are missing."""
-    await connection.execute(_SCHEMA.encode())
-    await connection.commit()
+    async with connection.transaction():
+        # Two replicas that start at once would make the same table twice.
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger.record'))")
+        await connection.execute(_SCHEMA.encode())
+
+
+async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapping[bytes, bytes]]) -> int:
+    """Insert settlements of the ledger's stream and add them to the counters; how many were new.
+
+    A settlement that is there already changes nothing.
+    """
+    settlements = {fields[b"id"].decode(): fields for fields in entries if fields.get(b"kind") == b"settled"}
+    rows = {identity: _row(fields) for identity, fields in settlements.items()}
+    new: list[str] = []
+    async with connection.transaction():
+        for moment in {row["began_at"][:7]: row["began_at"] for row in rows.values()}.values():
+            await connection.execute("SELECT ledger.ensure_month(%s)", [moment])
+        async with connection.cursor() as cursor:
+            for row in rows.values():
+                await cursor.execute(_INSERT, row)
+                if await cursor.fetchone():
+                    new.append(row["request_id"])
+            sums: dict[str, tuple[int, datetime | None]] = {}
+            for identity in new:
+                for key, amount, expires in _counted(settlements[identity]):
+                    sums[key] = (sums.get(key, (0, None))[0] + amount, expires)
+            # In one order everywhere, so that two replicas never wait for each other.
+            for key, (amount, expires) in sorted(sums.items()):
+                await cursor.execute(_COUNT, [key, amount, expires])
+    return len(new)
 
 
 class RecordConsumer:
@@ -121,12 +167,7 @@ class RecordConsumer:
         batch = await self._abandoned() or await self._new(wait_ms)
         if not batch:
             return 0
-        rows = [_row(fields) for _, fields in batch if fields.get(b"kind") == b"settled"]
-        async with connection.transaction():
-            for moment in {row["began_at"][:7]: row["began_at"] for row in rows}.values():
-                await connection.execute("SELECT ledger.ensure_month(%s)", [moment])
-            async with connection.cursor() as cursor:
-                await cursor.executemany(_INSERT, rows)
+        await store(connection, [fields for _, fields in batch])
         identities = [identity for identity, _ in batch]
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.xack(self._stream, _GROUP, *identities)

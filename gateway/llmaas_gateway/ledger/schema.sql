@@ -26,6 +26,15 @@ CREATE TABLE IF NOT EXISTS ledger.record (
 ) PARTITION BY RANGE (began_at);
 
 CREATE INDEX IF NOT EXISTS record_tenant_began_at ON ledger.record (tenant, began_at);
+CREATE INDEX IF NOT EXISTS record_settled_at ON ledger.record USING brin (settled_at);
+
+-- What the records sum up to, counter by counter, changed in the transaction that inserts them: from here Redis is
+-- rebuilt when it has lost its memory.
+CREATE TABLE IF NOT EXISTS ledger.counter (
+    key        text   PRIMARY KEY,
+    settled    bigint NOT NULL,
+    expires_at timestamptz  -- null for a window that never ends
+);
 
 CREATE OR REPLACE FUNCTION ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
