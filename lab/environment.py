@@ -4,7 +4,6 @@ import os
 import shlex
 from pathlib import Path
 
-from lab.errors import LabError
 from lab.layout import ENVIRONMENT, Layout
 from lab.spec import LabSpec
 from lab.toolchain import tool_folders
@@ -50,16 +49,15 @@ def demo_key_file(layout: Layout) -> Path:
     return layout.state / "secrets" / DEMO_KEY
 
 
-def client_environment(layout: Layout, spec: LabSpec) -> dict[str, str]:
-    """For clients of the API and its administration.
+def has_api(layout: Layout) -> bool:
+    """Whether the lab was brought up as far as a tenant with a key."""
+    return (layout.state / "pki" / "root.crt").exists() and demo_key_file(layout).exists()
 
-    Raises:
-        LabError: the lab was never brought up.
-    """
+
+def client_environment(layout: Layout, spec: LabSpec) -> dict[str, str]:
+    """For clients of the API and its administration; only where ``has_api``."""
     root = layout.state / "pki" / "root.crt"
     key = demo_key_file(layout)
-    if not root.exists() or not key.exists():
-        raise LabError("the lab has no API yet", remedy="run: make up")
     hosts = ",".join([str(spec.network), "127.0.0.1", "localhost"])
     return {
         "OPENAI_BASE_URL": base_url(),

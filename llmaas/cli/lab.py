@@ -55,12 +55,17 @@ def down(
 
 @app.command()
 def env() -> None:
-    """Export lines for a shell: eval "$(bin/llmaas lab env)"."""
-    from lab.environment import client_environment, exports, tool_environment
+    """Export lines for a shell: eval "$(bin/llmaas lab env)"; without an API yet, those of the tools alone."""
+    from lab.environment import client_environment, exports, has_api, tool_environment
 
     here = layout()
     with told():
-        print(exports({**tool_environment(here), **client_environment(here, lab_spec())}))
+        variables = tool_environment(here)
+        if has_api(here):
+            variables |= client_environment(here, lab_spec())
+        else:
+            console.print("the lab has no API yet, so nothing of it is set; run: make up", style="yellow")
+        print(exports(variables))
 
 
 @app.command()
