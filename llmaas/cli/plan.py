@@ -1,7 +1,6 @@
 """``llmaas plan``: does the catalogue fit the hosts, where does each replica go, what does each host's loss leave."""
 
 import json
-import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -15,12 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llmaas.files import write_atomically
 from llmaas.paths import stack_file
 from llmaas.planning.drawing import picture
 from llmaas.planning.plan import Line, Plan, make_plan
 from llmaas.planning.shape import ShapeError, architecture_of
 from llmaas.settings import Platform, SettingsError, load_platform
 from llmaas.settings.editing import with_placements
+from llmaas.settings.recorded import write_placement
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -34,7 +35,12 @@ def plan(
     environment: Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")] = "lab",
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,  # noqa: FBT002
     svg: Annotated[Path | None, typer.Option("--svg", help="Draw the fleet into this file.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Write the placement into the stack file.")] = False,  # noqa: FBT002
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Record the placement: in the stack file, or beside it for models that it leaves open."
+        ),
+    ] = False,  # noqa: FBT002
 ) -> None:
     """Plan the environment; exit code 2 when the catalogue does not fit the hosts."""
     if context.invoked_subcommand is not None:
@@ -131,14 +137,18 @@ def _cells(line: Line) -> list[str]:
 
 def _write(platform: Platform, made: Plan) -> None:
     path = stack_file(platform.environment)
+    left_open = {model.name for model in platform.models if model.placed_by_plan}
     text = path.read_text(encoding="utf-8")
     changed = with_placements(path.name, text, made.placement)
-    if changed == text:
-        return
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(changed, encoding="utf-8")
-    os.replace(new, path)  # noqa: PTH105  (one atomic step, and Path.replace does the same)
-    print(f"{path}: placement written; next: pulumi preview -s {platform.environment}")
+    written = []
+    if changed != text:
+        write_atomically(path, changed, mode=path.stat().st_mode & 0o777)
+        written.append(path)
+    if left_open:
+        placement = {name: hosts for name, hosts in made.placement.items() if name in left_open}
+        written.append(write_placement(platform.environment, placement))
+    for each in written:
+        print(f"{each}: placement written; next: pulumi preview -s {platform.environment}", file=sys.stderr)
 
 
 @app.command()

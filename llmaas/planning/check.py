@@ -1,13 +1,25 @@
 """Whether the placement that a stack file asks for holds; needs no solver, so a preview can afford it."""
 
-from llmaas.planning.fleet import faults
+from llmaas.planning.fleet import Fault, faults
 from llmaas.planning.needs import question_of
-from llmaas.settings import Platform
+from llmaas.settings import Platform, Problem
 
 
-def placement_faults(platform: Platform) -> list[str]:
-    """What is wrong with the placement that the stack file asks for; empty when it holds, with any one host lost."""
+def placement_faults(platform: Platform) -> list[Problem]:
+    """What is wrong with the placement in force; empty when it holds, with any one host lost.
+
+    A model that fits on no host at all has its own problem; the others are checked nevertheless.
+    """
     question = question_of(platform)
-    if question.problems:
-        return [str(problem) for problem in question.problems]
-    return faults(question.rooms, [wanted.need for wanted in question.wanted], question.in_force)
+    needs = [wanted.need for wanted in question.wanted if wanted.sizings]
+    found = faults(question.rooms, needs, question.in_force)
+    return [*question.problems, *(_problem(platform, fault) for fault in found)]
+
+
+def _problem(platform: Platform, fault: Fault) -> Problem:
+    remedy = f"`llmaas plan -e {platform.environment}` shows a placement that holds"
+    if fault.need is None:
+        index = next(index for index, host in enumerate(platform.hosts) if host.name == fault.room)
+        return Problem(f"llmaas:hosts[{index}].gpus", f"{fault}; {remedy}")
+    index = next(index for index, model in enumerate(platform.models) if model.name == fault.need)
+    return Problem(f"llmaas:models[{index}].placement", f"{fault}; {remedy}")

@@ -69,28 +69,48 @@ def met_without(need: Need, replicas: Mapping[str, int], lost: str) -> bool:
     return met(need, {host: number for host, number in replicas.items() if host != lost})
 
 
-def faults(rooms: Mapping[str, Room], needs: list[Need], placement: Placement) -> list[str]:
+@dataclass(frozen=True)
+class Fault:
+    """One way in which a placement is wrong: of which need, on which host (or with which one lost), and what."""
+
+    need: str | None
+    room: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def faults(rooms: Mapping[str, Room], needs: list[Need], placement: Placement) -> list[Fault]:
     """Every way in which a placement is wrong, by trying each host's loss; empty when it holds. Knows no solver."""
-    found: list[str] = []
+    found: list[Fault] = []
     used = dict.fromkeys(rooms, 0)
     for need in needs:
         replicas = placement.get(need.name, {})
         for host, number in replicas.items():
             if number and host not in need.capacity:
-                found.append(f"{need.name} cannot run on {host}")
+                found.append(Fault(need.name, host, f"{need.name} cannot run on {host}"))
             if host in used:
                 used[host] += number * need.gpus
         if not met(need, replicas):
-            found.append(
-                f"{need.name} has {sum(replicas.values())} replicas, which do not meet its minimum or its load"
-            )
+            found.append(Fault(need.name, None, f"{need.name} {_lack(need, replicas)}"))
         if need.protected:
-            found.extend(
-                f"{need.name} is not served without {lost}" for lost in rooms if not met_without(need, replicas, lost)
-            )
+            for lost in rooms:
+                left = {host: number for host, number in replicas.items() if host != lost}
+                if not met(need, left):
+                    text = f"{need.name} is not served without {lost}: it {_lack(need, left)}"
+                    found.append(Fault(need.name, lost, text))
     found.extend(
-        f"{host} has {rooms[host].gpus} GPUs, {count} are used"
+        Fault(None, host, f"{host} has {rooms[host].gpus} GPUs, {count} are used")
         for host, count in used.items()
         if count > rooms[host].gpus
     )
     return found
+
+
+def _lack(need: Need, replicas: Mapping[str, int]) -> str:
+    count = sum(replicas.values())
+    if count < need.minimum:
+        return f"has {count} replicas of the {need.minimum} that must run"
+    carried = sum(number * need.capacity.get(host, 0) for host, number in replicas.items())
+    return f"carries {carried / 1000:.2f} of the {need.load / 1000:.2f} requests/s asked"

@@ -40,8 +40,24 @@ class Question:
     rooms: dict[str, Room]
     wanted: tuple[Wanted, ...]
     in_force: dict[str, dict[str, int]]
+    # what the stack file places itself, when it leaves other models to the plan
+    fixed: dict[str, dict[str, int]]
     problems: tuple[Problem, ...]
     changes: tuple[str, ...]
+
+    @property
+    def open_needs(self) -> list[Need]:
+        """The needs that the plan places."""
+        return [wanted.need for wanted in self.wanted if wanted.model.name not in self.fixed]
+
+    @property
+    def open_rooms(self) -> dict[str, Room]:
+        """The hosts with the GPUs that are left beside what is fixed."""
+        taken = dict.fromkeys(self.rooms, 0)
+        for wanted in self.wanted:
+            for host, number in self.fixed.get(wanted.model.name, {}).items():
+                taken[host] += number * wanted.need.gpus
+        return {name: Room(name, max(0, room.gpus - taken[name])) for name, room in self.rooms.items()}
 
 
 def question_of(platform: Platform) -> Question:
@@ -62,8 +78,16 @@ def question_of(platform: Platform) -> Question:
         wanted=tuple(wanted),
         in_force={model.name: dict(model.placement) for model in platform.models if model.phase != "removed"},
         problems=tuple(problems),
+        fixed=_fixed(platform),
         changes=tuple(changes),
     )
+
+
+def _fixed(platform: Platform) -> dict[str, dict[str, int]]:
+    served = [model for model in platform.models if model.phase != "removed"]
+    if not any(model.placed_by_plan for model in served):
+        return {}
+    return {model.name: dict(model.placement) for model in served if not model.placed_by_plan}
 
 
 class _Sizer:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmaas.planning.fleet import Placement, met_without
+from llmaas.planning.fleet import Placement, faults, met_without
 from llmaas.planning.needs import Question, Sizing, Wanted, question_of
 from llmaas.planning.placement import Solution, solve
 from llmaas.planning.proof import changes, reasons
@@ -101,16 +101,17 @@ def make_plan(platform: Platform) -> Plan:
     if question.problems:
         texts = tuple(str(problem) for problem in question.problems)
         return Plan(platform.environment, fits=False, hosts=hosts, reasons=texts, changes=question.changes)
-    needs = [wanted.need for wanted in question.wanted]
-    solution = solve(question.rooms, needs, question.in_force)
+    rooms, needs = question.open_rooms, question.open_needs
+    solution = solve(rooms, needs, question.in_force)
     if solution.status == "placed":
         return _fitting(platform, question, solution)
+    beside = (f"beside what the stack file places itself ({', '.join(question.fixed)}):",) if question.fixed else ()
     if solution.status == "undecided":
         return Plan(
             platform.environment,
             fits=False,
             hosts=hosts,
-            reasons=("neither a placement nor a proof that there is none was found in time",),
+            reasons=(*beside, "neither a placement nor a proof that there is none was found in time"),
             changes=("add a host, or lower a minimum_replicas; the fleet is almost full",),
         )
     small = len(needs) * len(hosts) <= _EXPLAINED
@@ -118,9 +119,32 @@ def make_plan(platform: Platform) -> Plan:
         platform.environment,
         fits=False,
         hosts=hosts,
-        reasons=tuple(reasons(question.rooms, needs)),
-        changes=tuple(changes(question.rooms, needs)) if small else (),
+        reasons=(*beside, *reasons(rooms, needs)),
+        changes=tuple(changes(rooms, needs)) if small else (),
     )
+
+
+class DoesNotFitError(Exception):
+    """The models that the stack file leaves to the plan cannot be placed; ``plan`` says why."""
+
+    def __init__(self, plan: Plan) -> None:
+        """``plan`` is the one that does not fit."""
+        self.plan = plan
+        super().__init__("; ".join(plan.reasons))
+
+
+def settled(platform: Platform) -> Platform:
+    """The platform as it is deployed: models that the stack file leaves open stand where the plan puts them.
+
+    Raises:
+        DoesNotFitError: no placement holds.
+    """
+    if not any(model.placed_by_plan for model in platform.models):
+        return platform
+    made = make_plan(platform)
+    if not made.fits:
+        raise DoesNotFitError(made)
+    return with_placement(platform, made.placement)
 
 
 def with_placement(platform: Platform, placement: Placement) -> Platform:
@@ -133,7 +157,15 @@ def with_placement(platform: Platform, placement: Placement) -> Platform:
 
 
 def _fitting(platform: Platform, question: Question, solution: Solution) -> Plan:
-    lines = tuple(_line(wanted, solution.placement[wanted.model.name]) for wanted in question.wanted)
+    placement = {**question.fixed, **solution.placement}
+    wrong = faults(question.rooms, [wanted.need for wanted in question.wanted], placement)
+    hosts = {name: room.gpus for name, room in question.rooms.items()}
+    if wrong:
+        texts = tuple(dict.fromkeys(map(str, wrong)))
+        blamed = sorted({fault.need for fault in wrong if fault.need is not None})
+        remedies = tuple(f"leave out the placement of {name}, the plan finds one" for name in blamed)
+        return Plan(platform.environment, fits=False, hosts=hosts, reasons=texts, changes=remedies)
+    lines = tuple(_line(wanted, placement[wanted.model.name]) for wanted in question.wanted)
     moves = []
     for line in lines:
         before = question.in_force.get(line.model, {})
@@ -144,10 +176,10 @@ def _fitting(platform: Platform, question: Question, solution: Solution) -> Plan
     return Plan(
         platform.environment,
         fits=True,
-        hosts={name: room.gpus for name, room in question.rooms.items()},
+        hosts=hosts,
         lines=lines,
         moves=tuple(moves),
-        losses={host: _loss(question, solution.placement, host) for host in question.rooms},
+        losses={host: _loss(question, placement, host) for host in question.rooms},
         fewest_moves_proven=solution.proven,
         notes=tuple(_notes(platform, question, lines)),
     )

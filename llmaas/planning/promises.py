@@ -91,8 +91,6 @@ def _dates(path: str, model: Model, today: date) -> Iterator[Problem]:
         yield Problem(f"{path}.{missing}", "is missing; announced and end_of_support go together")
     if model.announced is None or model.end_of_support is None:
         return
-    if model.production_date is not None and model.announced < model.production_date:
-        yield Problem(f"{path}.announced", f"{model.announced} is before its production ({model.production_date})")
     earliest = add_months(model.announced, NOTICE_MONTHS)
     if model.end_of_support < earliest:
         yield Problem(
@@ -120,7 +118,7 @@ def _served(path: str, model: Model, promises: Sequence[Promise], today: date) -
         yield from _ended(f"{path}.phase", model.name, promises, today, "is removed")
     elif model.phase == "experimental":
         yield from _ended(f"{path}.phase", model.name, promises, today, "goes back to experimental")
-    elif not model.replicas or not model.minimum_replicas:
+    elif not model.minimum_replicas or not (model.placed_by_plan or model.replicas):
         yield from _ended(f"{path}.placement", model.name, promises, today, "is switched off")
 
 

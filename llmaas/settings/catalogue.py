@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmaas.settings.types import Count, Day, HostName, ModelName, Name, RelativePath, Section
+from llmaas.settings.types import Count, Day, HostName, ModelName, Name, RelativePath, ReplicaCount, Section
 
 Phase = Literal["experimental", "stable", "deprecated", "removed"]
 Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "reasoning"]
@@ -58,8 +58,8 @@ class Model(Section):
     context_tokens: Count = Field(description="the longest context served, in tokens, at least 1")
     gpus_per_replica: Annotated[int, Field(ge=1, le=64)] = Field(description="GPUs of one replica, 1 to 64")
     artefact: Name = Field(description="the name of an entry of llmaas:artefacts")
-    placement: dict[HostName, Annotated[int, Field(ge=0, le=64)]] = Field(
-        description="host name: number of replicas there, 0 to 64"
+    placement: dict[HostName, ReplicaCount] = Field(
+        default={}, description="host name: number of replicas there, 0 to 64; absent, the plan decides"
     )
     minimum_replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=1, description="replicas that must answer even with one host lost (stable), 0 to 1000"
@@ -77,6 +77,11 @@ class Model(Section):
     def slug(self) -> str:
         """The name as Kubernetes takes it: ``granite3.3:8b`` is ``granite3-3-8b``."""
         return slug_of(self.name)
+
+    @property
+    def placed_by_plan(self) -> bool:
+        """Whether the stack file leaves it to the plan where replicas go; ``placement`` is then what was recorded."""
+        return "placement" not in self.model_fields_set
 
     @property
     def replicas(self) -> int:

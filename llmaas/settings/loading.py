@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from llmaas.settings.catalogue import Model
 from llmaas.settings.crosschecks import CHECKS
 from llmaas.settings.draft import read
 from llmaas.settings.errors import Problem, SettingsError
+from llmaas.settings.lifecycle import dates_in_order
 from llmaas.settings.platform import Platform
+from llmaas.settings.recorded import read_placement
 from llmaas.settings.source import sections_of_file, sections_of_pulumi
 
 # sections that Pulumi hands over as plain text
@@ -16,7 +19,7 @@ def build_platform(source: str, sections: dict[str, Any]) -> Platform:
     """A checked platform, or one ``SettingsError`` with everything that is wrong; ``source`` names the sections."""
     draft = read(sections)
     problems = draft.problems
-    for check in CHECKS:
+    for check in (*CHECKS, dates_in_order):
         problems.extend(check(draft))
     if problems:
         raise SettingsError(source, sorted(set(problems), key=_in_file_order(sections)))
@@ -43,7 +46,7 @@ def load_platform(environment: str) -> Platform:
         except SettingsError as error:
             raise SettingsError(source, [Problem("llmaas:environment", text), *error.problems]) from None
         raise SettingsError(source, [Problem("llmaas:environment", text)])
-    return build_platform(source, sections)
+    return _with_recorded_placement(build_platform(source, sections))
 
 
 def load_platform_from_pulumi() -> Platform:
@@ -52,4 +55,22 @@ def load_platform_from_pulumi() -> Platform:
     from pulumi.runtime.config import CONFIG  # noqa: PLC0415
 
     stack = pulumi.get_stack()
-    return build_platform(f"configuration of stack {stack}", sections_of_pulumi(CONFIG.get(), _SCALARS))
+    platform = build_platform(f"configuration of stack {stack}", sections_of_pulumi(CONFIG.get(), _SCALARS))
+    return _with_recorded_placement(platform)
+
+
+def _with_recorded_placement(platform: Platform) -> Platform:
+    """Where the stack file leaves placement to the plan, the one that the plan recorded; hosts that are gone drop out."""
+    if not any(model.placed_by_plan for model in platform.models):
+        return platform
+    recorded = read_placement(platform.environment)
+    hosts = {host.name for host in platform.hosts_with_role("gpu")}
+
+    def filled(model: Model) -> Model:
+        if not model.placed_by_plan:
+            return model
+        known = {host: count for host, count in recorded.get(model.name, {}).items() if host in hosts}
+        # it stays marked as the plan's own, which a copy with an update would not
+        return Model.model_construct(_fields_set=set(model.model_fields_set), **{**dict(model), "placement": known})
+
+    return platform.model_copy(update={"models": tuple(filled(model) for model in platform.models)})

@@ -1,16 +1,25 @@
-"""The files beside a stack file: promises that were made, and manifests of model weights."""
+"""The files beside a stack file: promises that were made, manifests of weights, and where the plan put replicas."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from llmaas_gateway import chain
+from pydantic import TypeAdapter, ValidationError
 
+from llmaas.files import write_atomically
 from llmaas.paths import stack_file
 from llmaas.settings.errors import Problem, SettingsError
 from llmaas.settings.platform import Platform
-from llmaas.settings.types import Section
+from llmaas.settings.types import HostName, ModelName, ReplicaCount, Section
+
+_PLACEMENTS: TypeAdapter[dict[ModelName, dict[HostName, ReplicaCount]]] = TypeAdapter(
+    dict[ModelName, dict[HostName, ReplicaCount]]
+)
+_PLACEMENT_HEAD = "# Where the plan put the replicas; written by `pulumi up` and `llmaas plan --write`. Commit it.\n"
 
 
 class _Production(Section):
@@ -63,3 +72,31 @@ def manifest_digests(platform: Platform) -> dict[str, str | None]:
         path = folder / artefact.manifest
         digests[artefact.name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     return digests
+
+
+def placement_file(environment: str) -> Path:
+    """Where the plan's placement is kept for models whose placement the stack file leaves open."""
+    return stack_file(environment).with_name(f"placement.{environment}.yaml")
+
+
+def read_placement(environment: str) -> dict[str, dict[str, int]]:
+    """The recorded placement by model and host; empty where none was recorded, a ``SettingsError`` for a broken file."""
+    path = placement_file(environment)
+    if not path.exists():
+        return {}
+    try:
+        return _PLACEMENTS.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, strict=True)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        told = "; ".join(str(error).split("\n")[:3])
+        text = f"is no placement ({told}); bring it back from version control, or remove it to have it planned anew"
+        raise SettingsError(f"stacks/{path.name}", [Problem(path.name, text)]) from error
+
+
+def write_placement(environment: str, placement: Mapping[str, Mapping[str, int]]) -> Path:
+    """Record the placement; nothing is written when it stands there already."""
+    path = placement_file(environment)
+    content = {model: dict(sorted(hosts.items())) for model, hosts in sorted(placement.items())}
+    text = _PLACEMENT_HEAD + yaml.safe_dump(content, default_flow_style=None, width=1000)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
+    return path

@@ -68,4 +68,5 @@ Address = IPv4Address
 NetworkRange = Annotated[IPv4Network, BeforeValidator(_network)]
 Day = Annotated[date, BeforeValidator(_date)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+ReplicaCount = Annotated[int, Field(ge=0, le=64)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]

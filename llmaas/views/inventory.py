@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmaas.paths import stack_file, state_dir
-from llmaas.settings import Host, Platform
+from llmaas.settings import Host, Platform, Problem, SettingsError
 from llmaas.views.flows import Rule, host_rules
 
 LABEL_PREFIX: Final = "llmaas.io/"
@@ -22,7 +22,11 @@ def inventory(platform: Platform) -> dict[str, Any]:
     """Groups with their hosts, variables of all hosts, and variables of each host.
 
     The result has the keys ``groups`` (name -> host names), ``all`` (variables) and ``hosts`` (name -> variables).
+
+    Raises:
+        SettingsError: a model is left to the plan and no plan was recorded, so nobody knows which hosts get its weights.
     """
+    _require_placements(platform)
     groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "nodes": [], "weights": []}
     for host in platform.hosts:
         groups["nodes"].append(host.name)
@@ -35,6 +39,17 @@ def inventory(platform: Platform) -> dict[str, Any]:
         "all": _common(platform),
         "hosts": {host.name: _host(platform, host) for host in platform.hosts},
     }
+
+
+def _require_placements(platform: Platform) -> None:
+    remedy = f"run: llmaas plan -e {platform.environment} --write"
+    unknown = [
+        Problem(f"llmaas:models[{index}].placement", f"is left to the plan, and none is recorded yet; {remedy}")
+        for index, model in enumerate(platform.models)
+        if model.placed_by_plan and not model.placement and model.phase != "removed" and model.minimum_replicas
+    ]
+    if unknown:
+        raise SettingsError(f"stacks/Pulumi.{platform.environment}.yaml", unknown)
 
 
 def kubernetes_programs() -> str:

@@ -66,7 +66,9 @@ def vllm_name(model: Model) -> str:
 
 def served_models(platform: Platform) -> tuple[Model, ...]:
     """The models that the environment runs: all but those that were removed or have no replica placed."""
-    return tuple(model for model in platform.models if model.phase != "removed" and model.replicas > 0)
+    return tuple(
+        model for model in platform.models if model.phase != "removed" and (model.replicas > 0 or model.placed_by_plan)
+    )
 
 
 def loopback_port(platform: Platform, model: Model) -> int:

@@ -134,13 +134,35 @@ def promised(world: World) -> World:
             {"announced": "2026-03-01", "end_of_support": "2026-05-31"},
             "2026-05-31 is less than 3 months after 2026-03-01; give 2026-06-01 or later",
         ),
-        ({"announced": "2026-01-01", "end_of_support": "2026-12-31"}, "is before its production (2026-02-01)"),
     ],
 )
 def test_a_broken_promise_is_refused(promised: World, values: dict[str, Any], says: str) -> None:
     assert promised.check() == ""
     promised.models[OLD].update(values)
     assert says in promised.check()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {"announced": "2026-01-01", "end_of_support": "2026-12-31"},
+            "models[0].announced: 2026-01-01 is before its production_date (2026-02-01); put them in order",
+        ),
+        (
+            {"announced": "2026-03-01", "end_of_support": "2026-02-28"},
+            "models[0].end_of_support: 2026-02-28 is before its announced (2026-03-01); put them in order",
+        ),
+        ({"end_of_support": "2026-02-30"}, "models[0].end_of_support: '2026-02-30' is not a date"),
+        ({"replacement": "granite9"}, "models[0].replacement: 'granite9' is no entry of llmaas:models"),
+    ],
+)
+def test_dates_out_of_order_and_unknown_replacements_are_mistakes_of_the_input(
+    promised: World, values: dict[str, Any], says: str
+) -> None:
+    promised.models[OLD].update(values)
+    found = promised.run("check")
+    assert (found.exit_code, says in found.output) == (1, True), found.output
 
 
 def test_long_term_support_is_never_lowered(promised: World) -> None:

@@ -157,8 +157,8 @@ def test_faults_sees_what_a_solver_could_get_wrong() -> None:
     rooms = same(2, 2)
     needs = [need(rooms, "a", 1, 1), need(rooms, "b", 2, 1, protected=False)]
     placement = {"a": {"host-0": 1}, "b": {"host-0": 1, "elsewhere": 1}}
-    assert faults(rooms, needs, placement) == [
-        "a is not served without host-0",
+    assert list(map(str, faults(rooms, needs, placement))) == [
+        "a is not served without host-0: it has 0 replicas of the 1 that must run",
         "b cannot run on elsewhere",
         "host-0 has 2 GPUs, 3 are used",
     ]

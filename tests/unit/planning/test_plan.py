@@ -47,7 +47,7 @@ def test_every_stable_model_carries_its_demand_with_any_host_lost(production: Pl
 
 def test_a_placement_that_loses_a_model_with_a_host_is_seen(production: Platform) -> None:
     bad = with_placement(production, {"llama3.1:70b": {"gpu-host-09": 2, "gpu-host-10": 1}})
-    assert any("llama3.1:70b is not served without gpu-host-09" in fault for fault in placement_faults(bad))
+    assert any("llama3.1:70b is not served without gpu-host-09" in str(fault) for fault in placement_faults(bad))
 
 
 def test_more_demand_means_more_replicas(production: Platform) -> None:
