@@ -1,21 +1,26 @@
 """PostgreSQL for what is read often and changed seldom: one kept connection to read, a new one for each change."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-_log = logging.getLogger(__name__)
-
 Row = dict[str, Any]
+Connection = psycopg.AsyncConnection[Any]
 
 
 class DatabaseUnavailableError(Exception):
     """PostgreSQL is away or slower than the time limit; what was asked for did not happen."""
+
+
+async def rows(connection: Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+    """All rows of a query, by name of column."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query.encode(), parameters)
+        return await cursor.fetchall()
 
 
 class Database:
@@ -25,17 +30,20 @@ class Database:
         """Takes a URL of PostgreSQL and the time limit of connecting and of each reading."""
         self._url = url
         self._timeout = timeout_seconds
-        self._reader: psycopg.AsyncConnection[Row] | None = None
+        self._reader: Connection | None = None
         self._reading = asyncio.Lock()
 
-    async def _connect(self, *, autocommit: bool) -> psycopg.AsyncConnection[Row]:
+    async def _connect(self, *, autocommit: bool) -> Connection:
         try:
             async with asyncio.timeout(self._timeout):
-                return await psycopg.AsyncConnection.connect(self._url, autocommit=autocommit, row_factory=dict_row)
+                # Moments come back in UTC, whatever the server's own time zone.
+                return await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=autocommit, options="-c timezone=UTC"
+                )
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
 
-    async def read(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    async def read(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """All rows of a query; a connection that died since the last one is replaced once.
 
         Raises:
@@ -50,19 +58,18 @@ class Database:
                     raise
                 return await self._read(query, parameters)
 
-    async def _read(self, query: str, parameters: Sequence[Any]) -> list[Row]:
+    async def _read(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
         if self._reader is None:
             self._reader = await self._connect(autocommit=True)
         try:
             async with asyncio.timeout(self._timeout):
-                cursor = await self._reader.execute(query.encode(), parameters)
-                return await cursor.fetchall()
+                return await rows(self._reader, query, parameters)
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             await self.close()
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+    async def change(self) -> AsyncIterator[Connection]:
         """A connection in a transaction of its own: committed at the end of the block, undone by an error in it.
 
         Raises:

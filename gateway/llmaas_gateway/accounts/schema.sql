@@ -48,3 +48,24 @@ CREATE OR REPLACE VIEW ledger.account AS
     SELECT t.tenant, t.name, t.tier, t.state, t.revision, t.created_at, t.changed_at,
            coalesce((SELECT sum(nano_eur) FROM ledger.top_up u WHERE u.tenant = t.tenant), 0)::bigint AS credit_nano_eur
     FROM ledger.tenant t;
+
+-- LiteLLM's teams of a tenant; the first has the tenant's own identifier. Their names stand in LiteLLM only.
+CREATE TABLE IF NOT EXISTS ledger.team (
+    team    text PRIMARY KEY,
+    tenant  text NOT NULL REFERENCES ledger.tenant,
+    made_at timestamptz NOT NULL
+);
+
+-- Invoices as they were issued. A document names no one but by the tenant's identifier.
+CREATE TABLE IF NOT EXISTS ledger.invoice (
+    tenant         text   NOT NULL REFERENCES ledger.tenant,
+    month          text   NOT NULL CHECK (month ~ '^20[0-9]{2}-(0[1-9]|1[0-2])$'),
+    document       jsonb  NOT NULL,
+    total_nano_eur bigint NOT NULL,
+    records_sha256 text   NOT NULL,
+    issued_at      timestamptz NOT NULL,
+    PRIMARY KEY (tenant, month)
+);
+
+CREATE OR REPLACE TRIGGER invoice_append_only BEFORE UPDATE OR DELETE ON ledger.invoice
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();

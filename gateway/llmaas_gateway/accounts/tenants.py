@@ -8,15 +8,12 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from psycopg import errors
 
 from llmaas_gateway.accounts.account import Account, AccountError, State
-from llmaas_gateway.accounts.database import Row
+from llmaas_gateway.accounts.database import Connection, Row, rows
 from llmaas_gateway.accounts.directory import UnknownTenantError, account_of
 from llmaas_gateway.money import MAX_NANO_EUR, NANO_EUR_PER_EUR, format_euros
-
-Connection = psycopg.AsyncConnection[Row]
 
 _HISTORY = """
 INSERT INTO ledger.tenant_history (tenant, revision, act, tier, state, at)
@@ -30,8 +27,8 @@ def new_identifier() -> str:
 
 
 async def _one(connection: Connection, query: str, *parameters: Any) -> Row | None:
-    cursor = await connection.execute(query.encode(), parameters)
-    return await cursor.fetchone()
+    found = await rows(connection, query, parameters)
+    return found[0] if found else None
 
 
 async def _account(connection: Connection, tenant: str) -> Account:
@@ -137,3 +134,44 @@ async def top_up(connection: Connection, tenant: str, nano_eur: int, reference: 
         raise AccountError(f"tenant {tenant!r} has {format_euros(before)} EUR; no more than {most} EUR can be held")
     await _book(connection, tenant, nano_eur, reference, at)
     return await _changed(connection, tenant, "top-up", at)
+
+
+async def find(connection: Connection, tenant: str, *, lock: bool = False) -> Row:
+    """The row of a tenant by its identifier or its name.
+
+    Args:
+        connection: of a transaction, if the tenant is to be locked.
+        tenant: identifier or name.
+        lock: hold it until the transaction ends, so that nobody changes or erases it meanwhile.
+
+    Raises:
+        UnknownTenantError: there is none.
+    """
+    query = "SELECT * FROM ledger.tenant WHERE tenant = %s OR name = %s ORDER BY tenant = %s DESC LIMIT 1"
+    row = await _one(connection, f"{query} FOR UPDATE" if lock else query, tenant, tenant, tenant)
+    if row is None:
+        raise UnknownTenantError(f"there is no tenant {tenant!r}; see: llmaas tenant list")
+    return row
+
+
+async def add_team(connection: Connection, tenant: str, team: str, at: datetime) -> None:
+    """Note a team of LiteLLM as the tenant's."""
+    await connection.execute("INSERT INTO ledger.team (team, tenant, made_at) VALUES (%s, %s, %s)", [team, tenant, at])
+
+
+async def teams(connection: Connection, tenant: str) -> list[str]:
+    """The tenant's teams, the first of them first."""
+    found = await rows(connection, "SELECT team FROM ledger.team WHERE tenant = %s ORDER BY made_at, team", [tenant])
+    return [row["team"] for row in found]
+
+
+async def tenant_of_team(connection: Connection, team: str) -> str:
+    """Whose team it is.
+
+    Raises:
+        UnknownTenantError: nobody's.
+    """
+    row = await _one(connection, "SELECT tenant FROM ledger.team WHERE team = %s", team)
+    if row is None:
+        raise UnknownTenantError(f"team {team!r} belongs to no tenant")
+    return str(row["tenant"])

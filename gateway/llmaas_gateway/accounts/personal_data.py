@@ -1,0 +1,125 @@
+"""Everything that is held on a tenant, as a document; and its erasure under the GDPR, which leaves the accounts.
+
+Counters, records, invoices and payments know a tenant by an identifier without meaning, so they stay as they are. What
+goes is the name, the keys with their names, the teams, and what LiteLLM copied of these into tables of its own.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from llmaas_gateway.accounts import tenants
+from llmaas_gateway.accounts.account import AccountError, State
+from llmaas_gateway.accounts.administration import Administration
+from llmaas_gateway.accounts.database import Connection, Row, rows
+from llmaas_gateway.audit.records import Act
+
+# What LiteLLM keeps of teams and keys after they are deleted; the accounts need none of it.
+_TRACES: Final = {
+    "LiteLLM_DeletedTeamTable": 'DELETE FROM "LiteLLM_DeletedTeamTable" WHERE team_id = ANY(%s)',
+    "LiteLLM_DeletedVerificationToken": 'DELETE FROM "LiteLLM_DeletedVerificationToken" WHERE team_id = ANY(%s)',
+    "LiteLLM_SpendLogs": (
+        """UPDATE "LiteLLM_SpendLogs" SET metadata = '{}', "user" = '', end_user = '', requester_ip_address = NULL"""
+        """ WHERE team_id = ANY(%s) AND (metadata <> '{}' OR "user" <> '' OR end_user <> '' OR"""
+        """ requester_ip_address IS NOT NULL)"""
+    ),
+    "LiteLLM_ToolTable": (
+        'UPDATE "LiteLLM_ToolTable" SET key_alias = NULL, user_agent = NULL'
+        " WHERE team_id = ANY(%s) AND (key_alias IS NOT NULL OR user_agent IS NOT NULL)"
+    ),
+}
+_PAGE: Final = 1_000
+
+
+async def sweep(connection: Connection, team_ids: list[str]) -> int:
+    """Remove what LiteLLM's own tables still hold on the teams of erased tenants; how many rows had something.
+
+    LiteLLM writes some of them minutes after a call, so one sweep at the erasure is not enough: reconciliation sweeps.
+    """
+    swept = 0
+    for table, statement in _TRACES.items():
+        known = await rows(connection, "SELECT to_regclass(%s) IS NOT NULL AS known", [f'"{table}"'])
+        if known[0]["known"]:
+            swept += (await connection.execute(statement.encode(), [team_ids])).rowcount
+    return swept
+
+
+async def sweep_erased(connection: Connection) -> int:
+    """The same for all tenants that were ever erased."""
+    query = "SELECT team FROM ledger.team JOIN ledger.tenant USING (tenant) WHERE state = 'erased'"
+    return await sweep(connection, [row["team"] for row in await rows(connection, query)])
+
+
+class PersonalData:
+    """Export and erasure."""
+
+    def __init__(self, administration: Administration) -> None:
+        """Takes what the acts on tenants take."""
+        self._all = administration
+
+    async def erase(self, actor: str, tenant: str, confirmed: str) -> str:
+        """Remove the personal data of a tenant for good; the identifier under which its accounts stay.
+
+        The tenant is suspended first. If LiteLLM fails in between, it stays so and the erasure is to be repeated: only
+        when nothing personal is left is it marked as erased.
+
+        Raises:
+            AccountError: the confirmation is not the tenant's name, or it is erased already.
+            LiteLLMError: keys or teams could not be removed.
+        """
+        row = await self._all.find(tenant)
+        identifier = str(row["tenant"])
+        if row["state"] == State.ERASED:
+            raise AccountError(f"tenant {identifier!r} is erased already")
+        if confirmed != row["name"]:
+            raise AccountError(f"erasure is for good: confirm it with the tenant's name, {row['name']!r}")
+        await self._all.suspend(actor, identifier)
+        async with self._all.database.change() as connection:
+            await tenants.find(connection, identifier, lock=True)
+            await self._remove_from_litellm(row["teams"])
+            await sweep(connection, row["teams"])
+            account = await tenants.erase(connection, identifier, self._all.now())
+            act = Act(actor, "tenant.erase", identifier, self._all.now(), identifier)
+            await self._all.audit.append([act], connection)
+        await self._all.tell(account)
+        return identifier
+
+    async def _remove_from_litellm(self, teams: list[str]) -> None:
+        for team in teams:
+            for key in await self._all.litellm.keys(team_id=team):
+                await self._all.litellm.block_key(str(key["token"]))
+            await self._all.litellm.delete_team(team)
+
+    async def export(self, tenant: str) -> AsyncIterator[str]:
+        """One JSON object, piece by piece: the tenant, its history, payments, teams, keys, invoices and all records.
+
+        Raises:
+            UnknownTenantError: before the first piece.
+        """
+        row = await self._all.find(tenant)
+        identifier = row["tenant"]
+        mine = [team for team in await self._all.litellm.teams() if team.get("team_id") in set(row["teams"])]
+        keys = [key for team in row["teams"] for key in await self._all.litellm.keys(team_id=team)]
+        head: dict[str, Any] = {"tenant": row}
+        for name in ("tenant_history", "top_up", "invoice"):
+            query = f"SELECT * FROM ledger.{name} WHERE tenant = %s ORDER BY 1, 2"  # noqa: S608 - names of ours
+            head[name] = await self._all.database.read(query, [identifier])
+        head |= {"teams": mine, "keys": keys}
+        text = json.dumps(head, default=str, ensure_ascii=False)
+        yield f'{text[:-1]}, "records": ['
+        separator = "\n"
+        async for record in self._records(identifier):
+            yield separator + json.dumps(record, default=str, ensure_ascii=False)
+            separator = ",\n"
+        yield "\n]}\n"
+
+    async def _records(self, tenant: str) -> AsyncIterator[Row]:
+        after: tuple[Any, ...] = ("-infinity", "")
+        query = (
+            "SELECT * FROM ledger.record WHERE tenant = %s AND (began_at, request_id) > (%s, %s)"
+            " ORDER BY began_at, request_id LIMIT %s"
+        )
+        while page := await self._all.database.read(query, [tenant, *after, _PAGE]):
+            for record in page:
+                yield record
+            after = (page[-1]["began_at"], page[-1]["request_id"])

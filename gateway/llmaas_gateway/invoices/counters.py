@@ -1,0 +1,150 @@
+"""The counters of the ledger against the records: Redis, PostgreSQL's sums of it, and the records themselves."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from llmaas_gateway.accounts.database import Connection, Database, Row, rows
+from llmaas_gateway.invoices.months import Month
+from llmaas_gateway.invoices.pending import settlements
+from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError
+from llmaas_gateway.ledger.limits import Kind, Limit, Window
+
+# Calls go on while we look: a real difference stays the same, one between two glances does not.
+_LOOKS: Final = 3
+_BETWEEN_LOOKS_SECONDS: Final = 0.5
+_KEYS_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference.
+
+    Attributes:
+        check: which comparison found it.
+        subject: counter, tenant or team.
+        message: what says what.
+    """
+
+    check: str
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    redis: int
+    expected: int
+
+
+class Counters:
+    """Compares the counters; changes none."""
+
+    def __init__(self, redis: Redis, ledger: Ledger, database: Database, zone: ZoneInfo) -> None:
+        """Takes the ledger with its Redis, the records, and the time zone of months."""
+        self._redis = redis
+        self._ledger = ledger
+        self._database = database
+        self._zone = zone
+
+    async def against_redis(self, now: datetime) -> tuple[int, list[Finding]]:
+        """How many counters of money and tokens were compared with Redis, and those that differ.
+
+        Raises:
+            LedgerUnavailableError: Redis is away or has lost its counters.
+        """
+        known = [row["key"] for row in await self._database.read(_KEYS, [now])]
+        differing = await self._look(known)
+        for _ in range(_LOOKS - 1):
+            if not differing:
+                break
+            await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
+            again = await self._look(differing)
+            differing = {
+                key: difference
+                for key, difference in again.items()
+                if difference.redis - difference.expected == differing[key].redis - differing[key].expected
+            }
+        findings = [
+            Finding("redis", key, f"Redis has {d.redis}, the records and what is on its way to them {d.expected}")
+            for key, d in sorted(differing.items())
+        ]
+        return len(known), findings
+
+    async def _look(self, keys: Iterable[str]) -> dict[str, _Difference]:
+        wanted = list(keys)
+        found: dict[str, _Difference] = {}
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            found |= await self._look_at(wanted[start : start + _KEYS_AT_ONCE])
+        return found
+
+    async def _look_at(self, keys: list[str]) -> dict[str, _Difference]:
+        """Redis first and all of it at one moment; what is stored after that can only be seen again, not missed."""
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.exists(self._ledger.epoch_key)
+                pipe.xrange(self._ledger.records_key)
+                for key in keys:
+                    pipe.hget(key, "settled")
+                whole, entries, *settled = await pipe.execute()
+        except RedisError as error:
+            raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
+        if not whole:
+            raise LedgerUnavailableError("the ledger's Redis lost its counters; they are rebuilt from the records")
+        waiting = {p.request_id: p for p in settlements(entries)}
+        async with self._database.change() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            stored = {row["request_id"] for row in await rows(connection, _STORED, [list(waiting)])}
+            sums = {row["key"]: row["settled"] for row in await rows(connection, _SETTLED, [keys])}
+        expected: dict[str, int] = defaultdict(int, sums)
+        for identity, settlement in waiting.items():
+            if identity not in stored:
+                for key, amount in settlement.counted.items():
+                    expected[key] += amount
+        differences = {key: _Difference(int(s or 0), expected[key]) for key, s in zip(keys, settled, strict=True)}
+        return {key: d for key, d in differences.items() if d.redis != d.expected}
+
+    async def against_records(self, now: datetime) -> tuple[int, list[Finding]]:
+        """How many counters of tenants' money were compared with the records themselves, and those that differ."""
+        month = Month.of(now, self._zone)
+        async with self._database.change() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            credit = await rows(connection, _CREDIT)
+            spent = await rows(connection, _SPENT, [month.start(self._zone), month.end(self._zone)])
+            expected = {self._key("credit", Window.NONE, row, now): int(row["sum"]) for row in credit}
+            expected |= {self._key("spend-month", Window.MONTH, row, now): int(row["sum"]) for row in spent}
+            return len(expected), await self._contradictions(connection, expected)
+
+    async def _contradictions(self, connection: Connection, expected: dict[str, int]) -> list[Finding]:
+        sums = {row["key"]: row["settled"] for row in await rows(connection, _SETTLED, [list(expected)])}
+        return [
+            Finding("records", key, f"the counter kept in PostgreSQL has {sums.get(key, 0)}, its records {amount}")
+            for key, amount in sorted(expected.items())
+            if sums.get(key, 0) != amount
+        ]
+
+    def _key(self, name: str, window: Window, row: Row, now: datetime) -> str:
+        limit = Limit(name, f"tenant:{row['tenant']}", Kind.MONEY, window, 0)
+        return limit.counter_key(self._ledger.prefix, now.astimezone(self._zone))
+
+
+# Requests are counted when they begin, so Redis is ahead of the records by those under way and those refused upstream.
+_KEYS: Final = """
+SELECT key FROM ledger.counter
+WHERE (expires_at IS NULL OR expires_at > %s) AND key NOT LIKE '%%:requests-%%' ORDER BY key
+"""
+_STORED: Final = "SELECT request_id FROM ledger.record WHERE request_id = ANY(%s)"
+_SETTLED: Final = "SELECT key, settled FROM ledger.counter WHERE key = ANY(%s)"
+_CREDIT: Final = """
+SELECT tenant, sum(nano_eur)::text AS sum FROM ledger.record WHERE billing = 'prepaid' GROUP BY tenant
+"""
+_SPENT: Final = """
+SELECT tenant, sum(nano_eur)::text AS sum FROM ledger.record WHERE began_at >= %s AND began_at < %s GROUP BY tenant
+"""
