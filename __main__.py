@@ -1,8 +1,23 @@
 """The Pulumi program: one environment from its stack file. What it deploys is said by ``llmaas.deployment``."""
 
-from llmaas.deployment import deploy
-from llmaas.materials import load_materials
-from llmaas.settings import load_platform_from_pulumi
+from datetime import UTC, datetime
 
-platform = load_platform_from_pulumi()
-deploy(platform, load_materials(platform))
+import pulumi
+
+from llmaas.deployment import deploy
+from llmaas.materials import MaterialError, load_materials
+from llmaas.pki import PkiError
+from llmaas.preview.gate import RefusedError, admitted, record_placement
+from llmaas.settings import SettingsError, load_platform_from_pulumi
+
+moment = datetime.now(UTC)
+try:
+    platform = load_platform_from_pulumi()
+    placed = admitted(platform, pulumi.get_stack(), moment)
+    materials = load_materials(placed, moment)
+except (SettingsError, RefusedError, MaterialError, PkiError) as error:
+    # shown as it is: the text says where and what to do, a traceback would hide it
+    raise pulumi.RunError(str(error)) from error
+if not pulumi.runtime.is_dry_run():
+    record_placement(platform, placed)
+deploy(placed, materials)

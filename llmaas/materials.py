@@ -1,15 +1,16 @@
 """What a deployment needs beside the settings and lies on this machine: image references, certificates, secrets."""
 
-import datetime as dt
 import hashlib
 import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from llmaas_gateway.prices import Unit, load_price_book
+from llmaas_gateway.prices import PriceError, Unit, load_price_book
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.pki import Authority, open_authority
@@ -59,11 +60,14 @@ class Materials:
         return hmac.new(self.version_key.encode(), text, hashlib.sha256).hexdigest()[:10]
 
 
-def load_materials(platform: Platform) -> Materials:
+def load_materials(platform: Platform, moment: datetime) -> Materials:
     """Read what ``llmaas images lock`` and ``llmaas pki ensure`` made; secrets that are missing are made.
 
+    Prices are those in force at ``moment``.
+
     Raises:
-        MaterialError: no lock, an image without digest, no cluster, or a certificate that was never issued.
+        MaterialError: no lock, an image without digest, no cluster, a price that is missing.
+        PkiError: a certificate that was never issued.
     """
     store = SecretStore.open(platform.environment)
     kubeconfig = state_dir(platform.environment) / "kubeconfig"
@@ -81,13 +85,23 @@ def load_materials(platform: Platform) -> Materials:
         litellm_salt_key=store.text("litellm-salt-key", prefix="sk-"),
         kubeconfig=str(kubeconfig),
         version_key=store.text("version-key"),
-        prices=_read_prices(platform),
+        prices=read_prices(platform, moment),
     )
+
+
+def lock_file(platform: Platform) -> Path:
+    """The lock file that the stack names; made where images are built or mirrored."""
+    return stack_file(platform.environment).parent / platform.images.lock
+
+
+def price_book_file(environment: str) -> Path:
+    """The price book beside the stack file."""
+    return stack_file(environment).with_name("prices.yaml")
 
 
 def read_lock(platform: Platform) -> dict[str, str]:
     """Short name to reference by digest, from the lock file that the stack names."""
-    path = stack_file(platform.environment).parent / platform.images.lock
+    path = lock_file(platform)
     remedy = f"run: llmaas images build -e {platform.environment}"
     if not path.exists():
         raise MaterialError(f"llmaas:images.lock: {path} is missing; {remedy}")
@@ -127,13 +141,24 @@ def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:
     return leaves
 
 
-def _read_prices(platform: Platform) -> dict[str, TokenPrices]:
-    """Prices in force at this moment, from the price book beside the stack file."""
-    book = load_price_book(stack_file(platform.environment).parent / "prices.yaml")
-    now = dt.datetime.now(dt.UTC)
-    return {
-        model.name: TokenPrices(
-            *(book.quote(model.name, unit, now).nano_eur for unit in (Unit.INPUT, Unit.OUTPUT, Unit.REASONING))
-        )
-        for model in served_models(platform)
-    }
+def read_prices(platform: Platform, moment: datetime) -> dict[str, TokenPrices]:
+    """Prices of every served model that are in force at ``moment``, from the price book beside the stack file.
+
+    Raises:
+        MaterialError: the book is wrong, or lacks a price; every problem in a line of its own.
+    """
+    problems: list[str] = []
+    prices: dict[str, TokenPrices] = {}
+    try:
+        book = load_price_book(price_book_file(platform.environment))
+    except PriceError as error:
+        raise MaterialError(str(error)) from None
+    for model in served_models(platform):
+        try:
+            units = (Unit.INPUT, Unit.OUTPUT, Unit.REASONING)
+            prices[model.name] = TokenPrices(*(book.quote(model.name, unit, moment).nano_eur for unit in units))
+        except PriceError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise MaterialError("\n".join(problems))
+    return prices

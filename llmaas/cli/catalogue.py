@@ -2,17 +2,15 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, Literal
 
 import typer
-from llmaas_gateway import chain
 from rich.console import Console
 from rich.table import Table
 
-from llmaas.planning.lifecycle import Entry, Promise, api_view, catalogue_on, latest
+from llmaas.planning.lifecycle import Entry, Promise, api_view, catalogue_on, latest, promises_of
 from llmaas.planning.promises import broken_promises, notice_problems, refusals, statement_problems, unrecorded
 from llmaas.settings import Platform, SettingsError, load_platform
 from llmaas.settings.recorded import append_records, manifest_digests, promises_file, read_records
@@ -45,14 +43,6 @@ def _load(environment: str) -> Platform:
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
-
-
-def promises_of(records: Sequence[chain.Record]) -> list[Promise]:
-    """Records of the promise file as the rules read them."""
-    return [
-        Promise(record.at.astimezone(UTC).date(), record.body["kind"], record.body["model"], record.body["terms"])
-        for record in records
-    ]
 
 
 def _promises(environment: str) -> list[Promise]:

@@ -22,6 +22,7 @@ SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("llmaas.cli.plan", "does the catalogue fit the hosts, and what survives the loss of one"),
     "pki": ("llmaas.cli.pki", "the certificates of an environment"),
     "policies": ("llmaas.cli.policies", "the rules that guard preview"),
+    "preview": ("llmaas.cli.preview", "what preview refuses, without a cluster: plan, promises, prices, policies"),
     "price": ("llmaas.cli.price", "what a call costs, before it is sent"),
     "prices": ("llmaas.cli.prices", "the price book against what was recorded of it"),
     "secrets": ("llmaas.cli.secrets", "the secrets of an environment, by name"),

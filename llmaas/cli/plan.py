@@ -27,20 +27,17 @@ app = typer.Typer(add_completion=False, help=__doc__)
 
 # the exit code of a catalogue that does not fit; 1 is a mistake in the input
 DOES_NOT_FIT = 2
+_WRITE_HELP = "Record the placement: in the stack file, or beside it for models that it leaves open."
 
 
 @app.callback(invoke_without_command=True)
 def plan(
     context: typer.Context,
+    *,
     environment: Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")] = "lab",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="Draw the fleet into this file.")] = None,
-    write: Annotated[
-        bool,
-        typer.Option(
-            "--write", help="Record the placement: in the stack file, or beside it for models that it leaves open."
-        ),
-    ] = False,  # noqa: FBT002
+    write: Annotated[bool, typer.Option("--write", help=_WRITE_HELP)] = False,
 ) -> None:
     """Plan the environment; exit code 2 when the catalogue does not fit the hosts."""
     if context.invoked_subcommand is not None:

@@ -17,7 +17,7 @@ def placement_faults(platform: Platform) -> list[Problem]:
 
 
 def _problem(platform: Platform, fault: Fault) -> Problem:
-    remedy = f"`llmaas plan -e {platform.environment}` shows a placement that holds"
+    remedy = f"`llmaas plan -e {platform.environment}` finds a placement that holds, or says why there is none"
     if fault.need is None:
         index = next(index for index, host in enumerate(platform.hosts) if host.name == fault.room)
         return Problem(f"llmaas:hosts[{index}].gpus", f"{fault}; {remedy}")

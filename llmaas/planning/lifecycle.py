@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 
+from llmaas_gateway.chain import Record
+
 from llmaas.settings import Model, Platform
 
 PINNED_MONTHS: Final = 6
@@ -129,6 +131,14 @@ class Promise:
     kind: str
     model: str
     terms: Mapping[str, Any]
+
+
+def promises_of(records: Sequence[Record]) -> list[Promise]:
+    """Records of the promise file as the rules read them."""
+    return [
+        Promise(record.at.astimezone(UTC).date(), record.body["kind"], record.body["model"], record.body["terms"])
+        for record in records
+    ]
 
 
 def terms_of(platform: Platform, model: Model, digests: Mapping[str, str | None]) -> list[Promise]:

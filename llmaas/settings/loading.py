@@ -60,7 +60,7 @@ def load_platform_from_pulumi() -> Platform:
 
 
 def _with_recorded_placement(platform: Platform) -> Platform:
-    """Where the stack file leaves placement to the plan, the one that the plan recorded; hosts that are gone drop out."""
+    """Where the stack file leaves placement to the plan, what the plan recorded; hosts that are gone drop out."""
     if not any(model.placed_by_plan for model in platform.models):
         return platform
     recorded = read_placement(platform.environment)

@@ -80,7 +80,7 @@ def placement_file(environment: str) -> Path:
 
 
 def read_placement(environment: str) -> dict[str, dict[str, int]]:
-    """The recorded placement by model and host; empty where none was recorded, a ``SettingsError`` for a broken file."""
+    """The recorded placement by model and host; empty where there is none, a ``SettingsError`` for a broken file."""
     path = placement_file(environment)
     if not path.exists():
         return {}

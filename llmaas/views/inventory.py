@@ -24,7 +24,7 @@ def inventory(platform: Platform) -> dict[str, Any]:
     The result has the keys ``groups`` (name -> host names), ``all`` (variables) and ``hosts`` (name -> variables).
 
     Raises:
-        SettingsError: a model is left to the plan and no plan was recorded, so nobody knows which hosts get its weights.
+        SettingsError: a model is left to the plan and none was recorded, so which hosts get its weights is not known.
     """
     _require_placements(platform)
     groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "nodes": [], "weights": []}

@@ -1,15 +1,17 @@
 """What must be on the machine before a deployment, and how its absence is told."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from llmaas import materials
-from llmaas.materials import WORKLOAD_IMAGES, MaterialError, issue_certificates, load_materials, read_lock
+from llmaas.materials import WORKLOAD_IMAGES, MaterialError, issue_certificates, load_materials, read_lock, read_prices
 from llmaas.pki import PkiError
 from llmaas.settings import Platform
 
 DIGEST = "0" * 64
+MOMENT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_lock_that_is_no_mapping_is_refused(lock: Path, platform: Platform) ->
 def test_a_missing_cluster_is_told_with_the_command_that_makes_it(lock: Path, platform: Platform) -> None:
     write(lock)
     with pytest.raises(MaterialError, match=r"ansible-playbook playbooks/site\.yml"):
-        load_materials(platform)
+        load_materials(platform, MOMENT)
 
 
 def test_missing_certificates_are_told_with_the_command_that_issues_them(
@@ -66,7 +68,7 @@ def test_missing_certificates_are_told_with_the_command_that_issues_them(
     state.mkdir()
     (state / "kubeconfig").write_text("")
     with pytest.raises(PkiError, match="llmaas pki ensure -e lab"):
-        load_materials(platform)
+        load_materials(platform, MOMENT)
 
 
 def test_loading_twice_gives_equal_materials(lock: Path, platform: Platform, tmp_path: Path) -> None:
@@ -77,8 +79,8 @@ def test_loading_twice_gives_equal_materials(lock: Path, platform: Platform, tmp
     state.mkdir()
     (state / "kubeconfig").write_text("")
     issue_certificates(platform)
-    first = load_materials(platform)
-    assert load_materials(platform) == first
+    first = load_materials(platform, MOMENT)
+    assert load_materials(platform, MOMENT) == first
     assert first.litellm_master_key.startswith("sk-")
     assert {price.input_nano_eur > 0 for price in first.prices.values()} == {True}
 
@@ -87,7 +89,14 @@ def test_the_mark_of_a_secret_changes_with_it_and_with_the_key_that_hides_it(
     lock: Path, platform: Platform, tmp_path: Path
 ) -> None:
     test_loading_twice_gives_equal_materials(lock, platform, tmp_path)
-    one = load_materials(platform)
+    one = load_materials(platform, MOMENT)
     assert one.version("a") == one.version("a")
     assert one.version("a") != one.version("b")
     assert one.version("a", "b") != one.version("ab")
+
+
+def test_a_price_that_is_missing_is_told_for_every_model(lock: Path, platform: Platform) -> None:
+    (lock.parent / "prices.yaml").write_text((Path(__file__).parents[3] / "stacks" / "prices.yaml").read_text())
+    with pytest.raises(MaterialError, match=r"no price for input of granite3\.3:8b") as raised:
+        read_prices(platform, datetime(1999, 1, 1, tzinfo=UTC))
+    assert len(str(raised.value).splitlines()) == len(platform.models)

@@ -1,0 +1,1 @@
+"""What preview refuses before anything moves: the plan, the promises, the prices, and the policies on every object."""

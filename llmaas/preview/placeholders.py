@@ -1,0 +1,56 @@
+"""What a preview without a cluster uses in place of secrets and certificates, none of which it reads or makes.
+
+Every placeholder carries a mark, which may be found nowhere but in Secrets; it never leaves the process.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+
+from llmaas.materials import LeafFiles, MaterialError, Materials, lock_file, read_lock
+from llmaas.paths import PROJECT_ROOT
+from llmaas.settings import Platform
+from llmaas.views.leaves import leaf_requests
+from llmaas.views.litellm import TokenPrices
+
+MARK: Final = "placeholder-of-a-secret"
+# digests of images as they were built from this tree; references without a registry
+EXAMPLE_LOCK: Final = PROJECT_ROOT / "stacks" / "images.example.lock.yaml"
+
+
+def placeholder_materials(
+    platform: Platform, images: Mapping[str, str], prices: Mapping[str, TokenPrices]
+) -> Materials:
+    """Materials that differ from real ones in secrets and certificates only."""
+    leaves = {
+        request.name: LeafFiles(request, f"certificate of {request.name}\n", f"{MARK}-key\n", "ca\n", "0" * 12)
+        for request in leaf_requests(platform)
+    }
+    return Materials(
+        images=images,
+        leaves=leaves,
+        postgres_superuser=f"{MARK}-postgres-superuser",
+        postgres_litellm=f"{MARK}-postgres-litellm",
+        redis=f"{MARK}-redis",
+        litellm_master_key=f"sk-{MARK}-litellm-master-key",
+        litellm_salt_key=f"sk-{MARK}-litellm-salt-key",
+        kubeconfig="/nonexistent/kubeconfig",
+        version_key=f"{MARK}-version-key",
+        prices=prices,
+    )
+
+
+def images_of(platform: Platform) -> tuple[dict[str, str], str]:
+    """The images of the environment's lock, or of the example lock where there is none yet; and which one it was.
+
+    Raises:
+        MaterialError: a lock that is there and wrong.
+    """
+    if lock_file(platform).exists():
+        return read_lock(platform), f"stacks/{platform.images.lock}"
+    content: Any = yaml.safe_load(EXAMPLE_LOCK.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise MaterialError(f"{EXAMPLE_LOCK} is no mapping of names to references; bring it back from version control")
+    references = {str(name): f"{platform.site.registry}/{reference}" for name, reference in content.items()}
+    return references, f"stacks/{EXAMPLE_LOCK.name}, an example: stacks/{platform.images.lock} is not there yet"

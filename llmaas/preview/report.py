@@ -1,0 +1,81 @@
+"""A preview without a cluster: every verdict of an environment, put together."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from llmaas.materials import MaterialError, read_prices
+from llmaas.preview.placeholders import images_of, placeholder_materials
+from llmaas.preview.policies import policy_verdict, secrets_verdict
+from llmaas.preview.recorder import Declared, record
+from llmaas.preview.verdicts import Verdict, plan_verdict, price_verdict, promise_verdict
+from llmaas.settings import Platform
+from llmaas.views.litellm import TokenPrices
+from llmaas.views.topology import served_models
+
+
+@dataclass(frozen=True)
+class Report:
+    """All verdicts on one environment at one moment."""
+
+    environment: str
+    moment: datetime
+    verdicts: tuple[Verdict, ...]
+    # number of resources by kind; empty when nothing could be declared
+    resources: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is refused."""
+        return all(verdict.holds for verdict in self.verdicts)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for programs."""
+        return {
+            "environment": self.environment,
+            "moment": self.moment.isoformat(),
+            "holds": self.holds,
+            "verdicts": [{"holds": verdict.holds, **asdict(verdict)} for verdict in self.verdicts],
+            "resources": dict(self.resources),
+            "notes": list(self.notes),
+        }
+
+
+def preview(platform: Platform, moment: datetime) -> Report:
+    """Judge plan, promises, prices and, on what the program declares, policies and secrets; nothing is written.
+
+    Raises:
+        MaterialError: the environment's image lock is there and wrong.
+    """
+    plan, placed = plan_verdict(platform)
+    verdicts = [plan, promise_verdict(placed or platform, moment), price_verdict(placed or platform, moment)]
+    notes = ["secrets and certificates are placeholders; the real ones are neither read nor made"]
+    counts: dict[str, int] = {}
+    if placed is None:
+        notes.append("policies are not judged: without a placement there is nothing to declare")
+        return Report(platform.environment, moment, tuple(verdicts), counts, tuple(notes))
+    images, source = images_of(placed)
+    notes.append(f"images are those of {source}")
+    declared = _declared(placed, images, moment)
+    verdicts += [policy_verdict(placed, declared, moment.date()), secrets_verdict(declared)]
+    for each in declared:
+        counts[each.kind] = counts.get(each.kind, 0) + 1
+    return Report(platform.environment, moment, tuple(verdicts), dict(sorted(counts.items())), tuple(notes))
+
+
+def _declared(platform: Platform, images: Mapping[str, str], moment: datetime) -> list[Declared]:
+    try:
+        prices: Mapping[str, TokenPrices] = read_prices(platform, moment)
+    except MaterialError:
+        # the verdict on prices refuses already; the policies are judged all the same
+        prices = {model.name: TokenPrices(1, 1, 1) for model in served_models(platform)}
+    materials = placeholder_materials(platform, images, prices)
+
+    def program() -> None:
+        from llmaas.deployment import deploy  # noqa: PLC0415 - Pulumi's mocks must be in place before resources are
+
+        deploy(platform, materials)
+
+    return record(program, platform.environment)
