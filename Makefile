@@ -34,7 +34,7 @@ lint: environment  ## style, types, YAML and roles, in seconds
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/yamllint --strict .
-	cd ansible && ../.venv/bin/ansible-lint --offline -q
+	cd ansible && ../.venv/bin/ansible-lint --offline -q . ../lab/ansible/roles/*
 
 .PHONY: unit
 unit: environment  ## tests that need nothing but Python and this machine's programs
