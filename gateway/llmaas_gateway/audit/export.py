@@ -1,0 +1,154 @@
+"""The audit as files: for each stream and month one, JSON lines, each file under a signed statement of what it holds.
+
+The first line of a file is the statement: which stream, its first and last record and their hashes, how many signed
+heads and removals. Then come removals, then records, each signed head after the record that it is of. A manifest names
+all files of an export. Every line is canonical JSON, so that no byte can change unseen.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg
+
+from llmaas_gateway.audit.heads import record_of
+from llmaas_gateway.audit.log import Connection
+from llmaas_gateway.audit.records import canonical
+from llmaas_gateway.audit.signing import Signed, Signer
+
+MANIFEST: Final = "manifest.jsonl"
+
+_FILES: Final = """
+SELECT stream.id::text, stream.tenant, stream.kind, to_char(month, 'YYYY-MM'), first, last, head.previous, tail.hash,
+       (SELECT min(number) FROM audit.record WHERE record.stream = stream.id), stream.number,
+       (SELECT count(*) FROM audit.head WHERE head.stream = stream.id AND head.number BETWEEN first AND last)
+FROM (SELECT stream, date_trunc('month', recorded_at, 'UTC') AS month, min(number) AS first, max(number) AS last
+      FROM audit.record WHERE recorded_at >= %(since)s AND recorded_at < %(until)s GROUP BY 1, 2) AS part
+JOIN audit.stream ON stream.id = part.stream
+JOIN audit.record AS head ON (head.stream, head.number) = (stream.id, first)
+JOIN audit.record AS tail ON (tail.stream, tail.number) = (stream.id, last)
+WHERE %(tenant)s::text IS NULL OR stream.tenant = %(tenant)s
+ORDER BY stream.tenant <> '', stream.id, month
+"""
+_RECORDS: Final = """
+SELECT record.number, at, body, previous, record.hash, salt, fields, head.statement, head.key, head.signature
+FROM audit.record LEFT JOIN audit.personal USING (stream, number) LEFT JOIN audit.head USING (stream, number)
+WHERE stream = %s AND record.number BETWEEN %s AND %s ORDER BY record.number
+"""
+_REMOVALS: Final = "SELECT statement, key, signature FROM audit.removal WHERE stream = %s ORDER BY reason DESC"
+
+
+class NoSuchTenantError(LookupError):
+    """A tenant without any audit record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is asked for: records chained from ``since`` (included) to ``until``; of one tenant, or of all (None)."""
+
+    since: datetime
+    until: datetime
+    tenant: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can hold nothing."""
+        if self.since.tzinfo is None or self.until.tzinfo is None:
+            raise ValueError("since and until: need a time zone")
+        if self.since >= self.until:
+            raise ValueError(f"since {self.since.isoformat()} is not before until {self.until.isoformat()}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file to be."""
+
+    statement: dict[str, Any]
+    name: str
+
+
+async def export_lines(connection: Connection, signer: Signer, span: Span) -> AsyncIterator[str]:
+    """All files of an export one after the other, without line ends; ``{"file": NAME}`` goes before each.
+
+    The connection must not be in a transaction; all files show the same moment.
+
+    Raises:
+        NoSuchTenantError: the tenant has no stream.
+    """
+    await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+    async with connection.transaction():
+        parts, signed_at = await _parts(connection, span)
+        files = [
+            {"name": part.name, **{key: part.statement[key] for key in ("stream", "first", "last", "hash")}}
+            for part in parts
+        ]
+        statement = {
+            "is": "manifest",
+            "since": span.since.isoformat(),
+            "until": span.until.isoformat(),
+            "tenant": span.tenant,
+            "files": files,
+            "signed_at": signed_at,
+        }
+        yield canonical({"file": MANIFEST})
+        yield canonical(signer.sign(statement).content())
+        for part in parts:
+            yield canonical({"file": part.name})
+            async for line in _file(connection, signer, part.statement):
+                yield line
+
+
+async def _parts(connection: Connection, span: Span) -> tuple[list[_Part], str]:
+    if span.tenant is not None:
+        known = await connection.execute("SELECT FROM audit.stream WHERE tenant = %s LIMIT 1", [span.tenant])
+        if await known.fetchone() is None:
+            raise NoSuchTenantError(f"tenant {span.tenant!r} has no audit records; was it erased, or never there?")
+    moment = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+    assert moment is not None  # noqa: S101 - a SELECT without FROM has one row
+    signed_at = moment[0].isoformat()
+    arguments = {"since": span.since, "until": span.until, "tenant": span.tenant}
+    parts = []
+    for row in await (await connection.execute(_FILES, arguments)).fetchall():
+        stream, tenant, kind, month, first, last, previous, end, oldest, newest, heads = row
+        removals = await (await connection.execute(_REMOVALS, [stream])).fetchall()
+        statement = {
+            "is": "file",
+            "stream": stream,
+            "kind": kind,
+            "tenant": tenant,
+            "month": month,
+            "first": first,
+            "last": last,
+            "previous": previous,
+            "hash": end,
+            "oldest": oldest,
+            "newest": newest,
+            "heads": heads,
+            "removals": len(removals),
+            "signed_at": signed_at,
+        }
+        # Named by the stream and not by the tenant: file names are seen by more people than contents.
+        owner = "platform" if tenant == "" else stream
+        parts.append(_Part(statement, f"audit-{owner}-{kind}-{month}.jsonl"))
+    return parts, signed_at
+
+
+async def _file(connection: Connection, signer: Signer, statement: dict[str, Any]) -> AsyncIterator[str]:
+    yield canonical(signer.sign(statement).content())
+    stream = statement["stream"]
+    for removal in await (await connection.execute(_REMOVALS, [stream])).fetchall():
+        yield _signed_line(*removal)
+    async with connection.cursor() as cursor:
+        async for row in cursor.stream(_RECORDS, [stream, statement["first"], statement["last"]]):
+            number, at, body, previous, stored_hash, salt, fields, head, key, signature = row
+            record = record_of(number, at, body, previous, stored_hash)
+            content = json.loads(record.line())
+            personal = {"salt": salt, "fields": json.loads(fields)} if salt is not None else None
+            yield canonical({**content, "personal": personal})
+            if head is not None:
+                yield _signed_line(head, key, signature)
+
+
+def _signed_line(statement: str, key: str, signature: str) -> str:
+    return canonical(Signed(json.loads(statement), key, signature).content())

@@ -1,0 +1,285 @@
+"""Checks one exported audit file, line by line; see ``verify`` for what several files say together."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from llmaas_gateway.audit.heads import ANCHOR
+from llmaas_gateway.audit.records import Personal, canonical
+from llmaas_gateway.audit.signing import Signed, Verifier
+from llmaas_gateway.chain import GENESIS, Record
+
+# A head that comes so long after its records is told: somebody may have had time to rewrite them.
+LATE: Final = timedelta(hours=1)
+
+_SIGNED_NAMES: Final = {"statement", "key", "signature"}
+_RECORD_NAMES: Final = {"number", "at", "body", "previous", "hash", "personal"}
+_FIELDS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
+    "file": {
+        **dict.fromkeys(("stream", "kind", "month", "previous", "hash", "signed_at"), str),
+        **dict.fromkeys(("first", "last", "oldest", "newest", "heads", "removals"), int),
+        "tenant": (str, type(None)),
+    },
+    "manifest": {"files": list, "signed_at": str},
+    "head": {"stream": str, "number": int, "hash": str, "signed_at": str},
+    "removal": {"stream": str, "reason": str, "first": int, "last": int, "signed_at": str},
+}
+Anchors = dict[str, dict[int, tuple[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and where. Line 0: the file as a whole."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        """As it is printed."""
+        place = ", ".join(part for part in (self.file, f"line {self.line}" if self.line else "") if part)
+        return f"{place}: {self.text}" if place else self.text
+
+
+class _LineError(ValueError):
+    """A line that is nothing an audit file may hold."""
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open("rb") as file:
+        for place, raw in enumerate(file, 1):
+            try:
+                text = raw.decode()
+                content = json.loads(text)
+                exact = canonical(content) + "\n"
+            except (ValueError, RecursionError):
+                raise _LineError(place, "not JSON: the file was cut or corrupted here") from None
+            if not isinstance(content, dict) or set(content) not in (_SIGNED_NAMES, _RECORD_NAMES):
+                raise _LineError(place, "neither a record nor a signed statement: inserted or altered")
+            if text != exact:
+                ending = "" if text.endswith("\n") else "; its end is missing: the file was cut"
+                raise _LineError(place, f"not the text that was exported: altered{ending}")
+            yield place, content
+
+
+def _signed(content: dict[str, Any], verifier: Verifier, kinds: tuple[str, ...]) -> Signed:
+    """A signed line whose signature holds, of a kind that may stand there; ValueError says what is wrong."""
+    statement = content["statement"]
+    if not isinstance(statement, dict) or not all(isinstance(content[name], str) for name in ("key", "signature")):
+        raise ValueError("not a signed statement")
+    signed = Signed(statement, content["key"], content["signature"])
+    problem = verifier.problem(signed)
+    if problem:
+        raise ValueError(problem)
+    kind = statement.get("is")
+    if kind not in kinds:
+        raise ValueError(
+            f"a statement of kind {kind!r}, where {' or '.join(kinds)} belongs: dropped, moved or inserted"
+        )
+    for name, expected in _FIELDS[str(kind)].items():
+        if not isinstance(statement.get(name), expected) or isinstance(statement.get(name), bool):
+            raise ValueError(f"{name}: not as in this version's statements")  # noqa: TRY004 - told as the others are
+    return signed
+
+
+def _record(content: dict[str, Any]) -> Record:
+    """A record, each of whose parts is exactly what was exported: what is only read as equal is altered."""
+    number, at, body = content["number"], datetime.fromisoformat(content["at"]), content["body"]
+    texts = (content["previous"], content["hash"], body["recorded_at"], body["stream"])
+    if type(number) is not int or not isinstance(body, dict) or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a part is of a wrong kind")
+    if at.isoformat() != content["at"]:
+        raise ValueError("the time is written otherwise")
+    datetime.fromisoformat(body["recorded_at"])
+    return Record(number, at, body, content["previous"], content["hash"])
+
+
+def read_signed(path: Path, verifier: Verifier, problems: list[Problem]) -> Signed | None:
+    """The statement that a file begins with, or None and a problem."""
+    line = 1
+    try:
+        lines = _lines(path)
+        place, content = next(lines)
+        if set(content) != _SIGNED_NAMES:
+            problems.append(Problem(str(path), place, "no signature: the file must begin with a signed statement"))
+            return None
+        signed = _signed(content, verifier, ("file", "manifest"))
+        if signed.statement["is"] == "manifest" and next(lines, None) is not None:
+            raise _LineError(2, "a manifest is one line: inserted")  # noqa: TRY301 - told below with all others
+        return signed  # noqa: TRY300 - as above
+    except StopIteration:
+        text, line = "the file is empty", 0
+    except OSError as error:
+        text, line = f"cannot be read: {error.strerror}", 0
+    except _LineError as error:
+        line, text = error.args
+    except ValueError as error:
+        text = str(error)
+    problems.append(Problem(str(path), line, text))
+    return None
+
+
+class FileCheck:
+    """The check of one file whose first line holds."""
+
+    def __init__(self, path: Path, signed: Signed, verifier: Verifier, problems: list[Problem]) -> None:
+        self.path = path
+        self.statement = signed.statement
+        self.records = 0
+        self.notes: list[str] = []
+        self._verifier = verifier
+        self._problems = problems
+        self._expected: int = self.statement["first"]
+        self._previous: str = self.statement["previous"]
+        self._missing: dict[int, int] = {}  # number of a record to the line where it was missed
+        self._removals: dict[str, dict[str, Any]] = {}
+        self._heads = 0
+        self._headed = self.statement["first"] - 1
+        self._unsigned_since: datetime | None = None
+        self._line = 1
+
+    def _say(self, text: str, line: int | None = None) -> None:
+        self._problems.append(Problem(str(self.path), self._line if line is None else line, text))
+
+    def run(self, anchors: Anchors) -> None:
+        """Check every line; anchors of the platform's stream are added, those of this one compared."""
+        try:
+            for line, content in _lines(self.path):
+                self._line = line
+                if line == 1:
+                    continue
+                if set(content) == _SIGNED_NAMES:
+                    self._check_signed(content)
+                else:
+                    self._check_record(content, anchors)
+        except _LineError as error:
+            self._line, text = error.args
+            self._say(text)
+            return
+        self._check_end()
+
+    def _check_signed(self, content: dict[str, Any]) -> None:
+        try:
+            signed = _signed(content, self._verifier, ("removal", "head") if self._at_start() else ("head",))
+        except ValueError as error:
+            self._say(str(error))
+            return
+        statement = signed.statement
+        if statement["stream"] != self.statement["stream"]:
+            self._say(f"a signed {statement['is']} of another stream: inserted")
+        elif statement["is"] == "removal":
+            if self._removals.keys() & {"erasure", statement["reason"]}:
+                self._say(f"a second signed removal by {statement['reason']}, or in a wrong place: inserted or moved")
+            self._removals[statement["reason"]] = dict(statement)
+        else:
+            self._check_head(dict(statement))
+
+    def _at_start(self) -> bool:
+        return not self.records and not self._heads
+
+    def _check_head(self, head: dict[str, Any]) -> None:
+        self._heads += 1
+        if head["number"] != self._expected - 1 or head["number"] <= self._headed:
+            self._say(f"the signed head of record {head['number']} stands in a wrong place: moved or inserted")
+            return
+        if head["hash"] != self._previous:
+            span = f"{self._headed + 1} to {head['number']}"
+            self._say(f"the signed head does not fit: a record of {span} was rewritten, and those after it rechained")
+        if self._unsigned_since and datetime.fromisoformat(head["signed_at"]) - self._unsigned_since > LATE:
+            self.notes.append(
+                f"{self.path}, line {self._line}: records {self._headed + 1} to {head['number']} were signed only on "
+                f"{head['signed_at']}, the first was written on {self._unsigned_since.isoformat()}"
+            )
+        self._headed, self._unsigned_since = head["number"], None
+
+    def _check_record(self, content: dict[str, Any], anchors: Anchors) -> None:
+        try:
+            record = _record(content)
+        except (ValueError, TypeError, KeyError) as error:
+            self._say(f"not a record ({type(error).__name__}: {error}): altered")
+            self._expected += 1
+            self._previous = str(content["hash"])
+            return
+        self.records += 1
+        if Record.make(record.number, record.at, record.body, record.previous).hash != record.hash:
+            self._say(f"record {record.number} was altered: its hash does not fit its content")
+        if record.body.get("stream") != self.statement["stream"]:
+            self._say(f"record {record.number} is of another stream: inserted")
+        self._check_personal(record, content["personal"])
+        if self._placed(record):
+            self._unsigned_since = self._unsigned_since or datetime.fromisoformat(record.body["recorded_at"])
+            self._check_anchors(record, anchors)
+
+    def _check_beginning(self) -> None:
+        gone = self._removals.get("retention")
+        oldest = self.statement["oldest"]
+        if oldest > (int(gone["last"]) if gone else 0) + 1:
+            self._say(f"records before {oldest} are gone without a signed removal", 1)
+        elif self.statement["first"] == oldest and self.statement["previous"] != (gone["hash"] if gone else GENESIS):
+            self._say("the first record does not follow what was removed before it: records were rewritten", 1)
+
+    def _placed(self, record: Record) -> bool:
+        """Whether a record stands where it belongs."""
+        number = record.number
+        if number < self._expected:
+            if self._missing.pop(number, None) is not None:
+                self._say(f"record {number} stands after record {self._expected - 1}: reordered")
+            else:
+                self._say(f"record {number} where {self._expected} belongs: inserted or repeated")
+            return False
+        if number > self.statement["last"]:
+            self._say(f"record {number}, but the file ends with {self.statement['last']}: inserted")
+            return False
+        if number > self._expected:
+            self._missing.update((skipped, self._line) for skipped in range(self._expected, number))
+        elif record.previous != self._previous:
+            self._say(f"record {number} does not follow the one before it: one of the two was replaced")
+        self._expected, self._previous = number + 1, record.hash
+        return True
+
+    def _check_personal(self, record: Record, personal: Any) -> None:
+        commitment = record.body.get("personal")
+        erased = record.number <= int(self._removals.get("erasure", {"last": 0})["last"])
+        if personal is None:
+            if commitment is not None and not erased:
+                self._say(f"record {record.number}: its personal part is gone without a signed erasure: dropped")
+            return
+        if erased:
+            self._say(f"record {record.number}: its personal part is there although the tenant was erased: inserted")
+        try:
+            fits = Personal(personal["salt"], personal["fields"]).commitment == commitment
+            fits = fits and set(personal) == {"salt", "fields"}
+        except (KeyError, TypeError):
+            fits = False
+        if not fits:
+            self._say(f"record {record.number}: its personal part was altered")
+
+    def _check_anchors(self, record: Record, anchors: Anchors) -> None:
+        wanted = anchors.get(self.statement["stream"], {}).get(record.number)
+        if wanted and wanted[0] != record.hash:
+            self._say(f"record {record.number} is not the one that {wanted[1]} has an anchor of: it was rewritten")
+        facts = record.body.get("facts")
+        if self.statement["tenant"] == "" and isinstance(facts, dict) and facts.get("action") == ANCHOR:
+            try:
+                for stream, (number, end_hash) in facts["heads"].items():
+                    anchors[stream][int(number)] = (str(end_hash), f"{self.path}, line {self._line}")
+            except (AttributeError, KeyError, TypeError, ValueError):
+                self._say(f"record {record.number} is no anchor as the platform makes them: altered")
+
+    def _check_end(self) -> None:
+        self._check_beginning()
+        for line in sorted(set(self._missing.values())):
+            numbers = [number for number, place in self._missing.items() if place == line]
+            span = f"record {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} records from {numbers[0]} are"
+            self._say(f"{span} missing before this line: dropped", line)
+        last = self.statement["last"]
+        if self._expected <= last:
+            self._say(f"records {self._expected} to {last} are missing at the end: the file was cut")
+        elif self._previous != self.statement["hash"]:
+            self._say(f"record {last} is not the last one that was signed: it was replaced")
+        for name, found in (("heads", self._heads), ("removals", len(self._removals))):
+            if found != self.statement[name]:
+                self._say(f"{found} signed {name} where {self.statement[name]} belong: dropped or inserted", 0)

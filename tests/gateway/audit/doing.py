@@ -1,0 +1,98 @@
+"""What the tests of the audit do with its database: acts, calls, and an export as files."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from llmaas_gateway.audit.export import Span, export_lines
+from llmaas_gateway.audit.log import AuditLog, Connection, migrate
+from llmaas_gateway.audit.records import Act
+from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.ledger import records
+
+T = TypeVar("T")
+START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def act(number: int, tenant: str = "acme", **details: Any) -> Act:
+    at = START + timedelta(seconds=number)
+    return Act("operator:jeanne", "key.create", f"key-{number}", at, tenant, {"name": f"Ada {number}", **details})
+
+
+def new_database(server: str) -> str:
+    """The URL of an empty database with the tables of ledger and audit."""
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+
+    async def make(connection: Connection) -> None:
+        await records.migrate(connection)
+        await migrate(connection)
+
+    in_database(f"{server}/{name}", make)
+    return f"{server}/{name}"
+
+
+def in_database(database: str, action: Callable[[Connection], Awaitable[T]]) -> T:
+    """What an action on a connection of its own gives."""
+
+    async def body() -> T:
+        async with AuditLog(database).connect() as connection:
+            return await action(connection)
+
+    return asyncio.run(body())
+
+
+def export(database: str, signer: Signer, folder: Path, span: Span | None = None) -> list[Path]:
+    """The files of an export of everything, or of a span."""
+    span = span or Span(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+    async def lines(connection: Connection) -> list[str]:
+        return [line async for line in export_lines(connection, signer, span)]
+
+    paths: list[Path] = []
+    for line in in_database(database, lines):
+        if line.startswith('{"file":'):
+            paths.append(folder / json.loads(line)["file"])
+            paths[-1].write_text("", encoding="utf-8")
+        else:
+            with paths[-1].open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+    return paths
+
+
+def note_calls(database: str, identities: list[str], tenant: str = "acme", at: datetime = START) -> None:
+    """Rows of the ledger as its consumer inserts them."""
+    row = {
+        "request_id": "",
+        "began_at": at,
+        "kind": "settled",
+        "tenant": tenant,
+        "team": "team-1",
+        "api_key": "hash-of-key",
+        "billing": "prepaid",
+        "model": "m",
+        "endpoint": "/v1/chat/completions",
+        "status": "success",
+        "counts": '{"input": 3}',
+        "price_ids": '{"input": "seed/input"}',
+        "factor": "1",
+        "nano_eur": 29_000,
+        "unbilled_nano_eur": 0,
+        "output_tokens": 5,
+        "latency_ms": 120,
+        "settled_at": at,
+        "late": False,
+    }
+    columns = ", ".join(row)
+    values = ", ".join(f"%({name})s" for name in row)
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT ledger.ensure_month(%s)", [at])
+        for identity in identities:
+            query = f"INSERT INTO ledger.record ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+            connection.execute(query.encode(), {**row, "request_id": identity})
