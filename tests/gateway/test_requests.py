@@ -22,19 +22,17 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 
 @pytest.mark.parametrize("field", sorted(OURS))
 def test_what_is_ours_to_set_is_dropped(field: str) -> None:
-    passed = sanitise("chat", {**CHAT, field: "forged"}, BOUNDS, "salt")
-    assert passed == {**CHAT, "cache_salt": "salt"}
-    assert sanitise("chat", {**CHAT, "extra_body": {field: "forged"}}, BOUNDS, "salt") == passed
+    assert sanitise("chat", {**CHAT, field: "forged"}, BOUNDS) == CHAT
+    assert sanitise("chat", {**CHAT, "extra_body": {field: "forged"}}, BOUNDS) == CHAT
 
 
 @given(st.dictionaries(st.text(min_size=1), st.none() | st.integers() | st.text(), max_size=5))
 def test_no_field_passes_that_is_not_on_the_list(extra: dict[str, Any]) -> None:
     try:
-        passed = sanitise("chat", {**CHAT, **extra}, BOUNDS, "salt")
+        passed = sanitise("chat", {**CHAT, **extra}, BOUNDS)
     except RequestRefusedError:
         return
-    assert set(passed) <= ALLOWED["chat"] | {"cache_salt"}
-    assert passed["cache_salt"] == "salt"
+    assert set(passed) <= ALLOWED["chat"]
 
 
 @pytest.mark.parametrize(
@@ -47,13 +45,13 @@ def test_no_field_passes_that_is_not_on_the_list(extra: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_what_is_out_of_bounds_or_not_on_the_list_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(RequestRefusedError) as caught:
-        sanitise("chat", {**CHAT, field: value}, BOUNDS, "salt")
+        sanitise("chat", {**CHAT, field: value}, BOUNDS)
     assert caught.value.parameter == field
 
 
 def test_bounds_cannot_be_passed_through_extra_body() -> None:
     with pytest.raises(RequestRefusedError, match="max_tokens"):
-        sanitise("chat", {**CHAT, "extra_body": {"max_tokens": 10**9}}, BOUNDS, "salt")
+        sanitise("chat", {**CHAT, "extra_body": {"max_tokens": 10**9}}, BOUNDS)
 
 
 def test_media_that_would_be_fetched_are_refused_and_inline_ones_pass() -> None:
@@ -65,13 +63,13 @@ def test_media_that_would_be_fetched_are_refused_and_inline_ones_pass() -> None:
 
     for url in ("http://169.254.169.254/latest", "https://example.org/a.png", "file:///etc/passwd", "FTP://x"):
         with pytest.raises(RequestRefusedError, match="data: URL"):
-            sanitise("chat", chat(url), BOUNDS, "salt")
-    sanitise("chat", chat("data:image/png;base64,AAAA"), BOUNDS, "salt")
+            sanitise("chat", chat(url), BOUNDS)
+    sanitise("chat", chat("data:image/png;base64,AAAA"), BOUNDS)
 
 
 def test_an_endpoint_that_is_not_served_is_refused() -> None:
     with pytest.raises(RequestRefusedError, match="not served"):
-        sanitise("image_generation", {}, BOUNDS, "salt")
+        sanitise("image_generation", {}, BOUNDS)
 
 
 def test_salts_differ_between_tenants_and_secrets_and_are_plain_letters_and_digits() -> None:
@@ -86,3 +84,17 @@ def test_the_most_output_is_bounded_by_the_context_and_multiplied_by_the_choices
     assert most_output_tokens({}, BOUNDS, 24) == 1000
     assert most_output_tokens({"max_tokens": 100, "n": 3}, BOUNDS, 24) == 300
     assert most_output_tokens({"max_tokens": 100}, BOUNDS, 2000) == 0
+    assert most_output_tokens({"max_tokens": 100, "prompt": ["a", "b"], "n": 2}, BOUNDS, 1) == 400
+    assert most_output_tokens({"max_tokens": 100, "prompt": [1, 2, 3]}, BOUNDS, 1) == 100
+
+
+@pytest.mark.parametrize("tool", [{"type": "mcp", "server_url": "https://example.org"}, {"type": "web_search"}, "x"])
+def test_a_tool_that_would_make_the_proxy_call_somewhere_is_refused(tool: Any) -> None:
+    with pytest.raises(RequestRefusedError, match="function"):
+        sanitise("chat", {**CHAT, "tools": [{"type": "function", "function": {"name": "f"}}, tool]}, BOUNDS)
+
+
+def test_a_file_that_would_be_fetched_is_refused() -> None:
+    content = [{"type": "file", "file": {"file_id": "https://example.org/a.mp4"}}]
+    with pytest.raises(RequestRefusedError, match="data: URL"):
+        sanitise("chat", {**CHAT, "messages": [{"role": "user", "content": content}]}, BOUNDS)

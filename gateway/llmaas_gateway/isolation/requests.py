@@ -86,6 +86,11 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
 }
 
 
+# Where the text of a request stands whose media and tools must be looked at.
+_CONTENT: Final = ("messages", "prompt", "input")
+_MEDIA_FIELDS: Final = frozenset({"audio_url", "file_data", "file_id", "file_url", "image_url", "url", "video_url"})
+
+
 class RequestRefusedError(ValueError):
     """A request that is not passed on; ``parameter`` names the field as OpenAI's error object does."""
 
@@ -123,7 +128,7 @@ def _remote_media(value: Any, path: str) -> Iterator[str]:
     """Paths of media that the server would fetch from somewhere."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if key in {"url", "image_url", "video_url", "audio_url"} and isinstance(item, str):
+            if key in _MEDIA_FIELDS and isinstance(item, str):
                 if not item.startswith("data:"):
                     yield f"{path}.{key}"
             else:
@@ -142,14 +147,24 @@ def _whole_number(body: Mapping[str, Any], name: str, least: int, most: int) -> 
     return value
 
 
-def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds, salt: str) -> dict[str, Any]:
-    """The request that is passed on.
+def _only_functions(tools: Any) -> None:
+    """A tool of another type would make the proxy itself search or call somewhere in the client's name."""
+    if tools is None:
+        return
+    if not isinstance(tools, list):
+        raise RequestRefusedError("tools", "must be a list")
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, Mapping) or tool.get("type") != "function":
+            raise RequestRefusedError(f"tools[{index}]", 'only tools of the type "function" are served here')
+
+
+def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+    """The request that is passed on; the salt of the tenant's cache is added when the tenant is known.
 
     Args:
         kind: ``chat``, ``completion`` or ``embedding``.
         body: as the client sent it.
         bounds: of the model and the tenant.
-        salt: of the tenant's prefix cache.
 
     Raises:
         RequestRefusedError: an unknown kind or field, a value out of bounds, or media that would have to be fetched.
@@ -167,15 +182,31 @@ def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds, salt: str) -> d
         _whole_number(passed, name, 1, bounds.choices)
     for name in ("max_tokens", "max_completion_tokens", "min_tokens"):
         _whole_number(passed, name, 0 if name == "min_tokens" else 1, bounds.context_tokens)
-    for path in _remote_media(passed.get("messages"), "messages"):
-        raise RequestRefusedError(path, "media must be sent inline as a data: URL; nothing is fetched for a client")
-    if kind != "embedding":
-        passed["cache_salt"] = salt
+    for name in _CONTENT:
+        for path in _remote_media(passed.get(name), name):
+            raise RequestRefusedError(path, "media must be sent inline as a data: URL; nothing is fetched for a client")
+    _only_functions(passed.get("tools"))
     return passed
 
 
-def most_output_tokens(body: Mapping[str, Any], bounds: Bounds, input_tokens: int) -> int:
-    """The most tokens that a request can be answered with: what it asks for, or what the context leaves, per choice."""
+def prompts(body: Mapping[str, Any]) -> int:
+    """How many prompts a request holds: a list of texts, or of lists of tokens, is answered one by one."""
+    for name in ("prompt", "input"):
+        value = body.get(name)
+        if isinstance(value, list) and value and not isinstance(value[0], int):
+            return len(value)
+    return 1
+
+
+def most_output_tokens(body: Mapping[str, Any], bounds: Bounds, least_input_tokens: int) -> int:
+    """The most tokens that a request can be answered with: what it asks for, or what the context leaves, per choice.
+
+    Args:
+        body: after ``sanitise``.
+        bounds: of the model.
+        least_input_tokens: what each prompt has at least; an upper bound here would promise too little output.
+    """
     asked = body.get("max_completion_tokens") or body.get("max_tokens")
-    left = max(0, bounds.context_tokens - input_tokens)
-    return min(asked or left, left) * max(body.get("n") or 1, body.get("best_of") or 1)
+    left = max(0, bounds.context_tokens - least_input_tokens)
+    choices = max(body.get("n") or 1, body.get("best_of") or 1)
+    return min(asked or left, left) * choices * prompts(body)

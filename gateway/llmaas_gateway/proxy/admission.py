@@ -1,0 +1,144 @@
+"""Whether a call may pass: whose it is, what it can cost at most, and whether every limit has room for that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from llmaas_gateway.accounts.account import TENANT, Account, AccountError, Budget, Tier, limits_of, tier_of
+from llmaas_gateway.accounts.directory import DirectoryUnavailableError, UnknownTenantError
+from llmaas_gateway.isolation.requests import cache_salt
+from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError, Refused
+from llmaas_gateway.prices import PriceError
+from llmaas_gateway.proxy.answers import amount, bad_request, over_limit, unavailable
+from llmaas_gateway.proxy.away import Allowances
+from llmaas_gateway.proxy.call import Admitted, Call, Refusal
+from llmaas_gateway.proxy.costs import Costs, Most
+from llmaas_gateway.proxy.settings import GatewaySettings, ServedModel
+from llmaas_gateway.proxy.settlement import Settlement
+
+# vLLM's queue: a lower number goes first.
+_PRIORITIES: Final = {"high": 0, "normal": 10}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """What LiteLLM knows of the key that a call came with.
+
+    Attributes:
+        key: the hash that names it.
+        team: LiteLLM's id of its team.
+    """
+
+    key: str
+    key_metadata: Mapping[str, Any]
+    team: str
+    team_metadata: Mapping[str, Any]
+
+
+class Accounts(Protocol):
+    """Who a tenant is."""
+
+    async def account(self, tenant: str) -> Account:
+        """The tenant's account."""
+
+
+class Admission:
+    """Admits calls one by one."""
+
+    def __init__(  # noqa: PLR0913 - the parts that a decision needs
+        self,
+        settings: GatewaySettings,
+        salt_secret: bytes,
+        accounts: Accounts,
+        ledger: Ledger,
+        costs: Costs,
+        settlement: Settlement,
+        allowances: Allowances,
+        zone: ZoneInfo,
+    ) -> None:
+        """Takes the settings, what the decision rests on, and the time zone of prices and windows."""
+        self._settings = settings
+        self._secret = salt_secret
+        self._accounts = accounts
+        self._ledger = ledger
+        self._costs = costs
+        self._settlement = settlement
+        self._allowances = allowances
+        self._zone = zone
+        self._lease = timedelta(seconds=settings.lease_seconds)
+
+    async def admit(self, call: Call, owner: KeyOwner) -> Refusal | None:
+        """Reserve what the call can take at most and note that in it; or why it may not pass."""
+        if call.fault is not None:
+            return call.fault
+        if call.model is None:
+            return bad_request("The model does not exist.", "model", status=404, code="model_not_found")
+        tenant = owner.team_metadata.get(TENANT)
+        if not tenant:
+            return bad_request("This key belongs to no tenant.", status=403, code="no_tenant")
+        at = datetime.now(self._zone)
+        try:
+            account = await self._accounts.account(str(tenant))
+            tier = tier_of(self._settings.tiers_by_name, account.tier)
+            if account.suspended:
+                return bad_request("This account is suspended.", status=403, code="account_suspended")
+            team, key = Budget.of(owner.team_metadata), Budget.of(owner.key_metadata)
+            limits = limits_of(tier, account, owner.team, team, owner.key, key)
+            most = self._costs.most(call, call.model, at, tier.price_factor)
+        except UnknownTenantError:
+            return bad_request("This key's tenant does not exist.", status=403, code="no_tenant")
+        except DirectoryUnavailableError:
+            return unavailable("Accounts cannot be read at the moment. Please retry.")
+        except (AccountError, PriceError) as error:
+            return Refusal(500, "server_error", "misconfigured", str(error))
+        wanted = Admitted(
+            tenant=account.tenant,
+            team=owner.team,
+            key=owner.key,
+            billing=tier.billing.value,
+            at=at,
+            limits=limits,
+            room=(),
+            nano_eur=most.nano_eur,
+            output_tokens=most.output_tokens,
+            factor=tier.price_factor,
+            salt=cache_salt(self._secret, account.tenant),
+            priority=self._priority(call.model, tier),
+            held=True,
+        )
+        return await self._reserve(call, wanted, tier, most)
+
+    @staticmethod
+    def _priority(model: ServedModel, tier: Tier) -> int | None:
+        return _PRIORITIES[tier.priority] if model.takes_priority else None
+
+    async def _reserve(self, call: Call, wanted: Admitted, tier: Tier, most: Most) -> Refusal | None:
+        try:
+            verdict = await self._ledger.reserve(
+                call.identity,
+                wanted.limits,
+                nano_eur=most.nano_eur,
+                output_tokens=most.output_tokens,
+                at=wanted.at,
+                lease=self._lease,
+                shadow=self._settings.shadow,
+            )
+        except LedgerUnavailableError as error:
+            self._settlement.ledger_failed(error, cancel=call.identity)
+            return self._admit_without_ledger(call, wanted, tier)
+        if isinstance(verdict, Refused):
+            call.refused_room = (wanted.limits, verdict.room, wanted.at)
+            return over_limit(verdict, amount(verdict.limit, most.nano_eur, most.output_tokens), wanted.at)
+        call.admitted = replace(wanted, room=verdict.remaining)
+        self._settlement.began(call)
+        return None
+
+    def _admit_without_ledger(self, call: Call, wanted: Admitted, tier: Tier) -> Refusal | None:
+        if not self._allowances.take(wanted.tenant, tier, wanted.nano_eur):
+            return unavailable("Limits cannot be read at the moment. Please retry.")
+        # Its cancelled reservation keeps the id; the call goes on under another one.
+        call.renew_identity()
+        call.admitted = replace(wanted, held=False)
+        return None

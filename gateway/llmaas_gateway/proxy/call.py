@@ -1,0 +1,114 @@
+"""One call on its way through the proxy: what the wrapper, the hook and the settlement know about it."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from llmaas_gateway.ledger.limits import Limit
+from llmaas_gateway.proxy.settings import ServedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is given instead of the model's, in the shape of OpenAI's error object.
+
+    Attributes:
+        status: of HTTP.
+        kind: ``error.type``.
+        code: ``error.code``.
+        message: for the client; names what is wrong and what would help.
+        parameter: the field at fault.
+        retry_after_seconds: when trying again may succeed.
+    """
+
+    status: int
+    kind: str
+    code: str
+    message: str
+    parameter: str | None = None
+    retry_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What was promised when the call was let in.
+
+    Attributes:
+        billing: how the tenant pays, ``prepaid`` or ``monthly``.
+        at: in the time zone of the price book; prices and windows are those of this moment.
+        limits: that it must keep.
+        room: what each limit had left before the call; empty while the ledger is away.
+        nano_eur: the most that it may cost.
+        output_tokens: the most that it may be answered with.
+        factor: of the price book, by which the tier's prices differ.
+        salt: of the tenant's prefix cache.
+        priority: in the model's queue, where its server has one; the lowest goes first.
+        held: whether the ledger holds a reservation; False for a call let in while it was away.
+    """
+
+    tenant: str
+    team: str
+    key: str
+    billing: str
+    at: datetime
+    limits: Sequence[Limit]
+    room: Sequence[int]
+    nano_eur: int
+    output_tokens: int
+    factor: str | None
+    salt: str
+    priority: int | None
+    held: bool
+
+
+@dataclass(slots=True)
+class Call:
+    """A request to a model, from its first byte to its settlement.
+
+    Attributes:
+        endpoint: the path, e.g. ``/v1/chat/completions``.
+        kind: of request, as ``isolation.requests`` names it.
+        body: what passes on, after it was made safe.
+        fault: what is wrong with the request; answered only to who has a valid key.
+        refusal: the answer that the hook decided on.
+        usage: of the answer, the last that the model told; of a stream, so far.
+        pieces: parts of a stream that held something, a lower bound of its tokens.
+        complete: whether the answer came to its end.
+        answered_by: the model that answered, where another one took over.
+        refused_room: the limits that refused it, what they have left, and when that was.
+    """
+
+    endpoint: str
+    kind: str
+    model: ServedModel | None
+    body: dict[str, Any]
+    fault: Refusal | None = None
+    refusal: Refusal | None = None
+    admitted: Admitted | None = None
+    usage: Mapping[str, Any] | None = None
+    pieces: int = 0
+    complete: bool = False
+    settled: bool = False
+    charged_nano_eur: int | None = None
+    charged_output_tokens: int | None = None
+    answered_by: str | None = None
+    refused_room: tuple[Sequence[Limit], Sequence[int], datetime] | None = None
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: float = field(default_factory=time.monotonic)
+
+    def renew_identity(self) -> None:
+        """Go on under a new id; what was reserved under the old one is given up."""
+        self.identity = uuid.uuid4().hex
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client asked for a stream."""
+        return bool(self.body.get("stream"))
+
+
+CURRENT: ContextVar[Call | None] = ContextVar("llmaas_call", default=None)
+"""The call that the running task belongs to; None outside of any."""

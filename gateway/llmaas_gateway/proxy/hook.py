@@ -1,0 +1,81 @@
+"""What LiteLLM calls: before a request goes to a model, before each try, and for each piece of a streamed answer."""
+
+from typing import Any, Final
+
+from fastapi import HTTPException
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+
+from llmaas_gateway.proxy.admission import Admission, KeyOwner
+from llmaas_gateway.proxy.call import CURRENT, Call
+
+# vLLM tells the usage with every piece: what a client that hangs up must pay for.
+_STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
+
+
+class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
+    """The gateway's hook in LiteLLM."""
+
+    def __init__(self, admission: Admission) -> None:
+        """Takes what decides about calls."""
+        super().__init__()
+        self._admission = admission
+
+    async def async_pre_call_hook(
+        self,
+        user_api_key_dict: Any,
+        cache: Any,  # noqa: ARG002 - LiteLLM's signature
+        data: dict[str, Any],  # noqa: ARG002
+        call_type: str,  # noqa: ARG002
+    ) -> None:
+        """Admit the call that the wrapper began, or refuse it; the key has been checked."""
+        call = CURRENT.get()
+        if call is None:
+            # A model would be reached by a way that the wrapper does not know.
+            raise HTTPException(404, detail="unknown endpoint")
+        if call.admitted is not None:
+            return
+        owner = KeyOwner(
+            key=user_api_key_dict.api_key or "",
+            key_metadata=user_api_key_dict.metadata or {},
+            team=user_api_key_dict.team_id or "",
+            team_metadata=user_api_key_dict.team_metadata or {},
+        )
+        call.refusal = await self._admission.admit(call, owner)
+        if call.refusal is not None:
+            raise HTTPException(call.refusal.status, detail=call.refusal.code)
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Set what goes to the model's server with each try: the tenant's salt, its priority, usage in streams."""
+        call = CURRENT.get()
+        if call is None or call.admitted is None:
+            raise HTTPException(404, detail="unknown endpoint")
+        return {**kwargs, **sent_along(call)}
+
+
+def sent_along(call: Call) -> dict[str, Any]:
+    """Parameters that an admitted call takes to the model's server."""
+    admitted = call.admitted
+    if admitted is None or call.kind == "embedding":
+        return {}
+    extra: dict[str, Any] = {"cache_salt": admitted.salt}
+    if admitted.priority is not None:
+        extra["priority"] = admitted.priority
+    own = {name: call.body["max_tokens"] for name in ("max_tokens",) if name in call.body}
+    return {"extra_body": extra, **own, **({"stream_options": _STREAM_OPTIONS} if call.stream else {})}
+
+
+def watch_streams() -> None:
+    """Note the usage that comes with each piece of a stream; LiteLLM takes it out and has no hook that would see it."""
+    original = CustomStreamWrapper.chunk_creator
+
+    def chunk_creator(self: Any, chunk: Any) -> Any:
+        call = CURRENT.get()
+        if call is not None:
+            call.pieces += 1
+            usage = chunk.get("usage") if isinstance(chunk, dict) else getattr(chunk, "usage", None)
+            if usage is not None:
+                call.usage = usage
+        return original(self, chunk=chunk)
+
+    CustomStreamWrapper.chunk_creator = chunk_creator

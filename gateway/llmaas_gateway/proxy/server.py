@@ -1,0 +1,77 @@
+"""The proxy's program: LiteLLM prepares itself as it always does, then its application is served inside the gateway.
+
+LiteLLM adds no middleware once it has started, and its own program leaves no room for one: its preparation runs with
+``--skip_server_startup``, and the server is started here.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+import litellm
+import uvicorn
+
+from llmaas_gateway.prices import PriceError
+from llmaas_gateway.proxy.hook import GatewayHook, watch_streams
+from llmaas_gateway.proxy.parts import Parts
+from llmaas_gateway.proxy.settings import SettingsError, read_secrets, read_settings
+from llmaas_gateway.proxy.wrapper import App, Gateway
+
+
+def application(app: App) -> Gateway:
+    """LiteLLM's application inside the gateway, by the settings that the environment names.
+
+    Raises:
+        SettingsError: the gateway is not configured, or wrongly.
+        PriceError: the price book is wrong.
+    """
+    parts = Parts(read_settings(), read_secrets())
+    litellm.logging_callback_manager.add_litellm_callback(GatewayHook(parts.admission))
+    watch_streams()
+    return Gateway(app, parts.settings, parts.settlement, parts.running)
+
+
+def _prepare(arguments: Sequence[str]) -> App:
+    from litellm.proxy.proxy_cli import run_server  # noqa: PLC0415 - takes seconds; wrong arguments are told before
+
+    run_server.main(
+        args=[*arguments, "--telemetry", "False", "--skip_server_startup"], prog_name="proxy", standalone_mode=False
+    )
+    from litellm.proxy import proxy_server  # noqa: PLC0415 - as above
+
+    app: App = proxy_server.app
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; arguments are LiteLLM's own.
+
+    Returns:
+        The exit code: 2 for a gateway that is not configured or wrongly.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s:%(name)s:%(message)s")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=4000)
+    known, _ = parser.parse_known_args(given)
+    try:
+        gateway = application(_prepare(given))
+    except (SettingsError, PriceError) as error:
+        print(f"the gateway cannot start: {error}", file=sys.stderr)
+        return 2
+    uvicorn.run(
+        gateway,
+        host=known.host,
+        port=known.port,
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""What the gateway is told: one file for what is declared, the environment for addresses and secrets."""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmaas_gateway.accounts.account import Tier
+from llmaas_gateway.isolation.requests import Bounds
+
+CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"
+REDIS_VARIABLE: Final = "LLMAAS_REDIS_URL"
+DATABASE_VARIABLE: Final = "DATABASE_URL"
+SALT_VARIABLE: Final = "LLMAAS_CACHE_SALT_SECRET"
+_LEAST_SECRET: Final = 32
+# What libpq knows of a URL; Prisma's own parameters in the same URL would be refused.
+_LIBPQ_PARAMETERS: Final = frozenset({"application_name", "connect_timeout", "options", "sslmode", "sslrootcert"})
+
+
+class SettingsError(ValueError):
+    """The gateway cannot start as it is configured; the text names every mistake."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServedModel(_Strict):
+    """A model as the gateway must know it.
+
+    Attributes:
+        context_tokens: prompt and answer together.
+        capability: what it is asked for.
+        choices: the most that ``n`` and ``best_of`` may be.
+        most_output_tokens: set as ``max_tokens`` where a client names none; None leaves it the rest of its context.
+        template_tokens: what the chat template adds to a request, at most.
+        message_tokens: what it adds to each message, at most.
+        tokenizer: its ``tokenizer.json``; without it a byte counts as a token, which no byte-level tokenizer exceeds.
+        fallbacks: models that may answer in its place; the dearest of them is reserved.
+        takes_priority: whether its server schedules by priority, else it would refuse the parameter.
+    """
+
+    name: str = Field(min_length=1)
+    context_tokens: int = Field(ge=1)
+    capability: Literal["chat", "embedding"] = "chat"
+    choices: int = Field(default=4, ge=1)
+    most_output_tokens: int | None = Field(default=None, ge=1)
+    template_tokens: int = Field(default=256, ge=0)
+    message_tokens: int = Field(default=16, ge=0)
+    tokenizer: Path | None = None
+    fallbacks: tuple[str, ...] = ()
+    takes_priority: bool = False
+
+    def bounds(self, body_bytes: int) -> Bounds:
+        """The most that a request may ask of it."""
+        return Bounds(self.context_tokens, self.choices, body_bytes)
+
+
+class GatewaySettings(_Strict):
+    """The file that ``LLMAAS_GATEWAY_CONFIG`` names.
+
+    Attributes:
+        prices: path of the price book.
+        models: all that are served.
+        tiers: all that a tenant can have.
+        replicas: of the proxy; what a tenant may spend while the ledger is away is shared out among them.
+        ledger_seconds: the most that one operation of the ledger may take.
+        lease_seconds: how long a reservation outlives its proxy.
+        body_bytes: the most that a request may have.
+        shadow: count, but refuse nobody for a limit.
+        prefix: of all keys in Redis.
+    """
+
+    prices: Path
+    models: tuple[ServedModel, ...] = Field(min_length=1)
+    tiers: tuple[Tier, ...] = Field(min_length=1)
+    replicas: int = Field(default=1, ge=1)
+    ledger_seconds: float = Field(default=0.5, gt=0, le=30)
+    lease_seconds: float = Field(default=60, ge=3)
+    body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    shadow: bool = False
+    prefix: str = "llmaas"
+
+    @model_validator(mode="after")
+    def _names(self) -> "GatewaySettings":
+        for what, names in (("models", [m.name for m in self.models]), ("tiers", [t.name for t in self.tiers])):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what}: {', '.join(twice)} stands there twice")
+        for model in self.models:
+            if unknown := sorted(set(model.fallbacks) - {m.name for m in self.models}):
+                raise ValueError(f"models: {model.name} falls back to {', '.join(unknown)}, which is not served")
+        return self
+
+    @cached_property
+    def models_by_name(self) -> Mapping[str, ServedModel]:
+        """The served models."""
+        return {model.name: model for model in self.models}
+
+    @cached_property
+    def tiers_by_name(self) -> Mapping[str, Tier]:
+        """The tiers."""
+        return {tier.name: tier for tier in self.tiers}
+
+
+class Secrets(_Strict):
+    """What comes from the environment.
+
+    Attributes:
+        redis_url: ``redis://`` or ``rediss://`` with the ledger's password and, as parameters, its ``ssl_*`` options.
+        database_url: PostgreSQL's, with nothing in it that only Prisma knows.
+        salt_secret: the tenants' cache salts are derived from it.
+    """
+
+    redis_url: str
+    database_url: str
+    salt_secret: bytes = Field(repr=False)
+
+
+def _libpq_url(text: str) -> str:
+    url = urlsplit(text)
+    kept = [(name, value) for name, value in parse_qsl(url.query) if name in _LIBPQ_PARAMETERS]
+    return urlunsplit(url._replace(query=urlencode(kept)))
+
+
+def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
+    """The secrets.
+
+    Raises:
+        SettingsError: one is missing or too short; the text names all of them.
+    """
+    wanted = (REDIS_VARIABLE, DATABASE_VARIABLE, SALT_VARIABLE)
+    problems = [f"{name} is not set" for name in wanted if not environment.get(name)]
+    salt = environment.get(SALT_VARIABLE, "").encode()
+    if salt and len(salt) < _LEAST_SECRET:
+        problems.append(f"{SALT_VARIABLE} has {len(salt)} bytes; at least {_LEAST_SECRET} are needed")
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return Secrets(
+        redis_url=environment[REDIS_VARIABLE],
+        database_url=_libpq_url(environment[DATABASE_VARIABLE]),
+        salt_secret=salt,
+    )
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> GatewaySettings:
+    """The settings from the file that the environment names; a relative path in it is relative to the file.
+
+    Raises:
+        SettingsError: every mistake of the file, with its path in it.
+    """
+    name = environment.get(CONFIGURATION_VARIABLE)
+    if not name:
+        raise SettingsError(f"{CONFIGURATION_VARIABLE} names no file; the proxy does not serve without its gateway")
+    path = Path(name)
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = GatewaySettings.model_validate(content)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not YAML: {error}") from None
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
+    return settings.model_copy(update={"prices": path.parent / settings.prices})

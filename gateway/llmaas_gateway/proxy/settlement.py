@@ -1,0 +1,217 @@
+"""Every call is settled once: at the end of its answer, or later if the ledger is away then.
+
+Settlements that could not be made wait here and are tried again until they are. While calls run, their reservations are
+renewed. A ledger that lost its memory is rebuilt by whichever replica comes first.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from llmaas_gateway.charging import UsageError
+from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, LedgerUnavailableError
+from llmaas_gateway.ledger.records import CallRecord
+from llmaas_gateway.proxy.away import Allowances
+from llmaas_gateway.proxy.call import Admitted, Call
+from llmaas_gateway.proxy.costs import Costs
+
+_TURN_SECONDS: Final = 0.5
+# The ledger keeps the trace of a settlement for two hours: one that is tried again later could be charged twice.
+_LATEST_SECONDS: Final = 7_000
+
+_log = logging.getLogger(__name__)
+
+Rebuild = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A settlement that must still be made."""
+
+    call: Call
+    admitted: Admitted
+    nano_eur: int
+    output_tokens: int
+    record: dict[str, Any]
+    since: float
+
+
+class Settlement:
+    """Settles calls, holds their reservations meanwhile, and brings back a lost ledger."""
+
+    def __init__(  # noqa: PLR0913 - the parts that it settles with
+        self,
+        ledger: Ledger,
+        costs: Costs,
+        allowances: Allowances,
+        zone: ZoneInfo,
+        lease: timedelta,
+        rebuild: Rebuild,
+    ) -> None:
+        """Takes the ledger and prices, the time zone, how long a reservation holds, and what rebuilds the ledger."""
+        self._ledger = ledger
+        self._costs = costs
+        self._allowances = allowances
+        self._zone = zone
+        self._lease = lease
+        self._rebuild = rebuild
+        self._running: dict[str, tuple[Call, float]] = {}
+        self._owed: deque[_Owed] = deque()
+        self._cancels: deque[str] = deque()
+        self._lost = asyncio.Event()
+
+    @property
+    def owed(self) -> int:
+        """How many settlements wait for the ledger."""
+        return len(self._owed)
+
+    def began(self, call: Call) -> None:
+        """A reservation is held for the call from now on."""
+        self._running[call.identity] = (call, time.monotonic() + self._lease.total_seconds() / 3)
+
+    def ledger_failed(self, error: LedgerUnavailableError, *, cancel: str | None = None) -> None:
+        """The ledger did not answer; ``cancel`` names a reservation that it may have made all the same."""
+        if isinstance(error, LedgerLostError):
+            self._lost.set()
+        elif cancel is not None:
+            self._cancels.append(cancel)
+
+    async def settle(self, call: Call, status: str) -> None:
+        """Charge the call by the usage that is known of it; only the first time does anything.
+
+        Args:
+            call: an admitted one, else there is nothing to settle.
+            status: ``success``, ``error``, ``cut`` (the model died while it answered) or ``abandoned`` (the client
+                went away while it was answered).
+        """
+        admitted = call.admitted
+        if admitted is None or call.settled:
+            return
+        call.settled = True
+        self._running.pop(call.identity, None)
+        owed = self._price(call, admitted, status)
+        if not admitted.held:
+            self._allowances.correct(admitted.tenant, admitted.nano_eur, owed.nano_eur)
+        call.charged_nano_eur = min(owed.nano_eur, admitted.nano_eur)
+        call.charged_output_tokens = min(owed.output_tokens, admitted.output_tokens)
+        if not admitted.held and self._owed:
+            # The ledger is away: do not keep the client waiting for it once more.
+            self._owed.append(owed)
+            return
+        try:
+            await self._pay(owed)
+        except LedgerUnavailableError as error:
+            self.ledger_failed(error)
+            self._owed.append(owed)
+
+    def _price(self, call: Call, admitted: Admitted, status: str) -> _Owed:
+        model = call.answered_by or (call.model.name if call.model else "")
+        try:
+            usage, charge = self._costs.charge(call, model, admitted.at, admitted.factor)
+        except UsageError as error:
+            # An answer that contradicts itself is not billed on a guess.
+            _log.error("request %s: usage of %s refused: %s", call.identity, model, error)
+            call.usage, call.pieces = None, 0
+            usage, charge = self._costs.charge(call, model, admitted.at, admitted.factor)
+        record = CallRecord(
+            request_id=call.identity,
+            began_at=admitted.at.isoformat(),
+            tenant=admitted.tenant,
+            team=admitted.team,
+            api_key=admitted.key,
+            billing=admitted.billing,
+            model=model,
+            endpoint=call.endpoint,
+            status=status,
+            counts={unit.value: count for unit, count in usage.counts.items()},
+            price_ids={line.unit.value: line.price_id for line in charge.lines},
+            factor=str(charge.factor),
+            nano_eur=charge.nano_eur,
+            latency_ms=int((time.monotonic() - call.started) * 1000),
+        )
+        return _Owed(call, admitted, charge.nano_eur, usage.output_tokens, record.payload(), time.monotonic())
+
+    async def _pay(self, owed: _Owed) -> None:
+        settled = await self._ledger.settle(
+            owed.call.identity,
+            nano_eur=owed.nano_eur,
+            output_tokens=owed.output_tokens,
+            record=owed.record,
+            at=datetime.now(self._zone),
+            limits=owed.admitted.limits,
+            began_at=owed.admitted.at,
+        )
+        owed.call.charged_nano_eur = settled.nano_eur
+        owed.call.charged_output_tokens = settled.output_tokens
+
+    async def run(self) -> None:
+        """Renew, settle what is owed and rebuild until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(_TURN_SECONDS):
+                    await self._lost.wait()
+            except TimeoutError:
+                pass
+            try:
+                await self.turn()
+            except LedgerUnavailableError as error:
+                self.ledger_failed(error)
+            except Exception:
+                # PostgreSQL or Redis away: the next turn tries again. A mistake of ours must not end all settling.
+                _log.exception("the ledger is not whole yet")
+                await asyncio.sleep(_TURN_SECONDS)
+
+    async def turn(self) -> None:
+        """One round of what waits.
+
+        Raises:
+            LedgerUnavailableError: it still waits.
+        """
+        if self._lost.is_set():
+            self._lost.clear()
+            try:
+                rebuilt = await self._rebuild()
+            except BaseException:
+                self._lost.set()
+                raise
+            if not rebuilt:
+                await asyncio.sleep(_TURN_SECONDS / 5)
+        while self._cancels:
+            await self._ledger.cancel(self._cancels[0], datetime.now(self._zone))
+            self._cancels.popleft()
+        while self._owed:
+            if time.monotonic() - self._owed[0].since > _LATEST_SECONDS:
+                _log.error("request %s: never settled, the ledger was away for too long", self._owed[0].call.identity)
+            else:
+                await self._pay(self._owed[0])
+            self._owed.popleft()
+        await self._renew()
+        if self._allowances.taken and not self._owed:
+            await self._ledger.lapse(datetime.now(self._zone))
+            self._allowances.forget()
+
+    async def _renew(self) -> None:
+        now = time.monotonic()
+        for identity, (call, due) in list(self._running.items()):
+            if due <= now:
+                await self._ledger.renew(identity, lease=self._lease, at=datetime.now(self._zone))
+                if not call.settled:
+                    self.began(call)
+
+    async def drain(self, seconds: float) -> None:
+        """Before the end: settle what is owed, for so long at most."""
+        deadline = time.monotonic() + seconds
+        while self._owed and time.monotonic() < deadline:
+            try:
+                await self.turn()
+            except LedgerUnavailableError as error:
+                self.ledger_failed(error)
+                await asyncio.sleep(_TURN_SECONDS)
+        for owed in self._owed:
+            _log.error("request %s: not settled, the proxy ends while the ledger is away", owed.call.identity)

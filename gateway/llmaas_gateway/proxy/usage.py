@@ -1,0 +1,57 @@
+"""The usage of an answer, wherever it stands: in a JSON body, in a stream, in the words of either API."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+DONE: Final = b"[DONE]"
+_FIELD: Final = b'"usage"'
+
+
+def normalised(usage: Any) -> Mapping[str, Any] | None:
+    """A usage as OpenAI's chat API writes it; None where there is none."""
+    if hasattr(usage, "model_dump"):
+        usage = usage.model_dump()
+    if not isinstance(usage, Mapping):
+        return None
+    if "prompt_tokens" in usage:
+        return usage
+    return None
+
+
+def usage_of_body(body: bytes) -> Mapping[str, Any] | None:
+    """The usage of a JSON answer."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return None
+    return normalised(content.get("usage")) if isinstance(content, Mapping) else None
+
+
+class StreamReader:
+    """Reads the events of a stream as they pass; an event may come in several pieces, or several in one."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def events(self, piece: bytes) -> Iterator[bytes]:
+        """The data of every event that this piece completes."""
+        self._rest += piece
+        while True:
+            event, found, rest = self._rest.partition(b"\n\n")
+            if not found:
+                return
+            self._rest = rest
+            for line in event.splitlines():
+                if line.startswith(b"data:"):
+                    yield line[5:].strip()
+
+
+def usage_of_event(data: bytes) -> Mapping[str, Any] | None:
+    """The usage that an event tells, if any."""
+    return usage_of_body(data) if _FIELD in data else None
+
+
+def is_error(data: bytes) -> bool:
+    """Whether an event tells that the stream failed."""
+    return data.startswith(b'{"error"')

@@ -1,0 +1,108 @@
+"""Real Redis and PostgreSQL of a test's own, on free ports, killed and started again at will."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from ports import free_port
+
+_POSTGRES_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+_START_SECONDS = 20
+
+
+class RedisServer:
+    """A Redis that writes every change to a file, as production's does."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.fail("redis-server is not installed; bin/install-packages")
+        self._program, self._folder, self.port = program, folder, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+                "--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        client = redis.Redis(port=self.port)
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                client.ping()
+                break
+            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                if time.monotonic() > deadline:
+                    pytest.fail(f"redis-server did not answer on port {self.port}")
+                time.sleep(0.05)
+        client.close()
+
+    def kill(self) -> None:
+        """End it at once, as a lost host would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def forget(self) -> None:
+        """Lose all that was written; only while it is down."""
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+
+    def hang(self) -> None:
+        """Stop answering without closing a connection."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Answer again, what has queued up included."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+
+class PostgresServer:
+    """A PostgreSQL in a folder that its own account can reach."""
+
+    def __init__(self, folder: Path) -> None:
+        if not _POSTGRES_PROGRAMS.exists():
+            pytest.fail("PostgreSQL 15 is not installed; bin/install-packages")
+        self._data, self.port = folder / "data", free_port()
+        # initdb refuses to run as root
+        self._user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._user:
+            account = pwd.getpwnam("postgres")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._user, str(_POSTGRES_PROGRAMS / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._data} -c fsync=off"
+        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._data / "log"), "-w", "start")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        """A connection that commits each statement."""
+        return psycopg.connect(self.url, autocommit=True)

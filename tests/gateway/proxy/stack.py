@@ -1,0 +1,215 @@
+"""Proxies, the model server behind them, and what they share; also run by ``benchmarks``-like programs of the tests."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import yaml
+from data_servers import PostgresServer, RedisServer
+from lab.images.site_packages import image_python
+from ports import free_port
+
+from .packages import litellm_part
+
+ROOT = Path(__file__).parents[3]
+MASTER_KEY = "sk-master-of-the-tests"
+MODELS = ("chat-model", "spare-model")
+EMBEDDING_MODEL = "embedding-model"
+TIER = {"priority": "normal", "requests_per_minute": 100_000}
+TIERS: list[dict[str, Any]] = [
+    {"name": "open", "billing": "monthly", **TIER},
+    {"name": "prepaid", "billing": "prepaid", "prepaid_eur": 1, **TIER},
+    {"name": "capped", "billing": "monthly", "monthly_cap_eur": 1, **TIER},
+    {"name": "few", "billing": "monthly", "output_tokens_per_hour": 100, **TIER},
+    {"name": "slow", "billing": "monthly", **TIER, "requests_per_minute": 3},
+    {"name": "narrow", "billing": "monthly", "parallel_requests": 2, **TIER},
+    {"name": "trusted", "billing": "monthly", **TIER, "when_ledger_is_away": 1},
+]
+_READY_SECONDS = 150
+
+
+def _wait_until(ready: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} is not ready after {seconds} s")
+        time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+class Program:
+    """A process of ours with its log."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._command, self._environment, self.log = command, environment, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, env=dict(self._environment), stdout=output, stderr=output, cwd=self.log.parent
+            )
+
+    def end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+
+class Proxy(Program):
+    """One LiteLLM with the gateway in it, or without."""
+
+    def __init__(self, stack: "Stack", name: str, *, bare: bool = False) -> None:
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        start = (
+            "from litellm.proxy.proxy_cli import run_server; run_server()"
+            if bare
+            else "import sys; from llmaas_gateway.proxy.server import main; sys.exit(main())"
+        )
+        arguments = ["--config", str(stack.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
+        command = [image_python(), "-s", "-c", start, *arguments]
+        super().__init__(command, stack.environment(), stack.folder / f"{name}.log")
+
+    def wait(self) -> None:
+        try:
+            _wait_until(lambda: _answers(f"{self.url}/health/readiness"), self.url)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}:\n{self.log.read_text()[-4000:]}") from None
+
+
+class Stack:
+    """Everything that the proxies need."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("redis", "postgres", "bin"):
+            (folder / name).mkdir()
+        self.part = litellm_part()
+        self.redis = RedisServer(folder / "redis")
+        self.postgres = PostgresServer(folder / "postgres")
+        port = free_port()
+        self.upstream_url = f"http://127.0.0.1:{port}"
+        command = [image_python(), "-s", "-m", "uvicorn", "--log-level", "warning", "--port", str(port), "upstream:app"]
+        self.upstream = Program(command, self.environment(), folder / "upstream.log")
+        self.admin = httpx.Client(headers={"Authorization": f"Bearer {MASTER_KEY}"}, timeout=60)
+
+    def environment(self) -> dict[str, str]:
+        """As the image and the pod give it."""
+        packages = self.part / "opt/site-packages"
+        return {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": f"{ROOT / 'gateway'}:{packages}:{Path(__file__).parent}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "NODE_NO_WARNINGS": "1",
+            "PRISMA_QUERY_ENGINE_BINARY": str(self.part / "opt/prisma-engine/query-engine.mjs"),
+            "PRISMA_ENGINES_MIRROR": "http://127.0.0.1:9",
+            "CHECKPOINT_DISABLE": "1",
+            "DISABLE_SCHEMA_UPDATE": "true",
+            "LITELLM_MODE": "PRODUCTION",
+            "LITELLM_TELEMETRY": "False",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+            "LITELLM_LOCAL_BLOG_POSTS": "True",
+            "NO_DOCS": "True",
+            "LITELLM_MASTER_KEY": MASTER_KEY,
+            "LITELLM_SALT_KEY": "sk-salt-of-the-tests",
+            "DATABASE_URL": self.postgres.url,
+            "LLMAAS_GATEWAY_CONFIG": str(self.folder / "gateway.yaml"),
+            "LLMAAS_REDIS_URL": self.redis.url,
+            "LLMAAS_CACHE_SALT_SECRET": "a secret of the tests, thirty-two bytes and more",
+        }
+
+    def start(self) -> None:
+        """Start all but the proxies."""
+        prisma = self.folder / "bin/prisma"
+        prisma.write_text("#!/bin/sh\nexit 0\n")
+        prisma.chmod(0o755)
+        self._write_configuration()
+        self.redis.start()
+        self.postgres.start()
+        self.upstream.start()
+        migrate = [image_python(), "-s", str(ROOT / "images/litellm/programs/migrate.py")]
+        subprocess.run(migrate, check=True, env=self.environment(), stdout=subprocess.DEVNULL)
+        _wait_until(lambda: _answers(f"{self.upstream_url}/seen"), "the model server")
+
+    def _write_configuration(self) -> None:
+        def model(name: str, mode: str) -> dict[str, Any]:
+            parameters = {"model": f"hosted_vllm/{name}", "api_base": f"{self.upstream_url}/v1", "api_key": "none"}
+            return {"model_name": name, "litellm_params": parameters, "model_info": {"id": name, "mode": mode}}
+
+        litellm = {
+            "model_list": [*(model(name, "chat") for name in MODELS), model(EMBEDDING_MODEL, "embedding")],
+            "router_settings": {"num_retries": 2, "retry_after": 0, "disable_cooldowns": True},
+            "litellm_settings": {"num_retries": 0, "telemetry": False, "turn_off_message_logging": True},
+            "general_settings": {
+                "master_key": "os.environ/LITELLM_MASTER_KEY",
+                "database_url": "os.environ/DATABASE_URL",
+                "database_connection_pool_limit": 5,
+                "always_include_stream_usage": True,
+                "disable_error_logs": True,
+                "disable_spend_logs": True,
+            },
+        }
+        chat = [{"name": name, "context_tokens": 4096, "template_tokens": 0, "message_tokens": 0} for name in MODELS]
+        gateway = {
+            "prices": str(ROOT / "stacks/prices.yaml"),
+            "models": [*chat, {"name": EMBEDDING_MODEL, "context_tokens": 512, "capability": "embedding"}],
+            "tiers": TIERS,
+            "lease_seconds": 6,
+        }
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(litellm))
+        (self.folder / "gateway.yaml").write_text(yaml.safe_dump(gateway))
+
+    def stop(self) -> None:
+        self.upstream.end(signal.SIGTERM)
+        self.redis.kill()
+        self.postgres.kill()
+        self.admin.close()
+        shutil.rmtree(self.folder)
+
+    def tenant(self, name: str, tier: str, *, credit_nano_eur: int = 0) -> None:
+        """A tenant in the directory's own tables."""
+        with self.postgres.connect() as connection:
+            connection.execute(
+                "INSERT INTO ledger.tenant VALUES (%s, %s, %s, 'active', 1, now(), now())", [name, name, tier]
+            )
+            if credit_nano_eur:
+                connection.execute("INSERT INTO ledger.top_up VALUES (%s, 'first', %s, now())", [name, credit_nano_eur])
+
+    def key(self, proxy: Proxy, tenant: str, **metadata: Any) -> str:
+        """A key of the tenant's own team, with a budget in its metadata if wanted."""
+        team = self.admin.post(f"{proxy.url}/team/new", json={"team_alias": tenant, "metadata": {"tenant": tenant}})
+        body = {"team_id": team.raise_for_status().json()["team_id"], "metadata": metadata}
+        made = self.admin.post(f"{proxy.url}/key/generate", json=body)
+        return str(made.raise_for_status().json()["key"])
+
+    def records(self, tenant: str) -> list[psycopg.rows.DictRow]:
+        """What the database has of a tenant."""
+        with self.postgres.connect() as connection, connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            return cursor.execute("SELECT * FROM ledger.record WHERE tenant = %s ORDER BY began_at", [tenant]).fetchall()
+
+    def wait_for_records(self, tenant: str, number: int, seconds: float = 20) -> list[psycopg.rows.DictRow]:
+        """The records, once there are so many."""
+        _wait_until(lambda: len(self.records(tenant)) >= number, f"record {number} of {tenant}", seconds)
+        return self.records(tenant)

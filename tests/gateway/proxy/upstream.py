@@ -1,0 +1,142 @@
+"""A model server that speaks OpenAI's API and does what the prompt says, so that a test knows what it must be billed.
+
+The last message (or the prompt) is a JSON object: ``input``, ``cached``, ``output`` and ``reasoning`` tokens, ``delay``
+seconds before the answer and ``pause`` between pieces of a stream, ``status`` to fail with, ``fail_first`` to fail so
+many times before, ``die_after`` pieces. ``GET /seen`` tells the bodies that came, ``DELETE /seen`` forgets them.
+
+Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_seen: list[dict[str, Any]] = []
+_failures: dict[str, int] = {}
+_gone: list[int] = []
+
+
+def _task(body: dict[str, Any]) -> dict[str, Any]:
+    if "messages" in body:
+        text = body["messages"][-1]["content"]
+    else:
+        prompt = body.get("prompt", body.get("input"))
+        text = prompt[0] if isinstance(prompt, list) else prompt
+    try:
+        task = json.loads(text)
+    except (TypeError, ValueError):
+        task = {}
+    return {"input": 10, "output": 5, **(task if isinstance(task, dict) else {})}
+
+
+def _usage(task: dict[str, Any], output: int | None = None) -> dict[str, Any]:
+    produced = task["output"] if output is None else output
+    return {
+        "prompt_tokens": task["input"],
+        "completion_tokens": produced,
+        "total_tokens": task["input"] + produced,
+        "prompt_tokens_details": {"cached_tokens": task.get("cached", 0)},
+        "completion_tokens_details": {"reasoning_tokens": min(produced, task.get("reasoning", 0))},
+    }
+
+
+async def _body(receive: Receive) -> bytes:
+    content = b""
+    while True:
+        message = await receive()
+        content += message.get("body", b"")
+        if not message.get("more_body"):
+            return content
+
+
+async def _reply(send: Send, status: int, content: Any) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
+
+
+def _whole(path: str, body: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    common = {"id": "up-1", "model": body["model"], "created": 1, "usage": _usage(task)}
+    text = "x " * task["output"]
+    if path.endswith("/embeddings"):
+        usage = {"prompt_tokens": task["input"], "total_tokens": task["input"]}
+        data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+        return {**common, "object": "list", "data": data, "usage": usage}
+    if path.endswith("/chat/completions"):
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        return {**common, "object": "chat.completion", "choices": [choice]}
+    return {**common, "object": "text_completion", "choices": [{"index": 0, "finish_reason": "stop", "text": text}]}
+
+
+async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> AsyncIterator[bytes]:
+    chat = path.endswith("/chat/completions")
+    common = {"id": "up-1", "model": body["model"], "created": 1}
+    common["object"] = "chat.completion.chunk" if chat else "text_completion"
+    continuous = (body.get("stream_options") or {}).get("continuous_usage_stats")
+
+    def event(choices: list[dict[str, Any]], usage: dict[str, Any] | None) -> bytes:
+        return b"data: " + json.dumps({**common, "choices": choices, "usage": usage}).encode() + b"\n\n"
+
+    for number in range(1, task["output"] + 1):
+        if task.get("die_after") == number - 1:
+            raise ConnectionResetError
+        content = {"delta": {"content": "x "}} if chat else {"text": "x "}
+        yield event([{"index": 0, "finish_reason": None, **content}], _usage(task, number) if continuous else None)
+        await asyncio.sleep(task.get("pause", 0))
+    last = {"delta": {}} if chat else {"text": ""}
+    yield event([{"index": 0, "finish_reason": "stop", **last}], _usage(task) if continuous else None)
+    if (body.get("stream_options") or {}).get("include_usage"):
+        yield event([], _usage(task))
+    yield b"data: [DONE]\n\n"
+
+
+async def _stream(path: str, body: dict[str, Any], task: dict[str, Any], receive: Receive, send: Send) -> None:
+    gone = asyncio.Event()
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    watcher = asyncio.create_task(watch())
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    sent = 0
+    async for piece in _pieces(path, body, task):
+        if gone.is_set():
+            _gone.append(sent)
+            return
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        sent += 1
+    watcher.cancel()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def app(scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        return
+    if scope["path"] == "/seen":
+        if scope["method"] == "DELETE":
+            _seen.clear()
+            _gone.clear()
+        await _reply(send, 200, {"bodies": _seen, "gone_after": _gone})
+        return
+    body = json.loads(await _body(receive))
+    _seen.append({"path": scope["path"], **body})
+    task = _task(body)
+    await asyncio.sleep(task.get("delay", 0))
+    name = task.get("name", "")
+    if _failures.setdefault(name, 0) < task.get("fail_first", 0):
+        _failures[name] += 1
+        await _reply(send, 500, {"error": {"message": "asked to fail", "type": "server_error"}})
+    elif "status" in task:
+        await _reply(send, task["status"], {"error": {"message": "asked to fail", "type": "server_error"}})
+    elif body.get("stream"):
+        await _stream(scope["path"], body, task, receive, send)
+    else:
+        await _reply(send, 200, _whole(scope["path"], body, task))
