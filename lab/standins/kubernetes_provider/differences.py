@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from lab.standins.kubernetes_provider import immutable
+from lab.standins.kubernetes_provider import immutable, pods
 from lab.standins.kubernetes_provider.configuration import Configuration
 from lab.standins.kubernetes_provider.immutable import Path
-from lab.standins.kubernetes_provider.objects import AUTONAMED, Kind, annotation, metadata_of, name_of, namespace_of
+from lab.standins.kubernetes_provider.objects import (
+    AUTONAMED,
+    Kind,
+    annotation,
+    is_set,
+    metadata_of,
+    name_of,
+    namespace_of,
+)
 from lab.standins.kubernetes_provider.values import Unknown, plain, without_nulls
 
 
@@ -72,10 +80,27 @@ def compare(
     found = [
         FieldChange(path, change, immutable.is_below(path, listed)) for path, change in _changes((), before, after)
     ]
+    return Difference(tuple(found), any(field.replaces for field in found) and _in_the_way(old, new))
+
+
+def replace_unready(found: Difference, old: Mapping[str, Any], new: Mapping[str, Any], kind: Kind) -> Difference:
+    """Replace a Job that did not complete, where the annotation `pulumi.com/replaceUnready` asks for it.
+
+    `old` are the outputs of the last update: without this, an update would wait again for a Job that gave up.
+    """
+    is_job = (kind.group, kind.name) == ("batch", "Job")
+    if not is_job or not is_set(new, "pulumi.com/replaceUnready"):
+        return found
+    if pods.condition(plain(dict(old)), "Complete").get("status") == "True":
+        return found
+    whole = FieldChange(("metadata",), Change.UPDATE, replaces=True)
+    return Difference((*found.fields, whole), delete_first=_in_the_way(old, new))
+
+
+def _in_the_way(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the new object cannot be made before the old one is gone: they have one name."""
     named_by_us = annotation(new, AUTONAMED) == "true" or metadata_of(new).get("generateName")
-    same_place = name_of(old) == name_of(new) and namespace_of(old) == namespace_of(new)
-    delete_first = any(field.replaces for field in found) and not named_by_us and same_place
-    return Difference(tuple(found), delete_first)
+    return not named_by_us and name_of(old) == name_of(new) and namespace_of(old) == namespace_of(new)
 
 
 def _changes(path: Path, old: Any, new: Any) -> Iterator[tuple[Path, Change]]:

@@ -158,6 +158,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             kinds = (kind_of(_type(request), old), kind_of(_type(request), new))
             found = differences.compare(old, new, kinds, self._configuration)
+            found = differences.replace_unready(found, from_struct(request.olds), new, kinds[1])
         except ProviderError as error:
             _abort(context, error)
         return _diff_response(found)

@@ -37,6 +37,25 @@ def test_a_difference_names_the_field_as_the_engine_writes_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("annotations", "status", "replaced"),
+    [
+        ({"pulumi.com/replaceUnready": "true"}, {"conditions": [{"type": "Failed", "status": "True"}]}, True),
+        ({"pulumi.com/replaceUnready": "true"}, {"active": 1}, True),
+        ({"pulumi.com/replaceUnready": "true"}, {"conditions": [{"type": "Complete", "status": "True"}]}, False),
+        ({}, {"conditions": [{"type": "Failed", "status": "True"}]}, False),
+    ],
+)
+def test_a_job_that_did_not_complete_is_replaced_where_it_asks_for_it(
+    annotations: dict[str, str], status: dict[str, Any], *, replaced: bool
+) -> None:
+    job = {"metadata": {"name": "migration", "namespace": "default", "annotations": annotations}, "spec": {}}
+    same = differences.Difference((), delete_first=False)
+    found = differences.replace_unready(same, {**job, "status": status}, job, Kind("batch/v1", "Job"))
+    assert bool(found.replaces) is replaced
+    assert found.delete_first is replaced
+
+
 def test_a_value_that_is_not_known_yet_is_a_change() -> None:
     assert compared(DEPLOYMENT, {"spec": {"a": 1}}, {"spec": {"a": UNKNOWN}}) == {"spec.a": ("update", False)}
 
