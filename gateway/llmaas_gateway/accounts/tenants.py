@@ -161,7 +161,9 @@ async def add_team(connection: Connection, tenant: str, team: str, at: datetime)
 
 async def teams(connection: Connection, tenant: str) -> list[str]:
     """The tenant's teams, the first of them first."""
-    found = await rows(connection, "SELECT team FROM ledger.team WHERE tenant = %s ORDER BY made_at, team", [tenant])
+    found = await rows(
+        connection, "SELECT team FROM ledger.team WHERE tenant = %s ORDER BY team <> tenant, made_at, team", [tenant]
+    )
     return [row["team"] for row in found]
 
 

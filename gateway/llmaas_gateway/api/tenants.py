@@ -1,0 +1,137 @@
+"""Routes of tenants and their keys, for operators."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from llmaas_gateway.accounts.account import Account
+from llmaas_gateway.accounts.database import Row
+from llmaas_gateway.accounts.keys import KeyOrder
+from llmaas_gateway.api.errors import Route
+from llmaas_gateway.api.operators import operator
+from llmaas_gateway.api.services import Services
+from llmaas_gateway.api.shapes import (
+    Confirmation,
+    NewKey,
+    NewTeam,
+    NewTenant,
+    NewTier,
+    Payment,
+    euros,
+    tenant_shape,
+)
+from llmaas_gateway.ledger.limits import Kind, Limit, Window
+
+
+def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small function a route
+    """Everything below ``/llmaas/tenants``, and ``/llmaas/tiers``."""
+    router = APIRouter(route_class=Route)
+    who: Any = operator(services.authenticate)
+    administration = services.administration
+
+    async def shown(tenant: str) -> dict[str, Any]:
+        return (await _with_spending(services, [await administration.find(tenant)]))[0]
+
+    async def after(account: Account) -> dict[str, Any]:
+        return await shown(account.tenant)
+
+    @router.get("/llmaas/tiers")
+    async def tiers(_: str = who) -> list[dict[str, Any]]:
+        return [tier.model_dump(mode="json") for tier in services.tiers.values()]
+
+    @router.get("/llmaas/tenants")
+    async def listed(_: str = who) -> list[dict[str, Any]]:
+        return await _with_spending(services, await administration.list())
+
+    @router.post("/llmaas/tenants", status_code=201)
+    async def create(body: NewTenant, actor: str = who) -> dict[str, Any]:
+        first = None if body.first_payment_eur is None else euros("first_payment_eur", body.first_payment_eur)
+        return await after(
+            await administration.create(actor, body.name, body.tier, models=body.models, top_up_nano_eur=first)
+        )
+
+    @router.get("/llmaas/tenants/{tenant}")
+    async def one(tenant: str, _: str = who) -> dict[str, Any]:
+        return await shown(tenant)
+
+    @router.put("/llmaas/tenants/{tenant}/tier")
+    async def set_tier(tenant: str, body: NewTier, actor: str = who) -> dict[str, Any]:
+        return await after(await administration.set_tier(actor, tenant, body.tier))
+
+    @router.post("/llmaas/tenants/{tenant}/suspend")
+    async def suspend(tenant: str, actor: str = who) -> dict[str, Any]:
+        return await after(await administration.suspend(actor, tenant))
+
+    @router.post("/llmaas/tenants/{tenant}/resume")
+    async def resume(tenant: str, actor: str = who) -> dict[str, Any]:
+        return await after(await administration.resume(actor, tenant))
+
+    @router.post("/llmaas/tenants/{tenant}/payments", status_code=201)
+    async def top_up(tenant: str, body: Payment, actor: str = who) -> dict[str, Any]:
+        amount = euros("amount_eur", body.amount_eur)
+        return await after(await administration.top_up(actor, tenant, amount, body.reference))
+
+    @router.post("/llmaas/tenants/{tenant}/teams", status_code=201)
+    async def add_team(tenant: str, body: NewTeam, actor: str = who) -> dict[str, Any]:
+        team = await administration.create_team(actor, tenant, body.name, models=body.models, budget=body.budget)
+        return {"team": team, "name": body.name}
+
+    @router.get("/llmaas/tenants/{tenant}/export")
+    async def export(tenant: str, _: str = who) -> StreamingResponse:
+        pieces = services.personal_data.export(tenant)
+        first = await anext(pieces)  # an unknown tenant is told before the answer begins
+
+        async def whole() -> AsyncIterator[str]:
+            yield first
+            async for piece in pieces:
+                yield piece
+
+        return StreamingResponse(whole(), media_type="application/json")
+
+    @router.post("/llmaas/tenants/{tenant}/erase")
+    async def erase(tenant: str, body: Confirmation, actor: str = who) -> dict[str, Any]:
+        return {"tenant": await services.personal_data.erase(actor, tenant, body.confirm), "state": "erased"}
+
+    @router.post("/llmaas/tenants/{tenant}/keys", status_code=201)
+    async def create_key(tenant: str, body: NewKey, actor: str = who) -> dict[str, Any]:
+        order = KeyOrder(
+            name=body.name,
+            team=body.team,
+            models=body.models,
+            duration=body.duration,
+            budget=body.budget,
+            requests_per_minute=body.requests_per_minute,
+        )
+        made = await services.keys.create(actor, tenant, order)
+        return {**made.record, "key": made.text}
+
+    @router.post("/llmaas/keys/{key}/rotate", status_code=201)
+    async def rotate(key: str, actor: str = who) -> dict[str, Any]:
+        made = await services.keys.rotate(actor, key)
+        return {**made.record, "key": made.text}
+
+    @router.post("/llmaas/keys/{key}/revoke")
+    async def revoke(key: str, actor: str = who) -> dict[str, Any]:
+        return await services.keys.revoke(actor, key)
+
+    return router
+
+
+async def _with_spending(services: Services, rows: list[Row]) -> list[dict[str, Any]]:
+    """Tenants with what is settled of their credit and in this month, as far as PostgreSQL knows."""
+    at = services.now().astimezone(services.zone)
+    windows = {"spent_credit": ("credit", Window.NONE), "spent_month": ("spend-month", Window.MONTH)}
+
+    def key(tenant: str, field: str) -> str:
+        name, window = windows[field]
+        return Limit(name, f"tenant:{tenant}", Kind.MONEY, window, 0).counter_key(services.ledger.prefix, at)
+
+    keys = [key(row["tenant"], field) for row in rows for field in windows]
+    found = await services.database.read("SELECT key, settled FROM ledger.counter WHERE key = ANY(%s)", [keys])
+    settled = {counter["key"]: counter["settled"] for counter in found}
+    return [
+        tenant_shape({**row, **{f"{field}_nano_eur": settled.get(key(row["tenant"], field), 0) for field in windows}})
+        for row in rows
+    ]
