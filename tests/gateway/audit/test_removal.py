@@ -19,6 +19,7 @@ from llmaas_gateway.audit.signing import Signer, Verifier
 from llmaas_gateway.audit.verify import Report, verify_files
 
 DAY = timedelta(days=1)
+SET_BACK = "DELETE FROM audit.{} WHERE number > 3 AND stream = (SELECT id FROM audit.stream WHERE tenant = 'acme')"
 PERSONAL = "SELECT t::text FROM audit.{} t WHERE t::text ~ 'acme|hash-of-key'"
 RETENTION = Retention(acts=3 * DAY, requests=DAY)
 
@@ -158,9 +159,8 @@ def test_a_chain_set_back_in_the_database_is_found_by_the_platform_s_anchors(
     _seal(database, signer)
     with psycopg.connect(database) as connection:
         connection.execute("SET LOCAL llmaas.audit_removal = 'on'")
-        query = "FROM audit.stream WHERE tenant = 'acme'"
         for table in ("record", "head"):
-            connection.execute(f"DELETE FROM audit.{table} WHERE number > 3 AND stream = (SELECT id {query})".encode())
+            connection.execute(SET_BACK.format(table).encode())
         connection.execute(
             "UPDATE audit.stream SET number = 3,"
             " hash = (SELECT hash FROM audit.record WHERE number = 3 AND stream = id) WHERE tenant = 'acme'"

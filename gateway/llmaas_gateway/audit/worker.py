@@ -1,0 +1,132 @@
+"""What the audit does beside the requests, in every replica: chains calls, signs heads, deletes what is overdue."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import psycopg
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmaas_gateway.audit.heads import TamperedError, seal
+from llmaas_gateway.audit.log import AuditLog, Connection, migrate
+from llmaas_gateway.audit.records import Act
+from llmaas_gateway.audit.refusals import Refusals
+from llmaas_gateway.audit.removal import Retention, retain
+from llmaas_gateway.audit.requests import chain_all
+from llmaas_gateway.audit.signing import Signer
+
+KEY_VARIABLE: Final = "LLMAAS_AUDIT_KEY"
+_CHAIN_SECONDS: Final = 1.0
+_REFUSALS_SECONDS: Final = 10.0
+_RETENTION_SECONDS: Final = 3_600.0
+_RETRY_SECONDS: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class AuditSettings(BaseModel):
+    """What is declared of the audit.
+
+    Attributes:
+        acts_days: how long the law has administrative acts kept.
+        requests_days: how long it has the metadata of calls kept.
+        seal_seconds: time between two signed heads of a chain that grows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    acts_days: int = Field(ge=1, le=36_500)
+    requests_days: int = Field(ge=1, le=36_500)
+    seal_seconds: float = Field(default=300, ge=1, le=86_400)
+
+    @property
+    def retention(self) -> Retention:
+        """As periods of time."""
+        return Retention(timedelta(days=self.acts_days), timedelta(days=self.requests_days))
+
+
+class Audit:
+    """The audit of one replica: its log, what counts refusals, and the work in the background."""
+
+    def __init__(self, database: str, key: str, settings: AuditSettings) -> None:
+        """Takes a PostgreSQL URL, the text of the secret that ``LLMAAS_AUDIT_KEY`` holds, and what is declared.
+
+        Raises:
+            KeyFormatError: the secret is no key.
+        """
+        self.log = AuditLog(database)
+        self.signer = Signer.from_secret(key)
+        self.refusals = Refusals()
+        self._settings = settings
+
+    @asynccontextmanager
+    async def running(self, *in_force: Act) -> AsyncIterator[None]:
+        """While the block runs, the work is done; what is counted at its end is chained.
+
+        Args:
+            in_force: what this replica runs with (configuration, price book, catalogue), by digest; recorded if it
+                differs from what was last in force.
+        """
+        task = asyncio.create_task(self._run(in_force))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            with suppress(psycopg.Error, OSError):
+                async with self.log.connect() as connection:
+                    await self.refusals.flush(connection)
+                    await chain_all(connection)
+
+    async def _run(self, in_force: tuple[Act, ...]) -> None:
+        left = list(in_force)
+        migrated = False
+        while True:
+            try:
+                async with self.log.connect() as connection:
+                    if not migrated:
+                        await migrate(connection)
+                        migrated = True
+                    while left:
+                        await self.log.declare(left[0])
+                        del left[0]
+                    await self._work(connection)
+            except (psycopg.Error, OSError) as error:
+                _log.warning("audit waits: %s; trying again in %s s", type(error).__name__, _RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # noqa: BLE001 - as the next line says
+                # Whatever it is, calls go on, and what is to be chained waits in the database until it is mended.
+                _log.exception("audit stopped by an error; trying again in %s s", _RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _work(self, connection: Connection) -> None:
+        jobs: dict[Callable[[Connection], Awaitable[Any]], float] = {
+            chain_all: _CHAIN_SECONDS,
+            self.refusals.flush: _REFUSALS_SECONDS,
+            self._seal: self._settings.seal_seconds,
+            self._retain: _RETENTION_SECONDS,
+        }
+        due = dict.fromkeys(jobs, 0.0)
+        while True:
+            for job, seconds in jobs.items():
+                if due[job] <= time.monotonic():
+                    await job(connection)
+                    due[job] = time.monotonic() + seconds
+            await asyncio.sleep(max(0.0, min(due.values()) - time.monotonic()))
+
+    async def _seal(self, connection: Connection) -> None:
+        try:
+            await seal(connection, self.signer)
+        except TamperedError as error:
+            # Told at every round until somebody looks: an alert watches for this line.
+            _log.critical("audit tampered: %s", error)
+
+    async def _retain(self, connection: Connection) -> None:
+        gone = await retain(connection, self.signer, self._settings.retention, datetime.now(UTC))
+        if gone:
+            _log.info("audit: %s records deleted, their legal period is over", gone)
