@@ -26,6 +26,15 @@ def connect(environment: str | None) -> AdminClient:
     Raises:
         AdminError: what is missing, by name.
     """
+    return AdminClient(open_http(environment))
+
+
+def open_http(environment: str | None) -> httpx.Client:
+    """The same as a client of HTTP, which carries the administration key.
+
+    Raises:
+        AdminError: what is missing, by name.
+    """
     if environment is None:
         missing = [name for name in (URL, KEY) if not os.environ.get(name)]
         if missing:
@@ -33,13 +42,13 @@ def connect(environment: str | None) -> AdminClient:
                 f"{' and '.join(missing)} not set; name an environment with -e, or for the lab: "
                 'eval "$(bin/llmaas lab env)"'
             )
-        return AdminClient(_http(os.environ[URL], os.environ[KEY], os.environ.get(CA)))
+        return _http(os.environ[URL], os.environ[KEY], os.environ.get(CA))
     root = state_dir(environment) / "pki" / "root.crt"
     if not root.exists():
         raise AdminError(f"environment {environment!r} has no certificates on this machine ({root}); bring it up first")
     address = service_addresses(load_platform(environment))[0]
     key = SecretStore.open(environment).text(MASTER_KEY, prefix="sk-")
-    return AdminClient(_http(f"https://{address}:{ADMINISTRATION_PORT}", key, str(root)))
+    return _http(f"https://{address}:{ADMINISTRATION_PORT}", key, str(root))
 
 
 def _http(url: str, key: str, ca_file: str | None) -> httpx.Client:

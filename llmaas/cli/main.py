@@ -14,6 +14,7 @@ import typer
 SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "key": ("llmaas.cli.key", "what tenants call the API with: create, list, revoke"),
     "tenant": ("llmaas.cli.tenant", "who uses the service: create, list"),
+    "audit": ("llmaas.cli.audit", "what was done and called: export, and verification offline"),
     "verify": ("llmaas.cli.verify", "is the environment what its stack file says: one verdict"),
     "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
     "images": ("llmaas.cli.images", "the container images: built here, pushed, locked by digest"),

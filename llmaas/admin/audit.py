@@ -1,0 +1,115 @@
+"""Fetches an export of the audit from the gateway and writes it as files, all of them or none."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from llmaas.admin.client import AdminError
+
+EXPORT: Final = "/llmaas/audit/export"
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*\.jsonl")
+# An export of years is read piece by piece; only its silence is limited.
+_SILENCE_SECONDS: Final = 300.0
+
+
+def fetch_export(http: httpx.Client, folder: Path, *, since: date, until: date, tenant: str | None) -> tuple[Path, ...]:
+    """Write what was recorded from ``since`` to the day before ``until`` (UTC) into a new folder; its files.
+
+    Args:
+        http: of the administration listener, with its key.
+        folder: is made; must not be there.
+        since: the first day.
+        until: the day after the last one.
+        tenant: by identifier or name; None for everything.
+
+    Raises:
+        AdminError: no answer, a refusal, an answer that was cut; the folder was not made.
+    """
+    if folder.exists():
+        raise AdminError(f"{folder} is there already; choose another --into")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    query = {"since": since.isoformat(), "until": until.isoformat()}
+    if tenant is not None:
+        query["tenant"] = _identifier(http, tenant)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with http.stream("GET", EXPORT, params=query, timeout=_SILENCE_SECONDS) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise AdminError(f"{EXPORT} answered {answer.status_code}: {_reason(answer)}")
+            names = _write(_lines(answer.iter_bytes()), temporary)
+        temporary.rename(folder)
+    except httpx.HTTPError as error:
+        raise AdminError(f"no answer from {http.base_url}: {error}; check LLMAAS_ADMIN_URL") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return tuple(folder / name for name in names)
+
+
+def _identifier(http: httpx.Client, tenant: str) -> str:
+    """What counters and audit know the tenant by."""
+    try:
+        answer = http.get(f"/llmaas/tenants/{tenant}")
+    except httpx.HTTPError as error:
+        raise AdminError(f"no answer from {http.base_url}: {error}; check LLMAAS_ADMIN_URL") from error
+    if not answer.is_success:
+        raise AdminError(f"tenant {tenant!r}: {_reason(answer)}")
+    return str(answer.json()["tenant"])
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    """Lines by their line feeds alone: a text may hold what Unicode counts as the end of a line."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.decode()
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _write(lines: Iterator[str], folder: Path) -> list[str]:
+    names: list[str] = []
+    file = None
+    ended = False
+    try:
+        for line in lines:
+            if line == '{"end":true}':
+                ended = True
+            elif line.startswith('{"file":'):
+                if file is not None:
+                    file.close()
+                names.append(_name(line))
+                file = (folder / names[-1]).open("x", encoding="utf-8", newline="\n")
+            elif file is None:
+                raise AdminError(f"{EXPORT} answered no export; is the gateway of another version?")
+            else:
+                file.write(f"{line}\n")
+    finally:
+        if file is not None:
+            file.close()
+    if not ended:
+        raise AdminError("the export was cut before its end; nothing was kept, try again")
+    return names
+
+
+def _name(line: str) -> str:
+    name = str(json.loads(line)["file"])
+    if not _NAME.fullmatch(name):
+        raise AdminError(f"the export names a file {name!r}; nothing was kept")
+    return name
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        content: Any = answer.json()
+        return str(content["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:300]
