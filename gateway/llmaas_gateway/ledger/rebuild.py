@@ -54,7 +54,7 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
 
 async def _drain(redis: Redis, ledger: Ledger, connection: psycopg.AsyncConnection[Any]) -> None:
     start = "-"
-    while batch := await redis.xrange(ledger.records_key, min=start, count=_BATCH):
+    while batch := cast("list[Any]", await redis.xrange(ledger.records_key, min=start, count=_BATCH)):
         await store(connection, [fields for _, fields in batch])
         start = f"({batch[-1][0].decode()}"
 

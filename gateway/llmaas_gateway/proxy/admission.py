@@ -14,7 +14,7 @@ from llmaas_gateway.prices import PriceError
 from llmaas_gateway.proxy.answers import amount, bad_request, over_limit, unavailable
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.call import Admitted, Call, Refusal
-from llmaas_gateway.proxy.costs import Costs, Most
+from llmaas_gateway.proxy.costs import Costs
 from llmaas_gateway.proxy.settings import GatewaySettings, ServedModel
 from llmaas_gateway.proxy.settlement import Settlement
 
@@ -44,10 +44,24 @@ class Accounts(Protocol):
         """The tenant's account."""
 
 
+class _RefusedError(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def _served(call: Call) -> ServedModel:
+    if call.fault is not None:
+        raise _RefusedError(call.fault)
+    if call.model is None:
+        raise _RefusedError(bad_request("The model does not exist.", "model", status=404, code="model_not_found"))
+    return call.model
+
+
 class Admission:
     """Admits calls one by one."""
 
-    def __init__(  # noqa: PLR0913 - the parts that a decision needs
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that a decision needs
         self,
         settings: GatewaySettings,
         salt_secret: bytes,
@@ -71,56 +85,64 @@ class Admission:
 
     async def admit(self, call: Call, owner: KeyOwner) -> Refusal | None:
         """Reserve what the call can take at most and note that in it; or why it may not pass."""
-        if call.fault is not None:
-            return call.fault
-        if call.model is None:
-            return bad_request("The model does not exist.", "model", status=404, code="model_not_found")
+        try:
+            model = _served(call)
+            account, tier = await self._payer(owner)
+            wanted = self._wanted(call, model, owner, account, tier)
+        except _RefusedError as error:
+            return error.refusal
+        except (AccountError, PriceError) as error:
+            # Ours to mend: a budget, a tier or a price that cannot be used must not let the call pass as if free.
+            return Refusal(500, "server_error", "misconfigured", str(error))
+        return await self._reserve(call, wanted, tier)
+
+    async def _payer(self, owner: KeyOwner) -> tuple[Account, Tier]:
         tenant = owner.team_metadata.get(TENANT)
         if not tenant:
-            return bad_request("This key belongs to no tenant.", status=403, code="no_tenant")
-        at = datetime.now(self._zone)
+            raise _RefusedError(bad_request("This key belongs to no tenant.", status=403, code="no_tenant"))
         try:
             account = await self._accounts.account(str(tenant))
-            tier = tier_of(self._settings.tiers_by_name, account.tier)
-            if account.suspended:
-                return bad_request("This account is suspended.", status=403, code="account_suspended")
-            team, key = Budget.of(owner.team_metadata), Budget.of(owner.key_metadata)
-            limits = limits_of(tier, account, owner.team, team, owner.key, key)
-            most = self._costs.most(call, call.model, at, tier.price_factor)
         except UnknownTenantError:
-            return bad_request("This key's tenant does not exist.", status=403, code="no_tenant")
+            refusal = bad_request("This key's tenant does not exist.", status=403, code="no_tenant")
+            raise _RefusedError(refusal) from None
         except DirectoryUnavailableError:
-            return unavailable("Accounts cannot be read at the moment. Please retry.")
-        except (AccountError, PriceError) as error:
-            return Refusal(500, "server_error", "misconfigured", str(error))
-        wanted = Admitted(
+            refusal = unavailable("Accounts cannot be read at the moment. Please retry.")
+            raise _RefusedError(refusal) from None
+        if account.suspended:
+            raise _RefusedError(bad_request("This account is suspended.", status=403, code="account_suspended"))
+        return account, tier_of(self._settings.tiers_by_name, account.tier)
+
+    def _wanted(self, call: Call, model: ServedModel, owner: KeyOwner, account: Account, tier: Tier) -> Admitted:
+        at = datetime.now(self._zone)
+        team, key = Budget.of(owner.team_metadata), Budget.of(owner.key_metadata)
+        most = self._costs.most(call, model, at, tier.price_factor)
+        return Admitted(
             tenant=account.tenant,
             team=owner.team,
             key=owner.key,
             billing=tier.billing.value,
             at=at,
-            limits=limits,
+            limits=limits_of(tier, account, owner.team, team, owner.key, key),
             room=(),
             nano_eur=most.nano_eur,
             output_tokens=most.output_tokens,
             factor=tier.price_factor,
             salt=cache_salt(self._secret, account.tenant),
-            priority=self._priority(call.model, tier),
+            priority=self._priority(model, tier),
             held=True,
         )
-        return await self._reserve(call, wanted, tier, most)
 
     @staticmethod
     def _priority(model: ServedModel, tier: Tier) -> int | None:
         return _PRIORITIES[tier.priority] if model.takes_priority else None
 
-    async def _reserve(self, call: Call, wanted: Admitted, tier: Tier, most: Most) -> Refusal | None:
+    async def _reserve(self, call: Call, wanted: Admitted, tier: Tier) -> Refusal | None:
         try:
             verdict = await self._ledger.reserve(
                 call.identity,
                 wanted.limits,
-                nano_eur=most.nano_eur,
-                output_tokens=most.output_tokens,
+                nano_eur=wanted.nano_eur,
+                output_tokens=wanted.output_tokens,
                 at=wanted.at,
                 lease=self._lease,
                 shadow=self._settings.shadow,
@@ -130,7 +152,7 @@ class Admission:
             return self._admit_without_ledger(call, wanted, tier)
         if isinstance(verdict, Refused):
             call.refused_room = (wanted.limits, verdict.room, wanted.at)
-            return over_limit(verdict, amount(verdict.limit, most.nano_eur, most.output_tokens), wanted.at)
+            return over_limit(verdict, amount(verdict.limit, wanted.nano_eur, wanted.output_tokens), wanted.at)
         call.admitted = replace(wanted, room=verdict.remaining)
         self._settlement.began(call)
         return None

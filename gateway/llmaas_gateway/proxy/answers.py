@@ -81,11 +81,10 @@ def amount(limit: Limit, nano_eur: int, output_tokens: int) -> int:
 def limit_headers(limits: Sequence[Limit], remaining: Sequence[int], at: datetime) -> list[Header]:
     """``X-RateLimit-Limit-*``, ``-Remaining-*`` and ``-Reset-*`` (whole seconds) of every limit there is."""
     headers: list[Header] = []
-    for limit, left in zip(limits, remaining, strict=True):
+    for limit, room in zip(limits, remaining, strict=True):
         if limit.cap == UNLIMITED:
             continue
-        name = limit.name.encode()
-        left = max(0, left)
+        name, left = limit.name.encode(), max(0, room)
         values = (limit.cap, left) if limit.kind is not Kind.MONEY else (format_euros(limit.cap), format_euros(left))
         headers.append((b"x-ratelimit-limit-" + name, str(values[0]).encode()))
         headers.append((b"x-ratelimit-remaining-" + name, str(values[1]).encode()))

@@ -32,9 +32,9 @@ class Costs:
         """Count the input, and give a request that names no ``max_tokens`` the model's own, where that surely fits."""
         tokens = self._counter.count(model, call.body)
         own = model.most_output_tokens
-        if call.kind != "embedding" and own is not None and tokens.most + own <= model.context_tokens:
-            if not (call.body.get("max_tokens") or call.body.get("max_completion_tokens")):
-                call.body["max_tokens"] = own
+        asked = call.body.get("max_tokens") or call.body.get("max_completion_tokens")
+        if call.kind != "embedding" and own and not asked and tokens.most + own <= model.context_tokens:
+            call.body["max_tokens"] = own
         return tokens
 
     def most(self, call: Call, model: ServedModel, at: datetime, factor: str | None) -> Most:

@@ -50,6 +50,8 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         call = CURRENT.get()
         if call is None or call.admitted is None:
             raise HTTPException(404, detail="unknown endpoint")
+        # The last try is the one that answers: a fallback is charged by the prices of its own model.
+        call.answered_by = (kwargs.get("metadata") or kwargs.get("litellm_metadata") or {}).get("model_group")
         return {**kwargs, **sent_along(call)}
 
 

@@ -45,7 +45,7 @@ class _Owed:
 class Settlement:
     """Settles calls, holds their reservations meanwhile, and brings back a lost ledger."""
 
-    def __init__(  # noqa: PLR0913 - the parts that it settles with
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it settles with
         self,
         ledger: Ledger,
         costs: Costs,
@@ -162,7 +162,7 @@ class Settlement:
                 await self.turn()
             except LedgerUnavailableError as error:
                 self.ledger_failed(error)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # PostgreSQL or Redis away: the next turn tries again. A mistake of ours must not end all settling.
                 _log.exception("the ledger is not whole yet")
                 await asyncio.sleep(_TURN_SECONDS)

@@ -150,6 +150,10 @@ class Gateway:
             return Call(
                 path, kind, model, {"model": body["model"]}, fault=bad_request("The body is nested too deeply.")
             )
+        passed.pop("stream_options", None)
+        if passed.get("stream"):
+            # Every stream ends with its usage, whatever the client wishes.
+            passed["stream_options"] = {"include_usage": True}
         return Call(path, kind, model, passed)
 
 

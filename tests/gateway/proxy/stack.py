@@ -1,4 +1,4 @@
-"""Proxies, the model server behind them, and what they share; also run by ``benchmarks``-like programs of the tests."""
+"""Proxies, the model server behind them, and what they share."""
 
 import os
 import shutil
@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 import psycopg
+import redis
 import yaml
 from data_servers import PostgresServer, RedisServer
-from lab.images.site_packages import image_python
 from ports import free_port
+
+from lab.images.site_packages import image_python
 
 from .packages import litellm_part
 
@@ -32,10 +34,18 @@ TIERS: list[dict[str, Any]] = [
     {"name": "narrow", "billing": "monthly", "parallel_requests": 2, **TIER},
     {"name": "trusted", "billing": "monthly", **TIER, "when_ledger_is_away": 1},
 ]
+# The second model's tokens are dearer: a call that falls back to it must be charged by its prices.
+PRICES = """
+currency: EUR
+time_zone: Europe/Paris
+entries:
+  - {id: all, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1", output: "10"}}
+  - {id: spare, model: spare-model, per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "2", output: "20"}}
+"""
 _READY_SECONDS = 150
 
 
-def _wait_until(ready: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
+def wait_until(ready: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
@@ -90,7 +100,7 @@ class Proxy(Program):
 
     def wait(self) -> None:
         try:
-            _wait_until(lambda: _answers(f"{self.url}/health/readiness"), self.url)
+            wait_until(lambda: _answers(f"{self.url}/health/readiness"), self.url)
         except TimeoutError as error:
             raise TimeoutError(f"{error}:\n{self.log.read_text()[-4000:]}") from None
 
@@ -151,7 +161,7 @@ class Stack:
         self.upstream.start()
         migrate = [image_python(), "-s", str(ROOT / "images/litellm/programs/migrate.py")]
         subprocess.run(migrate, check=True, env=self.environment(), stdout=subprocess.DEVNULL)
-        _wait_until(lambda: _answers(f"{self.upstream_url}/seen"), "the model server")
+        wait_until(lambda: _answers(f"{self.upstream_url}/seen"), "the model server")
 
     def _write_configuration(self) -> None:
         def model(name: str, mode: str) -> dict[str, Any]:
@@ -160,7 +170,12 @@ class Stack:
 
         litellm = {
             "model_list": [*(model(name, "chat") for name in MODELS), model(EMBEDDING_MODEL, "embedding")],
-            "router_settings": {"num_retries": 2, "retry_after": 0, "disable_cooldowns": True},
+            "router_settings": {
+                "num_retries": 2,
+                "retry_after": 0,
+                "disable_cooldowns": True,
+                "fallbacks": [{MODELS[0]: [MODELS[1]]}],
+            },
             "litellm_settings": {"num_retries": 0, "telemetry": False, "turn_off_message_logging": True},
             "general_settings": {
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
@@ -171,13 +186,16 @@ class Stack:
                 "disable_spend_logs": True,
             },
         }
-        chat = [{"name": name, "context_tokens": 4096, "template_tokens": 0, "message_tokens": 0} for name in MODELS]
+        few = {"context_tokens": 4096, "template_tokens": 0, "message_tokens": 0}
+        chat: list[dict[str, Any]] = [{"name": name, **few} for name in MODELS]
+        chat[0]["fallbacks"] = [MODELS[1]]
         gateway = {
-            "prices": str(ROOT / "stacks/prices.yaml"),
+            "prices": "prices.yaml",
             "models": [*chat, {"name": EMBEDDING_MODEL, "context_tokens": 512, "capability": "embedding"}],
             "tiers": TIERS,
             "lease_seconds": 6,
         }
+        (self.folder / "prices.yaml").write_text(PRICES)
         (self.folder / "config.yaml").write_text(yaml.safe_dump(litellm))
         (self.folder / "gateway.yaml").write_text(yaml.safe_dump(gateway))
 
@@ -204,12 +222,28 @@ class Stack:
         made = self.admin.post(f"{proxy.url}/key/generate", json=body)
         return str(made.raise_for_status().json()["key"])
 
+    def suspend(self, tenant: str) -> None:
+        """What the directory's own administration does: the database, then every replica's copy in Redis."""
+        with self.postgres.connect() as connection:
+            connection.execute("UPDATE ledger.tenant SET state = 'suspended', revision = 2 WHERE tenant = %s", [tenant])
+        with redis.Redis.from_url(self.redis.url) as client:
+            client.delete(f"llmaas:tenant:{tenant}")
+
+    def seen(self) -> dict[str, Any]:
+        """What the model server was asked."""
+        answer: dict[str, Any] = httpx.get(f"{self.upstream_url}/seen").json()
+        return answer
+
+    wait_until = staticmethod(wait_until)
+
     def records(self, tenant: str) -> list[psycopg.rows.DictRow]:
         """What the database has of a tenant."""
         with self.postgres.connect() as connection, connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-            return cursor.execute("SELECT * FROM ledger.record WHERE tenant = %s ORDER BY began_at", [tenant]).fetchall()
+            return cursor.execute(
+                "SELECT * FROM ledger.record WHERE tenant = %s ORDER BY began_at", [tenant]
+            ).fetchall()
 
     def wait_for_records(self, tenant: str, number: int, seconds: float = 20) -> list[psycopg.rows.DictRow]:
         """The records, once there are so many."""
-        _wait_until(lambda: len(self.records(tenant)) >= number, f"record {number} of {tenant}", seconds)
+        wait_until(lambda: len(self.records(tenant)) >= number, f"record {number} of {tenant}", seconds)
         return self.records(tenant)

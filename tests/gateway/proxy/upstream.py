@@ -2,7 +2,8 @@
 
 The last message (or the prompt) is a JSON object: ``input``, ``cached``, ``output`` and ``reasoning`` tokens, ``delay``
 seconds before the answer and ``pause`` between pieces of a stream, ``status`` to fail with, ``fail_first`` to fail so
-many times before, ``die_after`` pieces. ``GET /seen`` tells the bodies that came, ``DELETE /seen`` forgets them.
+many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces. ``GET /seen`` tells the bodies that
+came, ``DELETE /seen`` forgets them.
 
 Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
 """
@@ -134,8 +135,8 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     if _failures.setdefault(name, 0) < task.get("fail_first", 0):
         _failures[name] += 1
         await _reply(send, 500, {"error": {"message": "asked to fail", "type": "server_error"}})
-    elif "status" in task:
-        await _reply(send, task["status"], {"error": {"message": "asked to fail", "type": "server_error"}})
+    elif "status" in task or task.get("fail_model") == body["model"]:
+        await _reply(send, task.get("status", 500), {"error": {"message": "asked to fail", "type": "server_error"}})
     elif body.get("stream"):
         await _stream(scope["path"], body, task, receive, send)
     else:

@@ -1,0 +1,105 @@
+"""A limit is kept to the last unit, told in every answer, and refuses in OpenAI's words."""
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from .client import ask, error_of, headers, request
+from .stack import Proxy, Stack
+
+NewKey = Callable[..., tuple[str, str]]
+INPUT, OUTPUT = 1_000, 10_000
+
+
+def most_nano_eur(output: int) -> int:
+    """What the gateway reserves for a call of the dearer model with this prompt: a byte is a token."""
+    body = request("/v1/chat/completions", max_tokens=output)
+    return len(json.dumps(body["messages"], indent=4).encode()) * 2 * INPUT + output * 2 * OUTPUT
+
+
+def test_a_credit_admits_what_fits_and_not_a_nano_euro_more(proxy: Proxy, new_key: NewKey) -> None:
+    need = most_nano_eur(20)
+    _, key = new_key("prepaid", credit_nano_eur=need - 1)
+    refused = ask(proxy, key, max_tokens=20)
+    error = error_of(refused)
+    assert (refused.status_code, error["type"], error["code"]) == (429, "insufficient_quota", "insufficient_quota")
+    assert refused.headers["retry-after"] == "3600"
+    _, key = new_key("prepaid", credit_nano_eur=need)
+    answer = ask(proxy, key, max_tokens=20)
+    assert answer.status_code == 200
+    # What was reserved and not used is there again before the answer has ended.
+    left = need - 10 * INPUT - 5 * OUTPUT
+    assert round(float(answer.headers["x-ratelimit-remaining-credit"]) * 10**9) == left
+    assert ask(proxy, key, max_tokens=20).status_code == 429
+
+
+def test_tokens_of_an_hour_are_counted_as_generated(proxy: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("few")
+    assert ask(proxy, key, output=60, max_tokens=100).status_code == 200
+    refused = ask(proxy, key, output=1, max_tokens=41)
+    error = error_of(refused)
+    assert (refused.status_code, error["type"], error["code"]) == (429, "tokens", "rate_limit_exceeded")
+    assert refused.headers["x-ratelimit-limit-output-tokens-hour"] == "100"
+    assert refused.headers["x-ratelimit-remaining-output-tokens-hour"] == "40"
+    assert 0 < int(refused.headers["retry-after"]) <= 3600
+    assert int(refused.headers["x-ratelimit-reset-output-tokens-hour"]) <= 3600
+    assert ask(proxy, key, output=40, max_tokens=40).status_code == 200
+
+
+def test_requests_of_a_minute_are_counted_over_all_replicas(proxies: list[Proxy], new_key: NewKey) -> None:
+    _, key = new_key("slow")
+    if time.time() % 60 > 45:
+        time.sleep(60 - time.time() % 60)
+    statuses = [ask(proxies[number % 3], key).status_code for number in range(4)]
+    assert statuses == [200, 200, 200, 429]
+
+
+def test_parallel_requests_are_counted_over_all_replicas_and_given_back(proxies: list[Proxy], new_key: NewKey) -> None:
+    _, key = new_key("narrow")
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda number: ask(proxies[number % 3], key, delay=2), range(6)))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429, 429]
+    assert ask(proxies[0], key).status_code == 200
+
+
+def test_a_budget_of_a_key_holds_beside_the_tenants(stack: Stack, proxy: Proxy, new_key: NewKey) -> None:
+    need = most_nano_eur(20)
+    tenant, key = new_key("open", budget_nano_eur=need, budget_window="month")
+    other = stack.key(proxy, tenant)
+    assert ask(proxy, key, max_tokens=20).status_code == 200
+    refused = ask(proxy, key, max_tokens=20)
+    assert error_of(refused)["code"] == "insufficient_quota"
+    assert "key-budget-month" in error_of(refused)["message"]
+    assert ask(proxy, other, max_tokens=20).status_code == 200
+
+
+def test_a_suspended_tenant_is_refused_on_every_replica_within_seconds(
+    stack: Stack, proxies: list[Proxy], new_key: NewKey
+) -> None:
+    tenant, key = new_key("open")
+    assert all(ask(proxy, key).status_code == 200 for proxy in proxies)
+    stack.suspend(tenant)
+    time.sleep(2.5)
+    for proxy in proxies:
+        assert error_of(ask(proxy, key))["code"] == "account_suspended"
+
+
+def test_every_answer_of_an_admitted_call_tells_its_limits(proxy: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("few")
+    for answer in (
+        ask(proxy, key, max_tokens=5),
+        ask(proxy, key, max_tokens=5, stream=True),
+        ask(proxy, key, status=500),
+    ):
+        for what in ("limit", "remaining", "reset"):
+            assert f"x-ratelimit-{what}-output-tokens-hour" in answer.headers
+            assert f"x-ratelimit-{what}-requests-minute" in answer.headers
+
+
+def test_models_are_listed_without_touching_a_limit(proxy: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("slow")
+    statuses = {httpx.get(f"{proxy.url}/v1/models", headers=headers(key)).status_code for _ in range(5)}
+    assert statuses == {200}
