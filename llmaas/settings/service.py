@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmaas.settings.types import Count, Day, DomainName, ModelName, Name, RelativePath, Section
+from llmaas.settings.types import Count, Day, DomainName, Identifier, ModelName, Name, RelativePath, Section
 
 Rate = Annotated[float, Field(gt=0, le=10_000_000)]
 
@@ -43,6 +43,16 @@ class Tier(Section):
     )
     output_tokens_per_hour: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
         default=None, description="output tokens per hour; absent means no limit"
+    )
+    parallel_requests: Count | None = Field(
+        default=None, description="requests of one tenant under way at once; absent means no limit"
+    )
+    price_factor: Identifier | None = Field(
+        default=None, description="a factor of the price book for every call of the tier; absent means full price"
+    )
+    euros_while_ledger_is_away: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0,
+        description="the whole euros that a tenant may spend while its counters cannot be read; 0 refuses its calls",
     )
 
     @property

@@ -49,7 +49,7 @@ class Tier(BaseModel):
         output_tokens_per_hour: reasoning included; a day has 24 times that. None for no limit.
         parallel_requests: calls under way at once; None for no limit.
         price_factor: a factor of the price book that every call is charged with; None for full price.
-        when_ledger_is_away: refuse calls while counters cannot be read, or allow one tenant so many euros until then.
+        euros_while_ledger_is_away: what one tenant may spend while counters cannot be read; at 0 its calls are refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -63,7 +63,7 @@ class Tier(BaseModel):
     monthly_cap_eur: int | None = Field(default=None, ge=1)
     output_tokens_per_hour: int | None = Field(default=None, ge=1)
     price_factor: str | None = None
-    when_ledger_is_away: Literal["refuse"] | Annotated[int, Field(ge=1)] = "refuse"
+    euros_while_ledger_is_away: int = Field(default=0, ge=0)
 
     @property
     def output_tokens_per_day(self) -> int | None:
@@ -73,7 +73,7 @@ class Tier(BaseModel):
     @property
     def nano_eur_while_ledger_is_away(self) -> int:
         """What one tenant may spend without counters; 0 where its calls are refused."""
-        return 0 if self.when_ledger_is_away == "refuse" else self.when_ledger_is_away * NANO_EUR_PER_EUR
+        return self.euros_while_ledger_is_away * NANO_EUR_PER_EUR
 
 
 @dataclass(frozen=True, slots=True)

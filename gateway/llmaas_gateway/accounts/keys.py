@@ -92,7 +92,7 @@ class Keys:
             async with self._all.database.change() as connection:
                 owner, chosen = await _owner(connection, tenant, team)
                 made = await self._all.litellm.create_key({**body, "team_id": chosen})
-                details = {"team": chosen, "models": body.get("models", []), "name": body["key_alias"]}
+                details = {"team": chosen, "models": body.get("models", [])}
                 act = Act(actor, action, str(made["token"]), self._all.now(), owner, details)
                 await self._all.audit.append([act], connection)
         except BaseException:

@@ -117,4 +117,12 @@ class Services:
     def reconciler(self) -> Reconciler:
         """The nightly comparison."""
         counters = Counters(self.redis, self.ledger, self.database, self.zone)
-        return Reconciler(counters, self.database, self.directory, self.redis, self.litellm, self.now)
+        return Reconciler(
+            counters,
+            self.database,
+            self.directory,
+            self.redis,
+            self.ledger.records_key,
+            self.litellm,
+            self.now,
+        )

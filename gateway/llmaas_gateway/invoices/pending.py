@@ -19,12 +19,15 @@ class Pending:
     """A settlement on its way to the records.
 
     Attributes:
+        nano_eur: what was charged.
         counted: nano-euros or output tokens that it added, by key of the counter.
     """
 
     request_id: str
     tenant: str
+    team: str
     began_at: datetime
+    nano_eur: int
     counted: Mapping[str, int]
 
 
@@ -35,6 +38,8 @@ def _pending(fields: Mapping[bytes, bytes]) -> Pending:
     return Pending(
         request_id=fields[b"id"].decode(),
         tenant=record["tenant"],
+        team=record["team"],
+        nano_eur=amounts["money"],
         began_at=datetime.fromisoformat(record["began_at"]),
         counted={counter["key"]: amounts[counter["kind"]] for counter in spec if counter["kind"] in amounts},
     )

@@ -1,5 +1,6 @@
 """The nightly comparison of everything that counts money or knows a tenant; each difference is named."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from llmaas_gateway.accounts.directory import Directory, account_of
 from llmaas_gateway.accounts.litellm import LiteLLM
 from llmaas_gateway.accounts.personal_data import sweep_erased
 from llmaas_gateway.invoices.counters import Counters, Finding
+from llmaas_gateway.invoices.pending import pending
 from llmaas_gateway.ledger.ledger import LedgerUnavailableError
 from llmaas_gateway.money import NANO_EUR_PER_EUR, format_euros
 
@@ -63,6 +65,7 @@ class Reconciler:
     database: Database
     directory: Directory
     redis: Redis
+    stream: str
     litellm: LiteLLM
     now: Callable[[], datetime]
 
@@ -108,6 +111,9 @@ class Reconciler:
     async def _litellm(self, now: datetime) -> tuple[int, list[Finding]]:
         """LiteLLM's teams and their spend against ours."""
         theirs = {str(team["team_id"]): team for team in await self.litellm.teams()}
+        waiting: dict[str, int] = defaultdict(int)
+        for settlement in await pending(self.redis, self.stream):
+            waiting[settlement.team] += settlement.nano_eur
         ours = {row["team"]: row for row in await self.database.read(_TEAMS, [now - _LAG])}
         findings = []
         for team, row in ours.items():
@@ -117,7 +123,8 @@ class Reconciler:
             elif team not in theirs:
                 findings.append(Finding("litellm", team, f"tenant {row['tenant']} has no such team in LiteLLM"))
             else:
-                findings += _spend(team, theirs[team], int(row["nano_eur"]), int(row["recent"]))
+                counted = _Counted(int(row["nano_eur"]), int(row["recent"]), waiting[team])
+                findings += _spend(team, float(theirs[team].get("spend") or 0), counted)
         for team in sorted(set(theirs) - set(ours)):
             tenant = (theirs[team].get("metadata") or {}).get(TENANT)
             if tenant is not None:
@@ -141,12 +148,20 @@ class Reconciler:
         return len(accounts), findings
 
 
-def _spend(team: str, theirs: Mapping[str, Any], nano_eur: int, recent: int) -> list[Finding]:
-    spend = float(theirs.get("spend") or 0)
-    difference = round(spend * NANO_EUR_PER_EUR) - nano_eur
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What our records say of a team: in all, of that in the last minutes, and on its way to them."""
+
+    nano_eur: int
+    recent: int
+    waiting: int
+
+
+def _spend(team: str, spend: float, ours: _Counted) -> list[Finding]:
+    difference = round(spend * NANO_EUR_PER_EUR) - ours.nano_eur
     tolerated = _FLOAT_NANO_EUR + abs(spend) * NANO_EUR_PER_EUR * _FLOAT_SHARE
-    # What was settled just now may be missing there yet.
-    if -recent - tolerated <= difference <= tolerated:
+    # What was settled just now may be missing there yet, or here.
+    if -ours.recent - tolerated <= difference <= ours.waiting + tolerated:
         return []
-    text = f"LiteLLM counts {spend:.9f} EUR, the records come to {format_euros(nano_eur)} EUR"
-    return [Finding("litellm", team, f"{text}, of which {format_euros(recent)} in the last five minutes")]
+    text = f"LiteLLM counts {spend:.9f} EUR, the records come to {format_euros(ours.nano_eur)} EUR"
+    return [Finding("litellm", team, f"{text}, of which {format_euros(ours.recent)} in the last five minutes")]

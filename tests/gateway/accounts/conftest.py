@@ -40,11 +40,11 @@ PRICES = Path(__file__).parents[3] / "stacks" / "prices.yaml"
 @pytest.fixture(scope="session")
 def tiers() -> dict[str, Tier]:
     """One of each way of billing."""
-    common = {"requests_per_minute": 1000, "when_ledger_is_away": "refuse"}
+    common = {"requests_per_minute": 1000}
     bounds = {"prepaid_eur": 200, "monthly_cap_eur": 1000, "output_tokens_per_hour": 150_000, "parallel_requests": 20}
     some = (
         {"name": "T1", "billing": "prepaid", "priority": "normal", **common, **bounds},
-        {"name": "monthly", "billing": "monthly", "priority": "high", **common, "when_ledger_is_away": 5},
+        {"name": "monthly", "billing": "monthly", "priority": "high", **common, "euros_while_ledger_is_away": 5},
     )
     return {str(tier["name"]): Tier.model_validate(tier) for tier in some}
 

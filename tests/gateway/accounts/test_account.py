@@ -84,9 +84,9 @@ def test_an_unknown_tier_is_named_with_those_there_are(tiers: dict[str, Tier]) -
 def test_what_holds_while_the_ledger_is_away_is_declared(tiers: dict[str, Tier]) -> None:
     assert tiers["T1"].nano_eur_while_ledger_is_away == 0
     assert tiers["monthly"].nano_eur_while_ledger_is_away == 5 * EUR
-    for wrong in ("allow", 0, -1, 1.5):
+    for wrong in ("refuse", -1, 1.5, None):
         with pytest.raises(ValidationError):
-            Tier.model_validate({**tiers["T1"].model_dump(mode="json"), "when_ledger_is_away": wrong})
+            Tier.model_validate({**tiers["T1"].model_dump(mode="json"), "euros_while_ledger_is_away": wrong})
 
 
 @pytest.mark.parametrize(("state", "suspended"), [("active", False), ("suspended", True), ("erased", True)])

@@ -32,7 +32,7 @@ TIERS: list[dict[str, Any]] = [
     {"name": "few", "billing": "monthly", "output_tokens_per_hour": 100, **TIER},
     {"name": "slow", "billing": "monthly", **TIER, "requests_per_minute": 3},
     {"name": "narrow", "billing": "monthly", "parallel_requests": 2, **TIER},
-    {"name": "trusted", "billing": "monthly", **TIER, "when_ledger_is_away": 1},
+    {"name": "trusted", "billing": "monthly", **TIER, "euros_while_ledger_is_away": 1},
 ]
 # The second model's tokens are dearer: a call that falls back to it must be charged by its prices.
 PRICES = """

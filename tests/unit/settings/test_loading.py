@@ -143,6 +143,8 @@ def change(path: str, value: object) -> Any:
         ("artefacts/0/manifest", "../secret", "artefacts[0].manifest", "relative to the stack file"),
         ("tiers", ..., "tiers", "is missing"),
         ("tiers/1/name", "T1", "tiers[1].name", "already the name"),
+        ("tiers/0/euros_while_ledger_is_away", "refuse", "tiers[0].euros_while_ledger_is_away", "0 refuses its calls"),
+        ("tiers/0/parallel_requests", 0, "tiers[0].parallel_requests", "is too small"),
         ("demand/0/peak_factor", 0.5, "demand[0].peak_factor", "is too small"),
         ("service_levels/availability_percent", 100.0, "service_levels.availability_percent", "is too large"),
     ],

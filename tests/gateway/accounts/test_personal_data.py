@@ -1,0 +1,140 @@
+"""Erasure leaves no personal data and every account; an export has everything. Needs real stores."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
+
+# The columns of LiteLLM's own tables that matter here.
+LITELLM_TABLES = """
+CREATE TABLE "LiteLLM_DeletedTeamTable" (team_id text, team_alias text);
+CREATE TABLE "LiteLLM_DeletedVerificationToken" (token text, team_id text, key_alias text);
+CREATE TABLE "LiteLLM_SpendLogs" (request_id text, team_id text, metadata jsonb, "user" text, end_user text,
+    requester_ip_address text, spend float);
+INSERT INTO "LiteLLM_DeletedTeamTable" VALUES ('{tenant}', 'acme of Jane Doe'), ('other', 'kept');
+INSERT INTO "LiteLLM_DeletedVerificationToken" VALUES ('h', '{tenant}', 'Jane Doe'), ('i', 'other', 'kept');
+INSERT INTO "LiteLLM_SpendLogs" VALUES
+    ('r', '{tenant}', '{{"user_api_key_alias": "Jane Doe"}}', 'jane', '', '10.0.0.1', 1),
+    ('s', 'other', '{{"user_api_key_alias": "kept"}}', '', '', NULL, 1);
+"""
+
+
+async def used(platform: Any) -> str:
+    """A tenant whose name stands in a key and in LiteLLM's tables, with payments and calls."""
+    tenant = await platform.tenant("acme of Jane Doe")
+    await platform.ask("POST", f"/llmaas/tenants/{tenant}/keys", {"name": "Jane Doe"})
+    await platform.ask("POST", f"/llmaas/tenants/{tenant}/teams", {"name": "Jane Doe's team"})
+    for number in range(3):
+        await platform.call(tenant, f"call-{number}", {"input": 100, "output": 50})
+    await platform.store_records()
+    async with platform.stores.database.change() as connection:
+        await connection.execute(LITELLM_TABLES.format(tenant=tenant))
+    return str(tenant)
+
+
+async def held(platform: Any) -> str:
+    """All that is held anywhere, as one text."""
+    tables = await platform.stores.database.read(
+        "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) AS name FROM pg_tables"
+        " WHERE schemaname IN ('ledger', 'public')"
+    )
+    rows = [await platform.stores.database.read(f"SELECT * FROM {table['name']}") for table in tables]  # noqa: S608
+    redis: Redis = platform.stores.redis
+    copies = [await redis.hgetall(key) async for key in redis.scan_iter(f"{platform.stores.prefix}:tenant:*")]  # type: ignore[misc]
+    return repr((rows, copies, platform.litellm.teams, platform.litellm.keys, platform.acts))
+
+
+def test_erasure_removes_what_names_persons_everywhere_and_keeps_the_accounts(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        accounts = ("record", "top_up", "counter")
+        before = [await platform.stores.database.read(f"SELECT * FROM ledger.{name}") for name in accounts]  # noqa: S608
+        draft = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2026-11")
+        assert "Jane" in await held(platform)
+        answer = await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
+        assert answer == {"tenant": tenant, "state": "erased"}
+        everything = await held(platform)
+        for personal in ("Jane", "jane", "10.0.0.1"):
+            assert personal not in everything
+        assert "kept" in everything
+        assert before == [await platform.stores.database.read(f"SELECT * FROM ledger.{name}") for name in accounts]  # noqa: S608
+        after = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2026-11")
+        assert after == {**draft, "name": None}
+        assert (await platform.stores.directory().account(tenant)).suspended
+
+    on_platform(action)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "keys", {"name": "again"}),
+        ("POST", "teams", {"name": "again"}),
+        ("POST", "resume", None),
+        ("POST", "payments", {"amount_eur": "1", "reference": "r"}),
+        ("PUT", "tier", {"tier": "monthly"}),
+        ("POST", "erase", {"confirm": "acme of Jane Doe"}),
+    ],
+)
+def test_an_erased_tenant_gets_nothing_any_more(on_platform: Run, method: str, path: str, body: Any) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
+        before = await held(platform)
+        answer = await platform.raw(method, f"/llmaas/tenants/{tenant}/{path}", body)
+        assert answer.status_code == 400
+        assert "is erased" in answer.json()["error"]["message"]
+        assert await held(platform) == before
+
+    on_platform(action)
+
+
+@pytest.mark.parametrize("failing", ["/key/block", "/team/delete"])
+def test_an_erasure_that_fails_halfway_leaves_the_tenant_suspended_and_can_be_repeated(
+    on_platform: Run, failing: str
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        platform.litellm.failing.add(failing)
+        path, body = f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"}
+        assert (await platform.raw("POST", path, body)).status_code == 502
+        assert (await platform.ask("GET", f"/llmaas/tenants/{tenant}"))["state"] == "suspended"
+        platform.litellm.failing.clear()
+        await platform.ask("POST", path, body)
+        assert "Jane" not in await held(platform)
+
+    on_platform(action)
+
+
+def test_what_litellm_writes_after_the_erasure_is_swept_at_the_next_reconciliation(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
+        async with platform.stores.database.change() as connection:
+            await connection.execute(
+                """INSERT INTO "LiteLLM_SpendLogs" VALUES ('t', %s, '{"alias": "Jane"}', '', '', NULL, 1)""", [tenant]
+            )
+        assert (await platform.ask("GET", "/llmaas/reconciliation"))["swept"] == 1
+        assert "Jane" not in await held(platform)
+        assert (await platform.ask("GET", "/llmaas/reconciliation"))["swept"] == 0
+
+    on_platform(action)
+
+
+def test_an_export_has_the_tenant_its_keys_payments_and_every_record(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        await platform.tenant("other")
+        whole = await platform.ask("GET", f"/llmaas/tenants/{tenant}/export")
+        assert whole["tenant"]["name"] == "acme of Jane Doe"
+        assert [payment["reference"] for payment in whole["top_up"]] == ["joining"]
+        assert [entry["act"] for entry in whole["tenant_history"]] == ["created"]
+        assert [key["key_alias"] for key in whole["keys"]] == ["Jane Doe"]
+        assert {team["team_alias"] for team in whole["teams"]} == {"acme of Jane Doe", "Jane Doe's team"}
+        assert [record["request_id"] for record in whole["records"]] == ["call-0", "call-1", "call-2"]
+        assert (await platform.ask("GET", "/llmaas/tenants/other/export"))["records"] == []
+
+    on_platform(action)

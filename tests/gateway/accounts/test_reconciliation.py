@@ -1,0 +1,112 @@
+"""Redis, records, invoices and LiteLLM are compared, and each difference is named with both sides. Real stores."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.money import NANO_EUR_PER_EUR
+
+Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
+
+
+async def quiet(platform: Any) -> str:
+    """A tenant with calls, whose figures agree everywhere: some are stored, one is on its way."""
+    tenant = await platform.tenant("acme")
+    charged = 0
+    for number in range(3):
+        charged += await platform.call(tenant, f"stored-{number}", {"input": 10, "output": 5})
+    await platform.store_records()
+    charged += await platform.call(tenant, "on its way", {"output": 9})
+    platform.litellm.teams[tenant]["spend"] = charged / NANO_EUR_PER_EUR
+    return str(tenant)
+
+
+def credit_key(platform: Any, tenant: str) -> str:
+    limit = Limit("credit", f"tenant:{tenant}", Kind.MONEY, Window.NONE, 0)
+    return limit.counter_key(platform.stores.prefix, platform.now)
+
+
+def test_figures_that_agree_are_counted_and_nothing_is_found(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await quiet(platform)
+        result = await platform.ask("GET", "/llmaas/reconciliation")
+        assert result["findings"] == []
+        assert result["compared"] == {"redis": 4, "records": 2, "invoices": 0, "litellm": 1, "directory": 1}
+
+    on_platform(action)
+
+
+async def more_in_redis(platform: Any, tenant: str) -> None:
+    await platform.stores.redis.hincrby(credit_key(platform, tenant), "settled", 1)
+
+
+async def less_in_redis(platform: Any, tenant: str) -> None:
+    await platform.stores.redis.delete(credit_key(platform, tenant))
+
+
+async def more_in_the_sums(platform: Any, tenant: str) -> None:
+    async with platform.stores.database.change() as connection:
+        key = credit_key(platform, tenant)
+        await connection.execute("UPDATE ledger.counter SET settled = settled + 7 WHERE key = %s", [key])
+    await platform.stores.redis.hincrby(credit_key(platform, tenant), "settled", 7)
+
+
+async def more_at_litellm(platform: Any, tenant: str) -> None:
+    platform.litellm.teams[tenant]["spend"] += 0.01
+
+
+async def much_less_at_litellm(platform: Any, tenant: str) -> None:
+    async with platform.stores.database.change() as connection:
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute("UPDATE ledger.record SET settled_at = settled_at - interval '1 hour'")
+    platform.litellm.teams[tenant]["spend"] = 0.0
+
+
+async def no_team_at_litellm(platform: Any, tenant: str) -> None:
+    del platform.litellm.teams[tenant]
+
+
+async def a_team_of_nobody(platform: Any, _: str) -> None:
+    platform.litellm.teams["tn-lost"] = {"team_id": "tn-lost", "metadata": {"tenant": "tn-lost"}, "spend": 0.0}
+
+
+async def an_old_copy(platform: Any, tenant: str) -> None:
+    await platform.stores.redis.hset(platform.services.directory.key(tenant), "revision", 0)
+
+
+@pytest.mark.parametrize(
+    ("disturb", "check", "words"),
+    [
+        (more_in_redis, "redis", "Redis has 246001, the records and what is on its way to them 246000"),
+        (less_in_redis, "redis", "Redis has 0, the records and what is on its way to them 246000"),
+        (more_in_the_sums, "records", "the counter kept in PostgreSQL has 174007, its records 174000"),
+        (more_at_litellm, "litellm", "LiteLLM counts 0.010246000 EUR, the records come to 0.000174 EUR"),
+        (much_less_at_litellm, "litellm", "LiteLLM counts 0.000000000 EUR, the records come to 0.000174 EUR, of whi"),
+        (no_team_at_litellm, "litellm", "has no such team in LiteLLM"),
+        (a_team_of_nobody, "litellm", "LiteLLM has this team for tenant tn-lost, which does not know it"),
+        (an_old_copy, "directory", "the copy in Redis is of revision 0, the tenant of 1; mended"),
+    ],
+)
+def test_a_difference_is_named_with_both_sides(
+    on_platform: Run, disturb: Callable[[Any, str], Awaitable[None]], check: str, words: str
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await quiet(platform)
+        await disturb(platform, tenant)
+        findings = (await platform.ask("GET", "/llmaas/reconciliation"))["findings"]
+        assert [finding["check"] for finding in findings] == [check]
+        assert words in findings[0]["message"]
+
+    on_platform(action)
+
+
+def test_a_redis_that_lost_its_counters_is_not_compared_but_said(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await quiet(platform)
+        await platform.stores.redis.delete(platform.services.ledger.epoch_key)
+        answer = await platform.raw("GET", "/llmaas/reconciliation")
+        assert answer.status_code == 503
+        assert "lost its counters" in answer.json()["error"]["message"]
+
+    on_platform(action)
