@@ -1,7 +1,6 @@
 # ruff: noqa: INP001 - Pulumi runs this folder; it is no package
 """The policy pack: ``pulumi preview --policy-pack policies``. Serves until the engine ends it."""
 
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "policies")]
 from llmaas_policies.pack import policies  # noqa: E402 - found through the path above
 from pulumi_policy import EnforcementLevel, PolicyPack  # noqa: E402 - likewise
 
-from llmaas.settings import load_platform  # noqa: E402 - likewise
-from llmaas.views.policies import policy_parameters  # noqa: E402 - likewise
+from llmaas.views.policies import ParametersByStack  # noqa: E402 - likewise
 
 PolicyPack(
     name="llmaas",
     enforcement_level=EnforcementLevel.MANDATORY,
-    policies=list(policies(policy_parameters(load_platform(os.environ["PULUMI_STACK"]), datetime.now(UTC).date()))),
+    policies=list(policies(ParametersByStack(datetime.now(UTC).date()))),
 )

@@ -6,10 +6,12 @@ from llmaas.settings.infrastructure import Gpus, Host, Kubernetes, Network, Site
 from llmaas.settings.loading import build_platform, load_platform, load_platform_from_pulumi
 from llmaas.settings.platform import Platform
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
+from llmaas.settings.sovereignty import Backup, Period, Retention, State, Waiver
 
 __all__ = [
     "Architecture",
     "Artefact",
+    "Backup",
     "Demand",
     "Gateway",
     "Gpus",
@@ -19,12 +21,16 @@ __all__ = [
     "Measurement",
     "Model",
     "Network",
+    "Period",
     "Platform",
     "Problem",
+    "Retention",
     "ServiceLevels",
     "SettingsError",
     "Site",
+    "State",
     "Tier",
+    "Waiver",
     "build_platform",
     "load_platform",
     "load_platform_from_pulumi",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from llmaas.settings.types import (
     Address,
+    CountryCode,
     DomainName,
     HostName,
     HttpsUrl,
@@ -42,6 +43,9 @@ class Site(Section):
     packages_url: HttpsUrl = Field(description="the https:// address of the package mirror")
     artefacts_url: HttpsUrl = Field(description="the https:// address of the model weights")
     registry: Registry = Field(description="the container registry as name:port")
+    registry_country: CountryCode | None = Field(
+        default=None, description='the ISO 3166 code of the country the registry stands in, such as FR (quote "NO")'
+    )
     time_servers: tuple[Address, ...] = Field(min_length=1, description="the IPv4 addresses of the site's clocks")
 
 
@@ -75,4 +79,7 @@ class Host(Section):
     name: HostName = Field(description="the host's name: lower-case letters, digits and hyphens")
     address: Address = Field(description="the host's own IPv4 address, inside llmaas:network.hosts")
     roles: tuple[Role, ...] = Field(min_length=1, description="one or more of control, gpu, service")
+    country: CountryCode | None = Field(
+        default=None, description='the ISO 3166 code of the country it stands in, such as FR (quote "NO")'
+    )
     gpus: Gpus | None = Field(default=None, description="kind, model, count and memory_gib of the host's GPUs")

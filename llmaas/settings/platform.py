@@ -8,6 +8,7 @@ from pydantic import Field
 from llmaas.settings.catalogue import Artefact, Model
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Role, Site
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
+from llmaas.settings.sovereignty import Backup, Retention, State, Waiver
 from llmaas.settings.types import CountryCode, DomainName, HostName, Section
 
 
@@ -44,6 +45,10 @@ class Platform(Section):
     service_levels: ServiceLevels = Field(description="a mapping with the promised levels")
     demand: tuple[Demand, ...] = Field(default=(), description="a list of expected loads, one for a model")
     measurements: tuple[Measurement, ...] = Field(default=(), description="a list of measured throughputs")
+    state: State | None = Field(default=None, description="a mapping with backend and country")
+    backup: Backup | None = Field(default=None, description="a mapping with target and country")
+    retention: Retention | None = Field(default=None, description="a mapping with request_metadata, logs and audit")
+    waivers: tuple[Waiver, ...] = Field(default=(), description="a list of exceptions from the policies")
 
     def hosts_with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts that carry a role, in the order of the stack file."""

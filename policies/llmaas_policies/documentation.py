@@ -20,5 +20,6 @@ def markdown(rules: Sequence[Rule]) -> str:
         sections.append(
             f"## {rule.name}\n\n{rule.description} {why}\n\n"
             f"- Severity: {rule.severity}\n- Serves: {', '.join(rule.frameworks)}\n- Remedy: {rule.remediation}\n"
+            f"- Waiver: {'one that the stack file names, with reason and end' if rule.waivable else 'none'}\n"
         )
     return "\n".join(sections)

@@ -27,9 +27,18 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One Kubernetes object as it is asked for; values that are not known yet are ``UNKNOWN``."""
+    """One Kubernetes object as it is asked for; values that are not known yet are ``UNKNOWN``.
+
+    ``type`` is Pulumi's type token; empty for an object that was rendered without Pulumi.
+    """
 
     body: Mapping[str, Any]
+    type: str = ""
+
+    @property
+    def is_kubernetes(self) -> bool:
+        """Whether it is an object of the cluster, and not of another provider or a component."""
+        return not self.type or self.type.startswith("kubernetes:")
 
     def get(self, path: str) -> Any:
         """The value at a dotted path, ``MISSING``, or ``UNKNOWN`` if it or something above it is not known."""
@@ -37,8 +46,9 @@ class Resource:
 
     @property
     def kind(self) -> str:
-        """E.g. ``Deployment``."""
-        return str(self.body.get("kind", ""))
+        """E.g. ``Deployment``; empty if it is missing or not known."""
+        kind = self.body.get("kind")
+        return kind if isinstance(kind, str) else ""
 
     @property
     def namespace(self) -> str:
@@ -51,7 +61,8 @@ class Resource:
         """How messages name it: ``Deployment llmaas-gateway/litellm``."""
         name = self.get("metadata.name")
         shown = name if isinstance(name, str) else "(name not known)"
-        return f"{self.kind} {self.namespace}/{shown}" if self.namespace else f"{self.kind} {shown}"
+        kind = self.kind or self.type or "(kind not known)"
+        return f"{kind} {self.namespace}/{shown}" if self.namespace else f"{kind} {shown}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +76,57 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Something that holds data or images: where the stack file names it, what it is, and its country if declared."""
+
+    path: str
+    what: str
+    country: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """How long records of a kind are kept, and the bounds that the stack file declares for it, in days."""
+
+    path: str
+    kind: str
+    days: int
+    least_days: int
+    most_days: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
-    """What the rules take from the environment's settings; the invariants themselves stand in the rules."""
+    """What the rules take from the environment's settings; the invariants themselves stand in the rules.
+
+    Attributes:
+        registry: the only registry, as ``name:port``.
+        edge_namespace: where the entrance of the platform runs.
+        encrypted_paths: folders of the hosts that lie on encrypted disks.
+        country: the only country of the environment.
+        stable_models: slugs of the models that must survive the loss of a host.
+        public_port: the edge's container port for tenants.
+        administration_port: the edge's container port for administrators, which is also the port outside.
+        bastions: addresses that administrators come from, as networks.
+        edge_addresses: addresses at which the edge may be published.
+        places: everything that must lie in the country.
+        retention: how long records are kept.
+        waivers: named exceptions.
+        today: ISO date.
+    """
 
     registry: str
     edge_namespace: str
     encrypted_paths: Sequence[str]
     country: str
     stable_models: Sequence[str]
+    public_port: int
+    administration_port: int
+    bastions: Sequence[str]
+    edge_addresses: Sequence[str]
+    places: Sequence[Place]
+    retention: Sequence[Period]
     waivers: Sequence[Waiver] = ()
     today: str = "9999-12-31"
 
@@ -101,6 +155,8 @@ class Rule:
         remediation: what to do.
         check: looks at one object.
         check_stack: looks at all objects together.
+        waivable: whether a named waiver of the stack file excuses an object from it.
+        any_type: whether it also looks at resources that are no Kubernetes objects.
     """
 
     name: str
@@ -110,6 +166,22 @@ class Rule:
     remediation: str
     check: ResourceCheck | None = None
     check_stack: StackCheck | None = None
+    waivable: bool = False
+    any_type: bool = False
+
+    def findings(self, resource: Resource, parameters: Parameters) -> Iterable[Violation]:
+        """What one object breaks of this rule, unless a waiver in force excuses it."""
+        if self.check is None or not (resource.is_kubernetes or self.any_type):
+            return ()
+        if self.waivable and in_force(parameters.waivers, self.name, resource, parameters.today):
+            return ()
+        return self.check(resource, parameters)
+
+    def stack_findings(self, resources: Sequence[Resource], parameters: Parameters) -> Iterable[Violation]:
+        """What all objects together break of this rule."""
+        if self.check_stack is None:
+            return ()
+        return self.check_stack([resource for resource in resources if resource.is_kubernetes], parameters)
 
 
 @dataclass(slots=True)
@@ -118,13 +190,22 @@ class Subject:
 
     rules: list[Rule] = field(default_factory=list)
 
-    def rule(
-        self, name: str, description: str, severity: Severity, frameworks: Sequence[str], remediation: str
+    def rule(  # noqa: PLR0913 - what every rule must say of itself
+        self,
+        name: str,
+        description: str,
+        severity: Severity,
+        frameworks: Sequence[str],
+        remediation: str,
+        *,
+        waivable: bool = False,
+        any_type: bool = False,
     ) -> Callable[[ResourceCheck], ResourceCheck]:
         """Decorator for a check of one object."""
 
         def register(check: ResourceCheck) -> ResourceCheck:
-            self.rules.append(Rule(name, description, severity, frameworks, remediation, check=check))
+            rule = Rule(name, description, severity, frameworks, remediation, check, None, waivable, any_type)
+            self.rules.append(rule)
             return check
 
         return register
@@ -162,6 +243,11 @@ def must_be(value: Any, path: str, meaning: str, *, expected: Any) -> Iterable[V
         yield Violation(path, f"is {value!r}; {meaning}")
 
 
+def number(value: Any) -> float | None:
+    """A whole or decimal number; Pulumi hands whole numbers over as decimal ones. None for anything else."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
 def must_not_be_set(value: Any, path: str, meaning: str) -> Iterable[Violation]:
     """A violation unless a value is missing, false or empty; an unknown one is a violation."""
     if value is UNKNOWN:
@@ -173,6 +259,9 @@ def must_not_be_set(value: Any, path: str, meaning: str) -> Iterable[Violation]:
 def in_force(waivers: Sequence[Waiver], rule: str, resource: Resource, today: str) -> bool:
     """Whether a waiver with a reason, not expired, names this rule and this object."""
     return any(
-        waiver.rule == rule and waiver.resource == resource.label and waiver.reason and waiver.expires >= today
+        waiver.rule == rule
+        and waiver.resource == resource.label
+        and bool(waiver.reason.strip())
+        and waiver.expires >= today
         for waiver in waivers
     )

@@ -1,6 +1,6 @@
 """All rules, and how they are applied: by Pulumi at preview, or to rendered objects without a cluster."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,13 +16,49 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from llmaas_policies.model import UNKNOWN, Parameters, Resource, Rule, Violation
-from llmaas_policies.rules import availability, encryption, images, network, pod_security, serving
-
-RULES: Final[tuple[Rule, ...]] = tuple(
-    rule
-    for module in (images, pod_security, network, encryption, serving, availability)
-    for rule in module.subject.rules
+from llmaas_policies.rules import (
+    access,
+    administration,
+    availability,
+    confinement,
+    exposure,
+    images,
+    kinds,
+    litellm,
+    network,
+    pod_security,
+    secrets,
+    sovereignty,
+    storage,
+    tls,
+    vllm,
+    waivers,
 )
+
+_SUBJECTS: Final = (
+    kinds,
+    images,
+    pod_security,
+    confinement,
+    access,
+    network,
+    exposure,
+    administration,
+    tls,
+    secrets,
+    storage,
+    vllm,
+    litellm,
+    availability,
+    sovereignty,
+)
+_JUDGED: Final[tuple[Rule, ...]] = tuple(rule for module in _SUBJECTS for rule in module.subject.rules)
+# The rule on waivers must know which rules there are.
+RULES: Final[tuple[Rule, ...]] = (*_JUDGED, waivers.rule_on_waivers(_JUDGED))
+
+
+# parameters of the environment that a resource's URN names
+ParametersOf = Callable[[str], Parameters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +95,18 @@ def _item(container: Any, key: Any) -> Any:
         return UNKNOWN
 
 
-def evaluate(bodies: Iterable[Mapping[str, Any]], parameters: Parameters) -> list[Finding]:
+def evaluate(objects: Iterable[Mapping[str, Any] | Resource], parameters: Parameters) -> list[Finding]:
     """Every rule on every object: what is broken, in the order of the rules."""
-    resources = [Resource(body) for body in bodies]
+    resources = [each if isinstance(each, Resource) else Resource(each) for each in objects]
     findings = []
     for rule in RULES:
-        if rule.check is not None:
-            findings += [
-                Finding(rule, resource.label, violation)
-                for resource in resources
-                for violation in rule.check(resource, parameters)
-            ]
-        if rule.check_stack is not None:
-            findings += [Finding(rule, "the stack", found) for found in rule.check_stack(resources, parameters)]
+        findings += [
+            Finding(rule, resource.label, violation)
+            for resource in resources
+            for violation in rule.findings(resource, parameters)
+        ]
+        findings += [Finding(rule, "the stack", found) for found in rule.stack_findings(resources, parameters)]
     return findings
-
-
-def _is_kubernetes(resource_type: str) -> bool:
-    return resource_type.startswith("kubernetes:")
 
 
 def _metadata(rule: Rule) -> dict[str, Any]:
@@ -90,32 +120,28 @@ def _metadata(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _resource_policy(rule: Rule, parameters: Parameters) -> ResourceValidationPolicy:
-    check = rule.check
-
+def _resource_policy(rule: Rule, parameters_of: ParametersOf) -> ResourceValidationPolicy:
     def validate(args: ResourceValidationArgs, report: Any) -> None:
-        if check is not None and _is_kubernetes(args.resource_type):
-            resource = Resource(plain(args.props))
-            for violation in check(resource, parameters):
-                report(f"{resource.label}: {violation.path} {violation.text}")
+        resource = Resource(plain(args.props), args.resource_type)
+        for violation in rule.findings(resource, parameters_of(args.urn)):
+            report(f"{resource.label}: {violation.path} {violation.text}")
 
     return ResourceValidationPolicy(validate=validate, **_metadata(rule))
 
 
-def _stack_policy(rule: Rule, parameters: Parameters) -> StackValidationPolicy:
-    check = rule.check_stack
-
+def _stack_policy(rule: Rule, parameters_of: ParametersOf) -> StackValidationPolicy:
     def validate(args: StackValidationArgs, report: Any) -> None:
-        resources = [Resource(plain(r.props)) for r in args.resources if _is_kubernetes(r.resource_type)]
-        for violation in check(resources, parameters) if check is not None else ():
+        resources = [Resource(plain(each.props), each.resource_type) for each in args.resources]
+        # Pulumi's own root resource is always among them
+        for violation in rule.stack_findings(resources, parameters_of(args.resources[0].urn)):
             report(f"{violation.path} {violation.text}")
 
     return StackValidationPolicy(validate=validate, **_metadata(rule))
 
 
-def policies(parameters: Parameters) -> list[ResourceValidationPolicy | StackValidationPolicy]:
-    """The rules as policies of CrossGuard, all mandatory."""
+def policies(parameters_of: ParametersOf) -> list[ResourceValidationPolicy | StackValidationPolicy]:
+    """The rules as policies of CrossGuard, all mandatory; the URN of a resource says whose parameters hold."""
     return [
-        _resource_policy(rule, parameters) if rule.check is not None else _stack_policy(rule, parameters)
+        _resource_policy(rule, parameters_of) if rule.check is not None else _stack_policy(rule, parameters_of)
         for rule in RULES
     ]

@@ -1,5 +1,6 @@
 """Pods wherever they hide: in any workload, with init and ephemeral containers."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,10 @@ _POD_PATHS: Final = {
     "PodTemplate": "template.spec",
 }
 _CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
+# Where one word of a command line ends, also inside a line for a shell.
+_BETWEEN_WORDS: Final = re.compile(r"[\s;|&()'\"`]+")
+# vllm, /opt/bin/litellm, or a module as python -m takes it
+_PROGRAM: Final = re.compile(r"(?:\S*/)?(vllm|litellm)(?:\.(?:entrypoints|proxy)\S*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +49,32 @@ def pod_of(resource: Resource) -> Iterator[Part | Violation]:
         yield Violation(path, "is not known at preview" if found is UNKNOWN else "is missing")
 
 
-def _listed(part: Part, name: str) -> Iterator[tuple[str, Any] | Violation]:
-    """The items of a list below a part, each with its path; a violation for what is not known."""
+def pod_metadata(resource: Resource) -> tuple[str, Any]:
+    """The path and the value of a workload's pod metadata; ``MISSING`` for what makes no pods."""
+    path = _POD_PATHS.get(resource.kind)
+    if path is None:
+        return "", MISSING
+    above = path.removesuffix("spec") + "metadata"
+    return above, resource.get(above)
+
+
+def listed(part: Part, name: str) -> Iterator[tuple[str, Any] | Violation]:
+    """The items of a list below a part, each with its path; a violation for what is no list or not known."""
     found = part.get(name)
     if found is MISSING:
         return
+    path = f"{part.path}.{name}"
     if not isinstance(found, (list, tuple)):
-        yield Violation(f"{part.path}.{name}", "is not known at preview")
+        yield Violation(path, "is not known at preview" if found is UNKNOWN else "is no list")
         return
     for index, item in enumerate(found):
-        path = f"{part.path}.{name}[{index}]"
-        yield Violation(path, "is not known at preview") if item is UNKNOWN else (path, item)
+        where = f"{path}[{index}]"
+        yield Violation(where, "is not known at preview") if item is UNKNOWN else (where, item)
 
 
-def _parts(part: Part, name: str) -> Iterator[Part | Violation]:
+def parts(part: Part, name: str) -> Iterator[Part | Violation]:
     """The objects of a list below a part."""
-    for found in _listed(part, name):
+    for found in listed(part, name):
         if isinstance(found, Violation):
             yield found
         else:
@@ -76,7 +91,7 @@ def containers_of(resource: Resource) -> Iterator[Part | Violation]:
         if pod.get("containers") is MISSING:
             yield Violation(f"{pod.path}.containers", "is missing")
         for name in _CONTAINER_LISTS:
-            yield from _parts(pod, name)
+            yield from parts(pod, name)
 
 
 def volumes_of(resource: Resource) -> Iterator[Part | Violation]:
@@ -85,24 +100,80 @@ def volumes_of(resource: Resource) -> Iterator[Part | Violation]:
         if isinstance(pod, Violation):
             yield pod
         else:
-            yield from _parts(pod, "volumes")
+            yield from parts(pod, "volumes")
 
 
 def environment_of(container: Part) -> Iterator[Part | Violation]:
     """The environment variables of a container; a violation for each that is not known."""
-    yield from _parts(container, "env")
+    yield from parts(container, "env")
 
 
-def arguments_of(container: Part) -> Iterator[str | Violation]:
-    """Command and arguments of a container, one by one; a violation for each that is not known."""
+def arguments_of(container: Part) -> Iterator[tuple[str, str] | Violation]:
+    """Command and arguments of a container with their paths, one by one; a violation for each that is not known."""
     for name in ("command", "args"):
-        for found in _listed(container, name):
-            yield found if isinstance(found, Violation) else str(found[1])
+        for found in listed(container, name):
+            yield found if isinstance(found, Violation) else (found[0], str(found[1]))
 
 
-def program_of(container: Part) -> str:
-    """The last part of the image's name, e.g. ``vllm``; empty if it is not known."""
-    image = container.get("image")
-    if not isinstance(image, str):
-        return ""
-    return image.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+def words_of(container: Part) -> Iterator[tuple[str, str] | Violation]:
+    """As ``arguments_of``, with a line for a shell taken apart into its words."""
+    for found in arguments_of(container):
+        if isinstance(found, Violation):
+            yield found
+            continue
+        path, argument = found
+        for word in _BETWEEN_WORDS.split(argument):
+            if word:
+                yield path, word
+
+
+def options_of(container: Part) -> Iterator[tuple[str, str, str] | Violation]:
+    """Path, name (lower-case) and value (may be empty) of each ``--name value`` or ``--name=value``."""
+    previous: tuple[str, str] | None = None
+    for found in words_of(container):
+        if isinstance(found, Violation):
+            yield found
+            continue
+        path, word = found
+        if previous is not None:
+            yield (*previous, "" if word.startswith("-") else word)
+            previous = None
+        if word.startswith("-"):
+            name, equals, value = word.partition("=")
+            name = name.lower().replace("_", "-")
+            if equals:
+                yield path, name, value
+            else:
+                previous = (path, name)
+    if previous is not None:
+        yield (*previous, "")
+
+
+def variables_of(container: Part) -> dict[str, list[Any]]:
+    """Every value that each environment variable is given, in order; ``UNKNOWN`` for one that comes from elsewhere.
+
+    An empty name stands for variables whose names cannot be seen.
+    """
+    found: dict[str, list[Any]] = {}
+    for variable in environment_of(container):
+        if isinstance(variable, Violation):
+            found.setdefault("", []).append(UNKNOWN)
+            continue
+        value = variable.get("value")
+        from_elsewhere = value is MISSING and variable.get("valueFrom") is not MISSING
+        found.setdefault(str(variable.get("name")), []).append(UNKNOWN if from_elsewhere else value)
+    return found
+
+
+def names_in(image: Any) -> list[str]:
+    """The words of an image's own name: ``registry:5000/llmaas/vllm-openai:0.32.0@sha256:…`` gives vllm and openai."""
+    repository = image.split("@")[0].rsplit("/", 1)[-1].split(":")[0] if isinstance(image, str) else ""
+    return re.split(r"[-_.]", repository.lower())
+
+
+def programs_of(container: Part) -> frozenset[str]:
+    """Which of LiteLLM and vLLM a container runs, by its image, its name or its command line."""
+    names = [*names_in(container.get("image")), *re.split(r"[-_.]", str(container.get("name")).lower())]
+    words = [found[1] for found in words_of(container) if isinstance(found, tuple)]
+    names += [match.group(1) for match in map(_PROGRAM.fullmatch, words) if match]
+    return frozenset({"litellm", "vllm"} & set(names))

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from llmaas_policies.model import Parameters
+from llmaas_policies.model import Parameters, Period, Place
 
 REGISTRY = "registry.example:5000"
 PARAMETERS = Parameters(
@@ -12,6 +12,20 @@ PARAMETERS = Parameters(
     encrypted_paths=("/var/lib/llmaas",),
     country="FR",
     stable_models=("granite",),
+    public_port=8443,
+    administration_port=8444,
+    bastions=("10.0.0.9",),
+    edge_addresses=("10.0.0.1",),
+    places=(
+        Place("llmaas:hosts[0].country", "host gpu-1", "FR"),
+        Place("llmaas:site.registry_country", "registry", "FR"),
+        Place("llmaas:state.country", "state backend", "FR"),
+        Place("llmaas:backup.country", "backup", "FR"),
+    ),
+    retention=tuple(
+        Period(f"llmaas:retention.{kind}", kind, 365, 180, 366, "SecNumCloud 3.2 12.6.c")
+        for kind in ("request_metadata", "logs", "audit")
+    ),
     today="2026-11-24",
 )
 DIGEST = "@sha256:" + "a" * 64
@@ -57,7 +71,7 @@ def deployment(name: str, space: str, *containers: dict[str, Any], model: str = 
         },
         "initContainers": [container("haproxy", "2.6")],
         "containers": list(containers),
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "8Mi"}}],
     }
     if host:
         pod["nodeSelector"] = {"kubernetes.io/hostname": host}
@@ -66,7 +80,8 @@ def deployment(name: str, space: str, *containers: dict[str, Any], model: str = 
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": space},
         "spec": {
-            "replicas": 1,
+            # as Pulumi hands whole numbers over
+            "replicas": 1.0,
             "template": {"metadata": {"labels": {"app": name, "llmaas.io/model": model}}, "spec": pod},
         },
     }
@@ -74,7 +89,7 @@ def deployment(name: str, space: str, *containers: dict[str, Any], model: str = 
 
 def _vllm(host: str) -> dict[str, Any]:
     server = container("vllm", "0.32.0")
-    server["args"] = ["--host", "127.0.0.1", "--model", "/models"]
+    server["args"] = ["--host=127.0.0.1", "--model", "/models"]
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS")
     server["env"] = [{"name": name, "value": "1"} for name in names]
     return deployment(f"granite-{host}", "serving", server, model="granite", host=host)
@@ -82,6 +97,7 @@ def _vllm(host: str) -> dict[str, Any]:
 
 def _litellm() -> dict[str, Any]:
     proxy = container("litellm", "1.106.2")
+    proxy["args"] = ["--config=/etc/litellm/config.yaml", "--host=127.0.0.1"]
     proxy["env"] = [
         {"name": "LITELLM_TELEMETRY", "value": "False"},
         {"name": "LITELLM_LOCAL_MODEL_COST_MAP", "value": "True"},
@@ -91,9 +107,52 @@ def _litellm() -> dict[str, Any]:
 
 
 LITELLM_CONFIG = """
-litellm_settings: {turn_off_message_logging: true, telemetry: false}
-general_settings: {store_prompts_in_spend_logs: false, allow_requests_on_db_unavailable: false}
+model_list:
+- {model_name: granite, litellm_params: {model: hosted_vllm/granite, api_base: "http://127.0.0.1:9101/v1"}}
+litellm_settings:
+  {turn_off_message_logging: true, telemetry: false, cache: true, cache_params: {supported_call_types: []}}
+general_settings:
+  {store_prompts_in_spend_logs: false, allow_requests_on_db_unavailable: false, store_model_in_db: false,
+   disable_error_logs: true, master_key: os.environ/LITELLM_MASTER_KEY}
 """
+
+EDGE_CONFIG = """
+global
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+frontend public
+    bind :8443 ssl crt /run/tls.pem alpn h2,http/1.1
+    acl known_host req.hdr(host) -m str api.example
+    acl listed path /v1/chat/completions /v1/models
+    acl one_model path_reg ^/v1/models/([A-Za-z0-9._:-])+$
+    http-request return status 404 string "no" unless known_host listed or known_host one_model
+    default_backend gateway
+frontend administration
+    bind :8444 ssl crt /run/tls.pem
+    tcp-request connection reject unless { src 10.0.0.9 }
+    default_backend gateway
+backend gateway
+    server gateway litellm.gateway.svc.cluster.local:8443 ssl verify required ca-file /run/ca.crt
+"""
+
+REDIS_CONFIG = """
+include /run/llmaas/redis/password.conf
+port 0
+tls-port 6379
+tls-protocols "TLSv1.3"
+"""
+
+
+def config_map(name: str, space: str, **files: str) -> dict[str, Any]:
+    data = {file.replace("_", "."): text for file, text in files.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": space}, "data": data}
+
+
+def store() -> dict[str, Any]:
+    found = deployment("redis", "data", container("redis", "7.0"))
+    found["kind"] = "StatefulSet"
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "postgres"}}
+    found["spec"]["template"]["spec"]["volumes"].append(volume)
+    return found
 
 
 def good() -> dict[str, dict[str, Any]]:
@@ -113,23 +172,66 @@ def good() -> dict[str, dict[str, Any]]:
     }
     objects["vllm-a"], objects["vllm-b"] = _vllm("gpu-1"), _vllm("gpu-2")
     objects["litellm"] = _litellm()
-    objects["litellm-config"] = {
+    objects["litellm-config"] = config_map("litellm", "gateway", config_yaml=LITELLM_CONFIG)
+    objects["edge-config"] = config_map("edge", "edge", haproxy_cfg=EDGE_CONFIG)
+    objects["redis-config"] = config_map("redis", "data", redis_conf=REDIS_CONFIG)
+    objects["redis"] = store()
+    objects["secret"] = {
         "apiVersion": "v1",
-        "kind": "ConfigMap",
+        "kind": "Secret",
         "metadata": {"name": "litellm", "namespace": "gateway"},
-        "data": {"config.yaml": LITELLM_CONFIG, "haproxy.cfg": "bind :8443 ssl ssl-min-ver TLSv1.3\n"},
+        "type": "Opaque",
+        "stringData": {"master": "sk-0123456789abcdef0123"},
+    }
+    objects["account"] = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "postgres", "namespace": "data"},
+        "automountServiceAccountToken": False,
+    }
+    rights = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["leader"], "verbs": ["get", "update"]}
+    objects["role"] = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "postgres", "namespace": "data"},
+        "rules": [rights],
+    }
+    objects["binding"] = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "postgres", "namespace": "data"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "postgres"},
+        "subjects": [{"kind": "ServiceAccount", "name": "postgres", "namespace": "data"}],
+    }
+    objects["edge-allow"] = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "edge", "namespace": "edge"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "edge"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 8443.0}]},
+                {"from": [{"ipBlock": {"cidr": "10.0.0.9/32"}}], "ports": [{"port": 8444.0}]},
+            ],
+        },
     }
     objects["edge-service"] = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "edge", "namespace": "edge"},
-        "spec": {"type": "ClusterIP", "externalIPs": ["10.0.0.1"], "ports": [{"port": 443}]},
+        "spec": {
+            "type": "ClusterIP",
+            "externalIPs": ["10.0.0.1"],
+            "selector": {"app": "edge"},
+            "ports": [{"port": 443, "targetPort": 8443}, {"port": 8444}],
+        },
     }
     objects["service"] = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "litellm", "namespace": "gateway"},
-        "spec": {"ports": [{"port": 8443}]},
+        "spec": {"selector": {"app": "litellm"}, "ports": [{"port": 8443}]},
     }
     objects["volume"] = {
         "apiVersion": "v1",
@@ -163,8 +265,8 @@ REMOVE = _REMOVE
 
 
 def change(target: Any, path: str, value: Any) -> None:
-    """Set (or ``REMOVE``) what stands at a path like ``spec/template/spec/containers/0/image``."""
-    *above, last = path.split("/")
+    """Set (or ``REMOVE``) what stands at a path like ``spec/template/spec/containers/0/image``; ``~`` is a slash."""
+    *above, last = [part.replace("~", "/") for part in path.split("/")]
     for part in above:
         target = target[int(part)] if isinstance(target, list) else target.setdefault(part, {})
     if value is REMOVE:

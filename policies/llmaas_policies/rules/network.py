@@ -1,13 +1,19 @@
-"""Who may talk to whom: nothing by default, and to the outside only through the edge."""
+"""Who may talk to whom: nothing by default, then by name."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmaas_policies.model import MISSING, UNKNOWN, Parameters, Resource, Severity, Subject, Violation, must_not_be_set
-from llmaas_policies.pods import containers_of
+from llmaas_policies.model import MISSING, UNKNOWN, Parameters, Resource, Severity, Subject, Violation
+from llmaas_policies.pods import Part, parts
 
 subject = Subject()
-_EVERYWHERE: Final = {"0.0.0.0/0", "::/0"}
+
+_WITHOUT_NAMESPACE: Final = {
+    "Namespace", "PersistentVolume", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding",
+}  # fmt: skip
+# Wider than this is no name of anybody: a network of hosts or of bastions is a /16 at most.
+_WIDEST: Final = {4: 16, 6: 48}
 
 
 def _denies_by_default(policy: Resource) -> bool:
@@ -15,7 +21,8 @@ def _denies_by_default(policy: Resource) -> bool:
     spec = policy.get("spec")
     if not isinstance(spec, Mapping):
         return False
-    both = sorted(spec.get("policyTypes") or []) == ["Egress", "Ingress"]
+    types = spec.get("policyTypes")
+    both = isinstance(types, (list, tuple)) and sorted(map(str, types)) == ["Egress", "Ingress"]
     return both and spec.get("podSelector") == {} and not spec.get("ingress") and not spec.get("egress")
 
 
@@ -25,102 +32,112 @@ def _denies_by_default(policy: Resource) -> bool:
     "Add a NetworkPolicy with podSelector {}, both policyTypes and no rules",
 )  # fmt: skip
 def namespace_default_deny(resources: Sequence[Resource], _: Parameters) -> Iterator[Violation]:
-    """A pod that no policy selects may talk to everybody."""
+    """A pod that no policy selects may talk to everybody; so every namespace in use is declared here."""
     closed = {policy.namespace for policy in resources if policy.kind == "NetworkPolicy" and _denies_by_default(policy)}
+    declared: set[str] = set()
     for namespace in (resource for resource in resources if resource.kind == "Namespace"):
         name = namespace.get("metadata.name")
-        if name is UNKNOWN or name is MISSING:
+        if isinstance(name, str):
+            declared.add(name)
+        else:
             yield Violation("metadata.name", "the namespace's name is not known, so neither is whether it is closed")
-        elif name not in closed:
+        if isinstance(name, str) and name not in closed:
             yield Violation(namespace.label, "has no NetworkPolicy that denies everything by default")
-    declared = {resource.get("metadata.name") for resource in resources if resource.kind == "Namespace"}
-    for workload in resources:
-        if list(containers_of(workload)) and workload.namespace not in declared:
-            yield Violation(workload.label, f"runs in {workload.namespace or 'default'!r}, which is not declared here")
+    for resource in resources:
+        if resource.kind and resource.kind not in _WITHOUT_NAMESPACE and resource.namespace not in declared:
+            where = resource.namespace or "default"
+            yield Violation(resource.label, f"metadata.namespace is {where!r}, which is not declared here")
 
 
-def _peers(rule: Any, name: str) -> Sequence[Any]:
-    found = rule.get(name) if isinstance(rule, Mapping) else None
-    return found if isinstance(found, (list, tuple)) else ()
+def _selector_of_all(selector: Any) -> bool:
+    """Whether a label selector takes everything there is, or cannot be read."""
+    if not isinstance(selector, Mapping):
+        return True
+    labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
+    named = isinstance(labels, Mapping) and bool(labels) and UNKNOWN not in labels.values()
+    for expression in expressions if isinstance(expressions, (list, tuple)) else ():
+        if isinstance(expression, Mapping) and expression.get("operator") == "In" and expression.get("values"):
+            named = True
+    return not named
+
+
+def _wide(cidr: Any) -> str | None:
+    """Why an address range names nobody."""
+    try:
+        network = ipaddress.ip_network(str(cidr), strict=False)
+    except ValueError:
+        return f"{cidr!r} is no address range that is known at preview"
+    if network.prefixlen < _WIDEST[network.version]:
+        return f"{cidr} is everywhere"
+    return None
+
+
+def _wrong_peer(peer: Part, direction: str) -> Iterator[Violation]:
+    if peer.get("ipBlock") is not MISSING:
+        cidr = peer.get("ipBlock.cidr")
+        wide = _wide(cidr)
+        if wide:
+            yield Violation(f"{peer.path}.ipBlock.cidr", wide)
+        elif direction == "egress" and not ipaddress.ip_network(str(cidr), strict=False).is_private:
+            yield Violation(f"{peer.path}.ipBlock.cidr", f"{cidr} is outside the site; nothing may leave it")
+        return
+    namespaces, pods = peer.get("namespaceSelector"), peer.get("podSelector")
+    if namespaces is MISSING and pods is MISSING:
+        yield Violation(peer.path, "a peer is empty, which allows everybody")
+    elif namespaces is not MISSING and _selector_of_all(namespaces):
+        yield Violation(f"{peer.path}.namespaceSelector", "selects every namespace, or is not known at preview")
+    elif namespaces is MISSING and _selector_of_all(pods):
+        yield Violation(f"{peer.path}.podSelector", "selects every pod, or is not known at preview")
+    elif pods is UNKNOWN:
+        yield Violation(f"{peer.path}.podSelector", "is not known at preview")
+
+
+def _wrong_ports(rule: Part) -> Iterator[Violation]:
+    ports = rule.get("ports")
+    if ports in (MISSING, [], ()):
+        yield Violation(f"{rule.path}.ports", "names no port, which allows all")
+    for port in parts(rule, "ports"):
+        if isinstance(port, Violation):
+            yield port
+        elif port.get("port") in (MISSING, UNKNOWN):
+            yield Violation(f"{port.path}.port", "names no port, which allows all")
+        elif port.get("endPort") is not MISSING:
+            yield Violation(f"{port.path}.endPort", "is a range; name each port")
 
 
 @subject.rule(
     "network-policy-names-its-peers", "A NetworkPolicy names who may talk; everybody and everywhere are not names.",
     Severity.HIGH, ("SecNumCloud 3.2 13.2.a", "SecNumCloud 3.2 12.14.a"),
-    "Give from/to a selector or a narrow ipBlock, and name the ports",
+    "Give from/to a selector or a narrow ipBlock inside the site, and name the ports",
 )  # fmt: skip
 def network_policy_names_its_peers(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
-    """An empty peer list means all the world, which reads like none of it."""
+    """An empty peer list means all the world, which reads like none of it; only tenants at the edge may be anybody."""
     if resource.kind != "NetworkPolicy":
         return
     for direction, key in (("ingress", "from"), ("egress", "to")):
-        rules = resource.get(f"spec.{direction}")
-        if rules is UNKNOWN:
-            yield Violation(f"spec.{direction}", "is not known at preview")
-        for index, rule in enumerate(rules if isinstance(rules, (list, tuple)) else ()):
-            path = f"spec.{direction}[{index}]"
-            public = direction == "ingress" and resource.namespace == parameters.edge_namespace
-            if not _peers(rule, key) and not public:
-                yield Violation(f"{path}.{key}", "names nobody, which allows everybody")
-            if not _peers(rule, "ports"):
-                yield Violation(f"{path}.ports", "names no port, which allows all")
-            for peer in _peers(rule, key):
-                block = peer.get("ipBlock") if isinstance(peer, Mapping) else UNKNOWN
-                if peer is UNKNOWN or peer in ({}, None):
-                    yield Violation(f"{path}.{key}", "a peer is empty or not known at preview")
-                elif isinstance(block, Mapping) and block.get("cidr") in _EVERYWHERE and not public:
-                    yield Violation(f"{path}.{key}", f"{block['cidr']} is everywhere")
+        # What may come from everywhere at the edge is judged by administration-not-public.
+        public = direction == "ingress" and resource.namespace == parameters.edge_namespace
+        for rule in parts(Part("spec", _mapping(resource.get("spec"))), direction):
+            if isinstance(rule, Violation):
+                yield rule
+                continue
+            yield from _wrong_ports(rule)
+            if not public and rule.get(key) in (MISSING, [], ()):
+                yield Violation(f"{rule.path}.{key}", "names nobody, which allows everybody")
+            for peer in parts(rule, key) if not public else ():
+                yield from [peer] if isinstance(peer, Violation) else _wrong_peer(peer, direction)
+    if resource.get("spec") is UNKNOWN:
+        yield Violation("spec", "is not known at preview")
 
 
-@subject.rule(
-    "no-exposed-service", "Only the edge is reachable from outside the cluster.", Severity.CRITICAL,
-    ("SecNumCloud 3.2 13.2.a", "SecNumCloud 3.2 9.6.d"), "Use a ClusterIP service and let the edge lead to it",
-)  # fmt: skip
-def no_exposed_service(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
-    """A node port of a data store is one firewall rule away from the world."""
-    if resource.kind != "Service":
-        return
-    kind = resource.get("spec.type")
-    if kind is UNKNOWN or kind not in (MISSING, "ClusterIP"):
-        yield Violation("spec.type", f"is {kind!r}; only ClusterIP is allowed")
-    if resource.namespace != parameters.edge_namespace:
-        for name in ("externalIPs", "externalName", "loadBalancerIP"):
-            yield from must_not_be_set(resource.get(f"spec.{name}"), f"spec.{name}", "only the edge may have one")
-
-
-@subject.rule(
-    "no-host-port", "No container takes a port of its host.", Severity.HIGH,
-    ("CIS Kubernetes 5.2.13",), "Remove hostPort; the edge's service leads to the pod",
-)  # fmt: skip
-def no_host_port(resource: Resource, _: Parameters) -> Iterator[Violation]:
-    """A host port is a listener that the flow matrix does not know."""
-    for part in containers_of(resource):
-        if isinstance(part, Violation):
-            yield part
-            continue
-        ports = part.get("ports")
-        if ports is UNKNOWN:
-            yield Violation(f"{part.path}.ports", "is not known at preview")
-        for index, port in enumerate(ports if isinstance(ports, (list, tuple)) else ()):
-            value = port.get("hostPort", MISSING) if isinstance(port, Mapping) else UNKNOWN
-            yield from must_not_be_set(value, f"{part.path}.ports[{index}].hostPort", "no host port is allowed")
-
-
-@subject.rule(
-    "no-ingress-object", "Traffic from outside enters through the edge, not through an Ingress or a Gateway.",
-    Severity.HIGH, ("SecNumCloud 3.2 13.2.a",), "Remove the object; the edge's configuration names its paths",
-)  # fmt: skip
-def no_ingress_object(resource: Resource, _: Parameters) -> Iterator[Violation]:
-    """A second way in has no allow-list of paths."""
-    if resource.get("kind") in (UNKNOWN, MISSING):
-        yield Violation("kind", "is not known, so no rule can judge the object")
-    elif resource.kind in {"Ingress", "Gateway", "HTTPRoute", "TCPRoute"}:
-        yield Violation("kind", f"{resource.kind} opens a second way in")
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 @subject.rule(
     "pod-security-restricted", "Every namespace enforces the Pod Security level restricted.", Severity.HIGH,
     ("CIS Kubernetes 5.2.1",), "Label the namespace pod-security.kubernetes.io/enforce: restricted, or name a waiver",
+    waivable=True,
 )  # fmt: skip
 def pod_security_restricted(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """What preview lets through by mistake, the API server still refuses."""

@@ -1,7 +1,8 @@
 """What a container may do on its host: nothing beyond its own program."""
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from llmaas_policies.model import (
     MISSING,
@@ -11,17 +12,18 @@ from llmaas_policies.model import (
     Severity,
     Subject,
     Violation,
-    in_force,
     must_be,
     must_not_be_set,
+    number,
 )
 from llmaas_policies.pods import Part, containers_of, pod_of, volumes_of
 
 subject = Subject()
-_ANSSI = "ANSSI BP-028 R29"
+_ANSSI: Final = "ANSSI BP-028 R29"
+_QUANTITY: Final = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)(m|k|[KMGTPE]i?|[eE][+-]?\d+)?")
 
 
-def _context(resource: Resource, container: Part, name: str) -> Any:
+def context_of(resource: Resource, container: Part, name: str) -> Any:
     """A field of the container's security context, else of the pod's."""
     own = container.get(f"securityContext.{name}")
     if own is not MISSING:
@@ -32,66 +34,73 @@ def _context(resource: Resource, container: Part, name: str) -> Any:
     return MISSING
 
 
-def _each(resource: Resource) -> Iterator[Part | Violation]:
-    yield from containers_of(resource)
-
-
 @subject.rule(
     "no-privileged-container", "No container is privileged.", Severity.CRITICAL,
-    ("CIS Kubernetes 5.2.2", _ANSSI), "Remove securityContext.privileged, or name a waiver",
+    ("CIS Kubernetes 5.2.2", _ANSSI), "Remove securityContext.privileged, or name a waiver", waivable=True,
 )  # fmt: skip
-def no_privileged_container(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
-    """A privileged container is root on its host."""
-    if in_force(parameters.waivers, "no-privileged-container", resource, parameters.today):
-        return
-    for part in _each(resource):
+def no_privileged_container(resource: Resource, _: Parameters) -> Iterator[Violation]:
+    """A privileged container is root on its host; so is a process of the host on Windows."""
+    for part in [*containers_of(resource), *pod_of(resource)]:
         if isinstance(part, Violation):
             yield part
-        else:
-            path = f"{part.path}.securityContext.privileged"
-            yield from must_not_be_set(part.get("securityContext.privileged"), path, "it must not be privileged")
+            continue
+        for name in ("privileged", "windowsOptions"):
+            value = part.get(f"securityContext.{name}")
+            yield from must_not_be_set(value, f"{part.path}.securityContext.{name}", "it must not be privileged")
 
 
 @subject.rule(
-    "no-host-namespace", "No pod shares the host's network, processes or IPC.", Severity.HIGH,
-    ("CIS Kubernetes 5.2.3", "SecNumCloud 3.2 9.7.a"), "Remove hostNetwork, hostPID and hostIPC, or name a waiver",
+    "no-host-namespace", "No pod shares the host's network, processes, IPC or users.", Severity.HIGH,
+    ("CIS Kubernetes 5.2.3", "SecNumCloud 3.2 9.7.a"), "Remove hostNetwork, hostPID, hostIPC and hostUsers, "
+    "or name a waiver", waivable=True,
 )  # fmt: skip
-def no_host_namespace(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
+def no_host_namespace(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """In the host's network a pod is outside every NetworkPolicy."""
-    if in_force(parameters.waivers, "no-host-namespace", resource, parameters.today):
-        return
     for pod in pod_of(resource):
         if isinstance(pod, Violation):
             yield pod
             continue
-        for name in ("hostNetwork", "hostPID", "hostIPC"):
+        for name in ("hostNetwork", "hostPID", "hostIPC", "hostUsers"):
             yield from must_not_be_set(pod.get(name), f"{pod.path}.{name}", "the host's own must not be shared")
+
+
+@subject.rule(
+    "no-shared-processes", "The containers of a pod do not see each other's processes.", Severity.MEDIUM,
+    ("CIS Kubernetes 5.2.3",), "Remove shareProcessNamespace, or name a waiver", waivable=True,
+)  # fmt: skip
+def no_shared_processes(resource: Resource, _: Parameters) -> Iterator[Violation]:
+    """Through /proc one container reads the other's environment and files, keys among them."""
+    for pod in pod_of(resource):
+        if isinstance(pod, Violation):
+            yield pod
+        else:
+            path = f"{pod.path}.shareProcessNamespace"
+            yield from must_not_be_set(pod.get("shareProcessNamespace"), path, "processes must not be shared")
 
 
 @subject.rule(
     "no-host-path", "No pod mounts a path of its host.", Severity.HIGH,
     ("CIS Kubernetes 5.2.12", "SecNumCloud 3.2 9.7.a"), "Use a claim on a local volume, or name a waiver",
+    waivable=True,
 )  # fmt: skip
-def no_host_path(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
+def no_host_path(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """A host path escapes quotas, claims and the check that data lies on encrypted disks."""
-    if in_force(parameters.waivers, "no-host-path", resource, parameters.today):
-        return
     for volume in volumes_of(resource):
         if isinstance(volume, Violation):
             yield volume
         elif volume.get("hostPath") is not MISSING:
             yield Violation(f"{volume.path}.hostPath", "mounts a path of the host")
+    if resource.kind == "PersistentVolume" and resource.get("spec.hostPath") is not MISSING:
+        yield Violation("spec.hostPath", "makes a volume of any path of any host")
 
 
 @subject.rule(
     "drop-all-capabilities", "Every container drops all capabilities and adds none.", Severity.HIGH,
-    ("CIS Kubernetes 5.2.10", _ANSSI), "Set securityContext.capabilities.drop to [ALL] and add nothing",
+    ("CIS Kubernetes 5.2.10", _ANSSI), "Set securityContext.capabilities.drop to [ALL] and add nothing", waivable=True,
 )  # fmt: skip
-def drop_all_capabilities(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
+def drop_all_capabilities(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """What a program does not need it must not have."""
-    if in_force(parameters.waivers, "drop-all-capabilities", resource, parameters.today):
-        return
-    for part in _each(resource):
+    for part in containers_of(resource):
         if isinstance(part, Violation):
             yield part
             continue
@@ -102,32 +111,48 @@ def drop_all_capabilities(resource: Resource, parameters: Parameters) -> Iterato
         yield from must_not_be_set(part.get("securityContext.capabilities.add"), f"{path}.add", "nothing may be added")
 
 
+def _groups(resource: Resource) -> Iterator[tuple[str, Any]]:
+    for pod in pod_of(resource):
+        if isinstance(pod, Part):
+            for name in ("runAsGroup", "fsGroup"):
+                yield f"{pod.path}.securityContext.{name}", pod.get(f"securityContext.{name}")
+            more = pod.get("securityContext.supplementalGroups")
+            for index, group in enumerate(more if isinstance(more, (list, tuple)) else ()):
+                yield f"{pod.path}.securityContext.supplementalGroups[{index}]", group
+    for part in containers_of(resource):
+        if isinstance(part, Part):
+            yield f"{part.path}.securityContext.runAsGroup", part.get("securityContext.runAsGroup")
+
+
 @subject.rule(
-    "run-as-non-root", "Every container runs as an unprivileged user.", Severity.HIGH,
-    ("CIS Kubernetes 5.2.7", _ANSSI), "Set runAsNonRoot: true and a runAsUser above zero",
+    "run-as-non-root", "Every container runs as an unprivileged user and group.", Severity.HIGH,
+    ("CIS Kubernetes 5.2.7", _ANSSI), "Set runAsNonRoot: true and users and groups above zero", waivable=True,
 )  # fmt: skip
 def run_as_non_root(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """Root in a container is root on the host one bug away."""
-    for part in _each(resource):
+    for part in containers_of(resource):
         if isinstance(part, Violation):
             yield part
             continue
         path = f"{part.path}.securityContext"
         yield from must_be(
-            _context(resource, part, "runAsNonRoot"), f"{path}.runAsNonRoot", "it must be true", expected=True
+            context_of(resource, part, "runAsNonRoot"), f"{path}.runAsNonRoot", "it must be true", expected=True
         )
-        user = _context(resource, part, "runAsUser")
-        if user is UNKNOWN or user == 0:
+        user = context_of(resource, part, "runAsUser")
+        if user is not MISSING and (number(user) or 0) <= 0:
             yield Violation(f"{path}.runAsUser", f"is {user!r}; it must be above zero")
+    for path, group in _groups(resource):
+        if group is not MISSING and (number(group) or 0) <= 0:
+            yield Violation(path, f"is {group!r}; it must be above zero")
 
 
 @subject.rule(
     "read-only-root", "Every container's root file system is read-only.", Severity.MEDIUM,
-    (_ANSSI,), "Set readOnlyRootFilesystem: true and mount an emptyDir where the program must write",
+    (_ANSSI,), "Set readOnlyRootFilesystem: true and mount an emptyDir where the program must write", waivable=True,
 )  # fmt: skip
 def read_only_root(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """A program that cannot be changed in place cannot be made to keep prompts in a place nobody looks."""
-    for part in _each(resource):
+    for part in containers_of(resource):
         if isinstance(part, Violation):
             yield part
         else:
@@ -138,11 +163,11 @@ def read_only_root(resource: Resource, _: Parameters) -> Iterator[Violation]:
 
 @subject.rule(
     "no-privilege-escalation", "No container can gain privileges.", Severity.HIGH,
-    ("CIS Kubernetes 5.2.6",), "Set allowPrivilegeEscalation: false",
+    ("CIS Kubernetes 5.2.6",), "Set allowPrivilegeEscalation: false", waivable=True,
 )  # fmt: skip
 def no_privilege_escalation(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """Without it a setuid program in the image is a way up."""
-    for part in _each(resource):
+    for part in containers_of(resource):
         if isinstance(part, Violation):
             yield part
         else:
@@ -151,50 +176,28 @@ def no_privilege_escalation(resource: Resource, _: Parameters) -> Iterator[Viola
             yield from must_be(value, path, "it must be false", expected=False)
 
 
-@subject.rule(
-    "seccomp-runtime-default", "Every container has the runtime's seccomp profile.", Severity.MEDIUM,
-    ("CIS Kubernetes 5.7.2",), "Set seccompProfile.type: RuntimeDefault on the pod",
-)  # fmt: skip
-def seccomp_runtime_default(resource: Resource, _: Parameters) -> Iterator[Violation]:
-    """Most of the kernel's holes are in calls that no server needs."""
-    for part in _each(resource):
-        if isinstance(part, Violation):
-            yield part
-            continue
-        path = f"{part.path}.securityContext.seccompProfile.type"
-        value = _context(resource, part, "seccompProfile")
-        kind = value.get("type", MISSING) if isinstance(value, dict) else value
-        yield from must_be(kind, path, "it must be RuntimeDefault", expected="RuntimeDefault")
+def _wrong_quantity(value: Any) -> str | None:
+    """What is wrong with an amount of CPU or memory."""
+    if value is MISSING or value is UNKNOWN:
+        return "is missing" if value is MISSING else "is not known at preview"
+    amount = _QUANTITY.fullmatch(str(value)) if not isinstance(value, bool) else None
+    if amount is None:
+        return f"is {value!r}, which is no amount"
+    return None if float(amount.group(1)) > 0 else f"is {value!r}; it must be above zero"
 
 
 @subject.rule(
-    "no-service-account-token", "No pod gets a token of the Kubernetes API that it does not use.", Severity.HIGH,
-    ("CIS Kubernetes 5.1.6",), "Set automountServiceAccountToken: false, or name a waiver for a pod that needs it",
-)  # fmt: skip
-def no_service_account_token(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
-    """A stolen token is a way into the cluster."""
-    if in_force(parameters.waivers, "no-service-account-token", resource, parameters.today):
-        return
-    for pod in pod_of(resource):
-        if isinstance(pod, Violation):
-            yield pod
-        else:
-            path = f"{pod.path}.automountServiceAccountToken"
-            yield from must_be(pod.get("automountServiceAccountToken"), path, "it must be false", expected=False)
-
-
-@subject.rule(
-    "requests-and-limits", "Every container asks for CPU and memory and has a memory limit.", Severity.MEDIUM,
-    ("CIS Kubernetes 5.7.1", "SecNumCloud 3.2 17.6"), "Set resources.requests and resources.limits.memory",
+    "requests-and-limits", "Every container asks for CPU and memory and has a memory limit, all above zero.",
+    Severity.MEDIUM, ("CIS Kubernetes 5.7.1", "SecNumCloud 3.2 17.6"),
+    "Set resources.requests and resources.limits.memory",
 )  # fmt: skip
 def requests_and_limits(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """One pod without a limit takes its neighbours down with it."""
-    for part in _each(resource):
+    for part in containers_of(resource):
         if isinstance(part, Violation):
             yield part
             continue
         for name in ("requests.cpu", "requests.memory", "limits.memory"):
-            value = part.get(f"resources.{name}")
-            if value is UNKNOWN or value is MISSING:
-                state = "is missing" if value is MISSING else "is not known at preview"
-                yield Violation(f"{part.path}.resources.{name}", state)
+            wrong = _wrong_quantity(part.get(f"resources.{name}"))
+            if wrong:
+                yield Violation(f"{part.path}.resources.{name}", wrong)

@@ -1,0 +1,107 @@
+"""Where data lies and how long: in the one declared country of the Union, within what the law allows."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from llmaas_policies.model import Parameters, Resource, Severity, Subject, Violation
+
+subject = Subject()
+
+_EUROPEAN_UNION: Final = frozenset(
+    [
+        "AT",
+        "BE",
+        "BG",
+        "CY",
+        "CZ",
+        "DE",
+        "DK",
+        "EE",
+        "ES",
+        "FI",
+        "FR",
+        "GR",
+        "HR",
+        "HU",
+        "IE",
+        "IT",
+        "LT",
+        "LU",
+        "LV",
+        "MT",
+        "NL",
+        "PL",
+        "PT",
+        "RO",
+        "SE",
+        "SI",
+        "SK",
+    ]
+)
+_PUBLIC_REGISTRIES: Final = (
+    "docker.io", "docker.com", "ghcr.io", "quay.io", "gcr.io", "pkg.dev", "mcr.microsoft.com", "azurecr.io",
+    "amazonaws.com", "public.ecr.aws", "registry.k8s.io", "nvcr.io", "registry.gitlab.com", "huggingface.co",
+)  # fmt: skip
+_REQUIRED_KINDS: Final = ("host", "registry", "state backend", "backup")
+
+# Days, with where they come from. A stack file may declare narrower bounds, never wider ones.
+_LEGAL_BOUNDS: Final = {
+    # SecNumCloud 3.2 12.6.c: events are kept for six months at least. CNIL, deliberation 2021-122 of 14 October 2021:
+    # between six months and a year for logs, up to three years where they serve internal control.
+    "request_metadata": (180, 366, "SecNumCloud 3.2 12.6.c; CNIL 2021-122"),
+    "logs": (180, 366, "SecNumCloud 3.2 12.6.c; CNIL 2021-122"),
+    "audit": (180, 1096, "SecNumCloud 3.2 12.6.c; CNIL 2021-122 on internal control"),
+}
+
+
+@subject.stack_rule(
+    "declared-country", "Every host, the registry, the state and the backup lie in the one declared country.",
+    Severity.CRITICAL, ("SecNumCloud 3.2 19.2.a", "SecNumCloud 3.2 19.2.b"),
+    "Declare the country of each place in the stack file; it must be llmaas:country, a member of the European Union",
+)  # fmt: skip
+def declared_country(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
+    """What nobody declared, nobody checked; copies count as much as the data itself."""
+    if parameters.country not in _EUROPEAN_UNION:
+        yield Violation("llmaas:country", f"is {parameters.country}, which is no member of the European Union")
+    for place in parameters.places:
+        if place.country is None:
+            yield Violation(place.path, f"is missing: no country is declared for {place.what}")
+        elif place.country != parameters.country:
+            yield Violation(place.path, f"is {place.country}: {place.what} lies outside {parameters.country}")
+    for kind in _REQUIRED_KINDS:
+        if not any(place.what.startswith(kind) for place in parameters.places):
+            yield Violation(f"llmaas:{kind.split()[0]}", f"is missing: no country is declared for the {kind}")
+
+
+@subject.stack_rule(
+    "registry-of-this-site", "The registry is the site's own and no public one.", Severity.HIGH,
+    ("SecNumCloud 3.2 19.2.a", "SecNumCloud 3.2 12.10.a"), "Name the site's own registry at llmaas:site.registry",
+)  # fmt: skip
+def registry_of_this_site(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
+    """A public registry is run by somebody else, mostly in another country, and tells him what runs here."""
+    host = parameters.registry.rsplit(":", 1)[0].lower()
+    for public in _PUBLIC_REGISTRIES:
+        if host == public or host.endswith(f".{public}"):
+            yield Violation("llmaas:site.registry", f"is {parameters.registry}, a public registry")
+
+
+@subject.stack_rule(
+    "retention-within-legal-bounds", "Records are kept neither shorter nor longer than the declared law asks.",
+    Severity.HIGH, ("SecNumCloud 3.2 12.6.c", "GDPR art. 5"),
+    "Set days between the declared bounds, and these within those of docs/policies.md, with their source",
+)  # fmt: skip
+def retention_within_legal_bounds(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
+    """Request metadata and logs: 180 to 366 days; audit: 180 to 1096 days (SecNumCloud 12.6.c and CNIL 2021-122)."""
+    for period in parameters.retention:
+        least, most, source = _LEGAL_BOUNDS.get(period.kind, (0, 0, "no source"))
+        if not period.source.strip():
+            yield Violation(f"{period.path}.source", "is empty; say where the bounds come from")
+        if period.least_days < least:
+            yield Violation(f"{period.path}.least_days", f"is {period.least_days}; at least {least} ({source})")
+        if period.most_days > most:
+            yield Violation(f"{period.path}.most_days", f"is {period.most_days}; at most {most} ({source})")
+        if not period.least_days <= period.days <= period.most_days:
+            bounds = f"{period.least_days} to {period.most_days} days ({period.source})"
+            yield Violation(f"{period.path}.days", f"is {period.days}; the declared bounds are {bounds}")
+    for kind in sorted(set(_LEGAL_BOUNDS) - {period.kind for period in parameters.retention}):
+        yield Violation(f"llmaas:retention.{kind}", "is missing; say how long it is kept")

@@ -1,0 +1,123 @@
+"""Data lies on encrypted disks of declared hosts, and nowhere else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from llmaas_policies.model import MISSING, UNKNOWN, Parameters, Resource, Severity, Subject, Violation
+from llmaas_policies.pods import Part, parts, volumes_of
+
+subject = Subject()
+
+_VOLUME_SOURCES: Final = {
+    "configMap", "downwardAPI", "emptyDir", "image", "persistentVolumeClaim", "projected", "secret",
+}  # fmt: skip
+_OTHER_SOURCES_OF_A_VOLUME: Final = {
+    "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",
+    "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte",
+    "rbd", "scaleIO", "storageos", "vsphereVolume",
+}  # fmt: skip
+
+
+@subject.rule(
+    "data-on-encrypted-storage", "Every persistent volume lies on an encrypted file system of its host.",
+    Severity.CRITICAL, ("SecNumCloud 3.2 10.1.a",),
+    "Use a local volume below one of the encrypted paths that the stack file declares",
+)  # fmt: skip
+def data_on_encrypted_storage(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
+    """A disk that leaves the building must be noise."""
+    if resource.kind != "PersistentVolume":
+        return
+    path = resource.get("spec.local.path")
+    if not isinstance(path, str):
+        yield Violation("spec.local.path", "is missing or not known; only local volumes on encrypted paths are allowed")
+    elif ".." in path.split("/") or not any(path.startswith(f"{p.rstrip('/')}/") for p in parameters.encrypted_paths):
+        yield Violation("spec.local.path", f"{path} is below none of {', '.join(parameters.encrypted_paths)}")
+    spec = resource.get("spec")
+    for name in sorted(_OTHER_SOURCES_OF_A_VOLUME & set(spec)) if isinstance(spec, Mapping) else ():
+        yield Violation(f"spec.{name}", "is no local volume on an encrypted path")
+
+
+@subject.rule(
+    "known-volume-sources", "Pods mount files of the cluster, sized scratch space and claims, and nothing else.",
+    Severity.HIGH, ("SecNumCloud 3.2 10.1.a", "CIS Kubernetes 5.2.12"),
+    "Use a claim on a local volume, and give each emptyDir a sizeLimit; or name a waiver", waivable=True,
+)  # fmt: skip
+def known_volume_sources(resource: Resource, _: Parameters) -> Iterator[Violation]:
+    """A share of the network or a driver's volume is a disk that nobody here encrypted."""
+    for volume in volumes_of(resource):
+        if isinstance(volume, Violation):
+            yield volume
+            continue
+        for name in sorted(set(volume.body) - {"name"} - _VOLUME_SOURCES - {"hostPath"}):
+            yield Violation(f"{volume.path}.{name}", "is no kind of volume that is allowed")
+        if volume.get("emptyDir") is not MISSING and volume.get("emptyDir.sizeLimit") in (MISSING, UNKNOWN):
+            yield Violation(
+                f"{volume.path}.emptyDir.sizeLimit", "is missing or not known; it could fill the host's disk"
+            )
+
+
+def _claims(resource: Resource) -> Iterator[Part | Violation]:
+    """Claims as objects, and those that workloads make for their pods."""
+    if resource.kind == "PersistentVolumeClaim":
+        spec = resource.get("spec")
+        known = isinstance(spec, Mapping)
+        yield Part("spec", spec) if known else Violation("spec", "is missing or not known at preview")
+    if resource.kind == "StatefulSet":
+        spec = resource.get("spec")
+        for template in parts(Part("spec", spec), "volumeClaimTemplates") if isinstance(spec, Mapping) else ():
+            if isinstance(template, Violation):
+                yield template
+            else:
+                inner = template.get("spec")
+                yield Part(f"{template.path}.spec", inner if isinstance(inner, Mapping) else {})
+
+
+@subject.stack_rule(
+    "no-storage-from-elsewhere", "Claims are bound to declared local volumes; nothing is provisioned elsewhere.",
+    Severity.HIGH, ("SecNumCloud 3.2 10.1.a", "SecNumCloud 3.2 19.2.a"),
+    "Name the volume, or the storageClassName of declared volumes; a class has no provisioner",
+)  # fmt: skip
+def no_storage_from_elsewhere(resources: Sequence[Resource], _: Parameters) -> Iterator[Violation]:
+    """A storage class with a provisioner puts data where nobody has encrypted it."""
+    volumes = [resource for resource in resources if resource.kind == "PersistentVolume"]
+    names = [volume.get("metadata.name") for volume in volumes]
+    classes = [volume.get("spec.storageClassName") for volume in volumes]
+    for resource in resources:
+        if resource.kind == "StorageClass" and resource.get("provisioner") != "kubernetes.io/no-provisioner":
+            shown = resource.get("provisioner")
+            yield Violation(resource.label, f"provisioner is {shown!r}; only kubernetes.io/no-provisioner is allowed")
+        for claim in _claims(resource):
+            if isinstance(claim, Violation):
+                yield Violation(resource.label, f"{claim.path} {claim.text}")
+                continue
+            name, storage_class = claim.get("volumeName"), claim.get("storageClassName")
+            if not isinstance(storage_class, str):
+                yield Violation(
+                    resource.label,
+                    f"{claim.path}.storageClassName is missing or not known, so the cluster's default would decide",
+                )
+            elif storage_class not in classes:
+                yield Violation(
+                    resource.label, f"{claim.path}.storageClassName {storage_class!r} is that of no declared volume"
+                )
+            if name is not MISSING and name not in names:
+                yield Violation(resource.label, f"{claim.path}.volumeName {name!r} is no declared volume")
+
+
+@subject.rule(
+    "stateful-data-on-a-claim", "Whatever keeps state keeps it on a claim.", Severity.HIGH,
+    ("SecNumCloud 3.2 10.1.a", "SecNumCloud 3.2 12.5.a"), "Mount a claim where the program keeps its data",
+)  # fmt: skip
+def stateful_data_on_a_claim(resource: Resource, _: Parameters) -> Iterator[Violation]:
+    """Scratch space lies where the kubelet wants it and ends with the pod."""
+    if resource.kind != "StatefulSet":
+        return
+    templates = resource.get("spec.volumeClaimTemplates")
+    claims = bool(isinstance(templates, (list, tuple)) and templates)
+    for volume in volumes_of(resource):
+        if isinstance(volume, Violation):
+            yield volume
+        elif volume.get("persistentVolumeClaim") is not MISSING:
+            claims = True
+    if not claims:
+        yield Violation("spec.template.spec.volumes", "has no claim, so its data would end with the pod")

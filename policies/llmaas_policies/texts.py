@@ -1,0 +1,83 @@
+"""Text that stands in the open: configuration files, arguments, environment, annotations."""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmaas_policies.model import MISSING, UNKNOWN, Resource, Violation
+from llmaas_policies.pods import Part, arguments_of, containers_of, environment_of
+
+
+def decoded(text: Any) -> str:
+    """What base64 text holds, as far as it is text; empty for what is no base64."""
+    if not isinstance(text, str):
+        return ""
+    try:
+        return base64.b64decode(text, validate=False).decode("utf-8", errors="replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def files_of(resource: Resource) -> Iterator[tuple[str, str, str] | Violation]:
+    """Path, name and text of each file of a ConfigMap or Secret; a violation for each that is not known."""
+    if resource.kind not in {"ConfigMap", "Secret"}:
+        return
+    encoded = {"binaryData", "data"} if resource.kind == "Secret" else {"binaryData"}
+    for field in ("data", "stringData", "binaryData"):
+        data = resource.get(field)
+        if data is UNKNOWN:
+            yield Violation(field, "is not known at preview")
+        for name, text in data.items() if isinstance(data, Mapping) else ():
+            path = f"{field}[{name}]"
+            if text is UNKNOWN:
+                yield Violation(path, "is not known at preview")
+            else:
+                yield path, str(name), decoded(text) if field in encoded else str(text)
+
+
+def container_texts(container: Part) -> Iterator[tuple[str, str] | Violation]:
+    """Command line and environment of a container. A value that is not known is left to the rules on its name."""
+    line: list[str] = []
+    for found in arguments_of(container):
+        if isinstance(found, Violation):
+            yield found
+        else:
+            line.append(found[1])
+    yield f"{container.path}.args", "\n".join(line)
+    for variable in environment_of(container):
+        if isinstance(variable, Violation):
+            yield variable
+            continue
+        value = variable.get("value")
+        if value is not MISSING and value is not UNKNOWN:
+            yield f"{variable.path}.value", f"{variable.get('name')}={value}"
+
+
+def open_texts(resource: Resource) -> Iterator[tuple[str, str] | Violation]:
+    """What a reader of the cluster sees: files of ConfigMaps, command lines and environments, with paths."""
+    if resource.kind == "ConfigMap":
+        for found in files_of(resource):
+            yield found if isinstance(found, Violation) else (found[0], found[2])
+    for container in containers_of(resource):
+        if isinstance(container, Violation):
+            yield container
+        else:
+            yield from container_texts(container)
+
+
+def strings_of(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text anywhere in an object, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from strings_of(below, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, below in enumerate(value):
+            yield from strings_of(below, f"{path}[{index}]")
+
+
+def without_comments(text: str) -> str:
+    """A configuration file without the lines that are comments."""
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", "//")))
