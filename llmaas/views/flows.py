@@ -1,146 +1,240 @@
-"""The flow matrix of an environment: every connection that hosts and pods may open, and why. All others are dropped.
+"""The flow matrix of an environment: every connection that hosts and pods may open, how it is encrypted, and why.
 
-The matrix is data. ``host_rules`` narrows it down to one host; the firewall role writes it as nftables rules.
+The matrix is the one source. ``host_rules`` narrows it down to one host, and the firewall role writes that as nftables
+rules; ``network_policies`` makes the cluster's policies of it; the checks of a live environment take from it what must
+pass and what must not. Everything else is dropped.
 """
 
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from llmaas.settings import Host, Platform
-from llmaas.views.topology import ADMINISTRATION_PORT, PUBLIC_PORT
+from llmaas.settings import Platform
+from llmaas.views import topology as t
+from llmaas.views import zones as z
 
-Protocol = Literal["tcp", "udp", "icmp", "any"]
-Party = Literal["anywhere", "bastions", "site", "time_servers", "hosts", "control", "service", "pods"]
+Protocol = Literal["tcp", "udp", "icmp"]
+Encryption = Literal["TLS 1.3, mutual", "TLS 1.3", "SSH", "none"]
+MUTUAL: Final[Encryption] = "TLS 1.3, mutual"
+TLS: Final[Encryption] = "TLS 1.3"
+
+SSH_PORT: Final = 22
+KUBERNETES_API_PORT: Final = 6443
+ETCD_PORTS: Final = (2379, 2380)
+KUBELET_PORT: Final = 10250
+TIME_PORT: Final = 123
+NAME_PORT: Final = 53
+# CoreDNS tells its health and its readiness at ports of their own, to its host alone.
+NAME_SERVICE_PROBE_PORTS: Final = (8080, 8181)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The pods that answer a connection which is addressed to a host, and their port."""
+
+    part: str
+    port: int
 
 
 @dataclass(frozen=True)
 class Flow:
-    """One allowed kind of connection.
+    """One allowed kind of connection between two zones.
 
-    ``published``: it is addressed to a host but a pod answers it, by a Service with the host as external address.
-    ``local_pods_only``: the destination is the pods of the host that opens the connection, no other host's.
+    ``ports`` is empty where the protocol has none. ``answer``: it is addressed to a host but a pod answers it, by a
+    Service with the host as external address. ``own_pods``: only between a host and the pods that it runs.
+    ``carried_by``: the wider rule of the hosts' firewalls that lets it through; empty where it has a rule of its own.
     """
 
     name: str
-    source: Party
-    destination: Party
-    protocol: Protocol
+    source: str
+    destination: str
+    protocols: tuple[Protocol, ...]
+    ports: tuple[int, ...]
+    encryption: Encryption
+    reason: str
+    answer: Answer | None = None
+    own_pods: bool = False
+    carried_by: str = ""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What a wider rule lets through although no flow needs it; no ports mean all of them."""
+
+    source: str
+    destination: str
+    protocol: Literal["tcp", "any"]
     ports: tuple[int, ...]
     reason: str
-    published: bool = False
-    local_pods_only: bool = False
+    own_pods: bool = False
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One accepted kind of connection on one host; an empty tuple does not narrow it down."""
+class WideRule:
+    """A rule of the hosts' firewalls that is wider than the flows it carries: they know pods by one address range."""
 
     name: str
-    sources: tuple[str, ...]
-    destinations: tuple[str, ...]
-    protocol: Protocol
+    source: str
+    destination: str
+    protocol: Literal["tcp", "any"]
     ports: tuple[int, ...]
-    published: bool = False
+    reason: str
+    own_pods: bool = False
+    beyond: tuple[Beyond, ...] = ()
 
 
-@dataclass(frozen=True)
-class HostRules:
-    """What one host accepts, opens and forwards; everything else is dropped."""
-
-    input: tuple[Rule, ...]
-    output: tuple[Rule, ...]
-    forward: tuple[Rule, ...]
-
-
-def _port(url: str) -> int:
-    return urlsplit(url).port or 443
-
-
-def _site_ports(platform: Platform) -> tuple[int, ...]:
-    site = platform.site
-    registry = _port(f"https://{site.registry}")
-    return tuple(sorted({_port(str(site.packages_url)), _port(str(site.artefacts_url)), registry}))
+API_FROM_PODS: Final = WideRule(
+    "api-from-pods",
+    z.PODS,
+    z.CONTROL,
+    "tcp",
+    (KUBERNETES_API_PORT,),
+    "of all pods; NetworkPolicies refuse it to every part of the platform",
+)
+BETWEEN_PODS: Final = WideRule(
+    "pods",
+    z.PODS,
+    z.PODS,
+    "any",
+    (),
+    "between all pods; NetworkPolicies decide which",
+    beyond=(
+        Beyond(
+            z.NAME_SERVICE, t.EDGE_SERVICE, "tcp", (t.EDGE_PUBLIC_PORT,), "the edge answers anywhere, so CoreDNS too"
+        ),
+        Beyond(z.NAME_SERVICE, z.NAME_SERVICE, "any", (), "no NetworkPolicy stands in kube-system"),
+    ),
+)
+WEBHOOKS: Final = WideRule(
+    "webhooks",
+    z.CONTROL,
+    z.PODS,
+    "tcp",
+    (),
+    "from the API server to admission webhooks in pods, of which there are none",
+    beyond=(
+        Beyond(z.CONTROL, z.NAME_SERVICE, "tcp", (), "no NetworkPolicy stands in kube-system"),
+        Beyond(z.CONTROL, t.EDGE_SERVICE, "tcp", (t.EDGE_PUBLIC_PORT,), "the edge answers anywhere, so control too"),
+    ),
+)
+PROBES: Final = WideRule(
+    "probes",
+    z.HOSTS,
+    z.PODS,
+    "tcp",
+    (),
+    "from a host to its own pods at every port; no NetworkPolicy holds between the two",
+    own_pods=True,
+    beyond=(Beyond(z.HOSTS, z.PODS, "tcp", (), "at ports that no probe asks", own_pods=True),),
+)
+WIDE_RULES: Final = (API_FROM_PODS, BETWEEN_PODS, WEBHOOKS, PROBES)
 
 
 def flow_matrix(platform: Platform) -> tuple[Flow, ...]:
-    """All allowed connections of the environment."""
+    """All allowed connections of the environment, sorted from the outside to the inside, then by name."""
+    flows = (entry for entry in entries(platform) if isinstance(entry, Flow))
+    return tuple(sorted(flows, key=lambda flow: (z.place(flow.source), z.place(flow.destination), flow.name)))
+
+
+def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
+    """The flows in the order of the rendered rules, each wider rule before the flows that it carries."""
+    api = (KUBERNETES_API_PORT,)
     return (
-        Flow("administration", "bastions", "hosts", "tcp", (22,), "Ansible and operators, from the bastions alone"),
-        Flow("api-from-bastions", "bastions", "control", "tcp", (6443,), "kubectl and Pulumi"),
-        Flow("api-from-hosts", "hosts", "control", "tcp", (6443,), "kubelet, kube-proxy, pod network agent"),
-        Flow("api-from-pods", "pods", "control", "tcp", (6443,), "CoreDNS and whatever watches the cluster"),
-        Flow("etcd", "control", "control", "tcp", (2379, 2380), "etcd members and their API servers"),
-        Flow("kubelet", "control", "hosts", "tcp", (10250,), "logs and exec through the API server"),
-        Flow("site", "hosts", "site", "tcp", _site_ports(platform), "packages, images, model weights"),
-        Flow("time", "hosts", "time_servers", "udp", (123,), "NTP"),
-        Flow("reachability", "hosts", "hosts", "icmp", (), "ping between hosts, for diagnosis"),
-        Flow("reachability-of-site", "hosts", "site", "icmp", (), "ping to the site, for diagnosis"),
-        Flow("reachability-from-bastions", "bastions", "hosts", "icmp", (), "ping from the bastions, for diagnosis"),
-        Flow("pods", "pods", "pods", "any", (), "between pods; NetworkPolicies decide which"),
-        Flow("webhooks", "control", "pods", "tcp", (), "the API server calls admission webhooks in pods"),
-        Flow("probes", "hosts", "pods", "tcp", (), "the kubelet probes its own pods", local_pods_only=True),
-        Flow("public-api", "anywhere", "service", "tcp", (PUBLIC_PORT,), "the OpenAI API", published=True),
+        Flow("administration", z.BASTIONS, z.HOSTS, ("tcp",), (SSH_PORT,), "SSH", "Ansible and operators"),
+        Flow("api-from-bastions", z.BASTIONS, z.CONTROL, ("tcp",), api, MUTUAL, "kubectl and Pulumi"),
+        Flow("api-from-hosts", z.HOSTS, z.CONTROL, ("tcp",), api, MUTUAL, "kubelet, kube-proxy, pod network agent"),
+        API_FROM_PODS,
+        Flow(
+            "api-from-name-service",
+            z.NAME_SERVICE,
+            z.CONTROL,
+            ("tcp",),
+            api,
+            TLS,
+            "CoreDNS learns names and addresses; it shows a token",
+            carried_by=API_FROM_PODS.name,
+        ),
+        Flow("etcd", z.CONTROL, z.CONTROL, ("tcp",), ETCD_PORTS, MUTUAL, "etcd members and their API servers"),
+        Flow("kubelet", z.CONTROL, z.HOSTS, ("tcp",), (KUBELET_PORT,), MUTUAL, "logs and exec through the API server"),
+        Flow("site", z.HOSTS, z.SITE, ("tcp",), _site_ports(platform), TLS, "packages, images, model weights"),
+        Flow("time", z.HOSTS, z.TIME_SERVERS, ("udp",), (TIME_PORT,), "none", "NTP"),
+        Flow("reachability", z.HOSTS, z.HOSTS, ("icmp",), (), "none", "ping between hosts, for diagnosis"),
+        Flow("reachability-of-site", z.HOSTS, z.SITE, ("icmp",), (), "none", "ping to the site, for diagnosis"),
+        Flow("reachability-from-bastions", z.BASTIONS, z.HOSTS, ("icmp",), (), "none", "ping, for diagnosis"),
+        BETWEEN_PODS,
+        *_between_pods(),
+        WEBHOOKS,
+        PROBES,
+        *_probes(),
+        Flow(
+            "public-api",
+            z.ANYWHERE,
+            z.SERVICE,
+            ("tcp",),
+            (t.PUBLIC_PORT,),
+            TLS,
+            "the OpenAI API; callers show a key",
+            answer=Answer(t.EDGE_SERVICE, t.EDGE_PUBLIC_PORT),
+        ),
         Flow(
             "administration-api",
-            "bastions",
-            "service",
-            "tcp",
-            (ADMINISTRATION_PORT,),
-            "administration of keys and teams, from the bastions alone",
-            published=True,
+            z.BASTIONS,
+            z.SERVICE,
+            ("tcp",),
+            (t.ADMINISTRATION_PORT,),
+            TLS,
+            "administration of tenants and keys; callers show the master key",
+            answer=Answer(t.EDGE_SERVICE, t.ADMINISTRATION_PORT),
         ),
     )
 
 
-def _addresses(platform: Platform, party: Party) -> tuple[str, ...]:
-    """The addresses that a party connects from or is reached at; none for ``anywhere``."""
-    found: dict[Party, tuple[str, ...]] = {
-        "anywhere": (),
-        "bastions": tuple(str(address) for address in platform.site.bastions),
-        "site": (str(platform.site.address),),
-        "time_servers": tuple(str(address) for address in platform.site.time_servers),
-        "hosts": tuple(str(host.address) for host in platform.hosts),
-        "control": (
-            *(str(host.address) for host in platform.hosts_with_role("control")),
-            str(platform.kubernetes.api_address),
-        ),
-        "service": tuple(str(host.address) for host in platform.hosts_with_role("service")),
-        "pods": (str(platform.network.pods),),
-    }
-    if party in {"anywhere", "pods"}:
-        return found[party]
-    return tuple(str(address) for address in sorted({ip_address(text) for text in found[party]}))
+def _site_ports(platform: Platform) -> tuple[int, ...]:
+    site = platform.site
+    urls = (str(site.packages_url), str(site.artefacts_url), f"https://{site.registry}")
+    return tuple(sorted({urlsplit(url).port or 443 for url in urls}))
 
 
-def _is_party(host: Host, party: Party) -> bool:
-    return party == "hosts" or party in host.roles
+def _between_pods() -> tuple[Flow, ...]:
+    """What the parts ask of each other; whoever asks a part asks for its address first."""
+    metrics = "metrics"
+    declared: tuple[tuple[str, str, int, Encryption, str], ...] = (
+        (t.EDGE_SERVICE, t.GATEWAY_SERVICE, t.GATEWAY_PORT, MUTUAL, "calls of tenants and administrators"),
+        (t.GATEWAY_SERVICE, t.SERVING_PART, t.SERVING_PORT, MUTUAL, "prompts to the model servers"),
+        (t.GATEWAY_SERVICE, t.POSTGRES_SERVICE, t.POSTGRES_PORT, TLS, "keys, records, audit; by password"),
+        (t.MIGRATION_PART, t.POSTGRES_SERVICE, t.POSTGRES_PORT, TLS, "tables of the gateway; by password"),
+        (t.GATEWAY_SERVICE, t.REDIS_SERVICE, t.REDIS_PORT, TLS, "the ledger and the limits; by password"),
+        (t.PROMETHEUS_SERVICE, t.EDGE_SERVICE, t.STATUS_PORT, MUTUAL, metrics),
+        (t.PROMETHEUS_SERVICE, t.GATEWAY_SERVICE, t.STATUS_PORT, MUTUAL, metrics),
+        (t.PROMETHEUS_SERVICE, t.SERVING_PART, t.STATUS_PORT, MUTUAL, metrics),
+    )
+    asking = [
+        _pod_flow(source, z.NAME_SERVICE, ("udp", "tcp"), NAME_PORT, "none", "addresses of the parts")
+        for source in dict.fromkeys(source for source, *_ in declared)
+    ]
+    told = [_pod_flow(source, to, ("tcp",), port, encryption, why) for source, to, port, encryption, why in declared]
+    return (*asking, *told)
 
 
-def _forwarded(flow: Flow, host: Host) -> bool:
-    """Whether packets of the flow pass through the host on their way to or from a pod of its own."""
-    if flow.published:
-        return _is_party(host, flow.destination)
-    return "pods" in {flow.source, flow.destination} and not flow.local_pods_only
+def _pod_flow(  # noqa: PLR0913, PLR0917 - what a flow is made of
+    source: str, destination: str, protocols: tuple[Protocol, ...], port: int, encryption: Encryption, reason: str
+) -> Flow:
+    name = f"{source}-to-{destination}"
+    return Flow(name, source, destination, protocols, (port,), encryption, reason, carried_by=BETWEEN_PODS.name)
 
 
-def host_rules(platform: Platform, host: Host) -> HostRules:
-    """The part of the flow matrix that concerns one host."""
-    incoming, outgoing, forwarded = [], [], []
-    for flow in flow_matrix(platform):
-        rule = Rule(
-            name=flow.name,
-            sources=_addresses(platform, flow.source),
-            destinations=_addresses(platform, flow.destination),
-            protocol=flow.protocol,
-            ports=flow.ports,
-            published=flow.published,
-        )
-        if _is_party(host, flow.destination) and not flow.published:
-            incoming.append(rule)
-        if _is_party(host, flow.source):
-            outgoing.append(rule)
-        if _forwarded(flow, host):
-            forwarded.append(rule)
-    return HostRules(tuple(incoming), tuple(outgoing), tuple(forwarded))
+def _probes() -> tuple[Flow, ...]:
+    """What the kubelet asks its own pods; PostgreSQL is asked by a command inside its pod."""
+    alive, connects = "the kubelet asks whether it is alive and ready", "the kubelet connects and sends nothing"
+    declared: tuple[tuple[str, tuple[int, ...], Encryption, str], ...] = (
+        (t.EDGE_SERVICE, (t.STATUS_PORT,), TLS, alive),
+        (t.GATEWAY_SERVICE, (t.STATUS_PORT,), TLS, alive),
+        (t.SERVING_PART, (t.STATUS_PORT,), TLS, alive),
+        (t.REDIS_SERVICE, (t.REDIS_PORT,), "none", connects),
+        (t.PROMETHEUS_SERVICE, (t.PROMETHEUS_PORT,), "none", connects),
+        (z.NAME_SERVICE, NAME_SERVICE_PROBE_PORTS, "none", alive),
+    )
+    return tuple(
+        Flow(f"probe-of-{part}", z.HOSTS, part, ("tcp",), ports, how, why, own_pods=True, carried_by=PROBES.name)
+        for part, ports, how, why in declared
+    )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
-from llmaas.views.flows import Rule, host_rules
+from llmaas.views.host_rules import Rule, host_rules
 
 LABEL_PREFIX: Final = "llmaas.io/"
 PAUSE_TAG: Final = "3.10.2"

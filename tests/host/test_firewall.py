@@ -5,7 +5,7 @@ import pytest
 from host.probing import Machine
 
 from llmaas.settings import Host, Platform
-from llmaas.views.flows import Rule, host_rules
+from llmaas.views.host_rules import Rule, host_rules
 
 TABLE = "llmaas_hosts"
 # Answers to what was let through, the host's own loopback, and the errors that connections need to end in time.

@@ -3,7 +3,8 @@ from ipaddress import ip_network
 import pytest
 
 from llmaas.settings import Host, Platform, load_platform
-from llmaas.views.flows import Rule, flow_matrix, host_rules
+from llmaas.views.flows import flow_matrix
+from llmaas.views.host_rules import Rule, host_rules
 from llmaas.views.inventory import inventory
 
 
