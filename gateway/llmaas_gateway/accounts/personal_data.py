@@ -6,12 +6,14 @@ goes is the name, the keys with their names, the teams, and what LiteLLM copied 
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Final
 
 from llmaas_gateway.accounts import tenants
 from llmaas_gateway.accounts.account import AccountError, State
 from llmaas_gateway.accounts.administration import Administration
-from llmaas_gateway.accounts.database import Connection, Row, rows
+from llmaas_gateway.accounts.database import Connection, rows
+from llmaas_gateway.accounts.trail import Trail
 from llmaas_gateway.audit.records import Act
 
 # What LiteLLM keeps of teams and keys after they are deleted; the accounts need none of it.
@@ -50,12 +52,25 @@ async def sweep_erased(connection: Connection) -> int:
     return await sweep(connection, [row["team"] for row in await rows(connection, query)])
 
 
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+async def _joined(items: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Items of a JSON array, a line each."""
+    separator = "\n"
+    async for item in items:
+        yield separator + item
+        separator = ",\n"
+
+
 class PersonalData:
     """Export and erasure."""
 
-    def __init__(self, administration: Administration) -> None:
-        """Takes what the acts on tenants take."""
+    def __init__(self, administration: Administration, trail: Trail | None = None) -> None:
+        """Takes what the acts on tenants take, and the audit's records of a tenant."""
         self._all = administration
+        self._trail = trail
 
     async def erase(self, actor: str, tenant: str, confirmed: str) -> str:
         """Remove the personal data of a tenant for good; the identifier under which its accounts stay.
@@ -74,12 +89,15 @@ class PersonalData:
         if confirmed != row["name"]:
             raise AccountError(f"erasure is for good: confirm it with the tenant's name, {row['name']!r}")
         await self._all.suspend(actor, identifier)
+        if self._trail is not None:
+            await self._trail.erase(identifier, actor)
         async with self._all.database.change() as connection:
             await tenants.find(connection, identifier, lock=True)
             await self._remove_from_litellm(row["teams"])
             await sweep(connection, row["teams"])
             account = await tenants.erase(connection, identifier, self._all.now())
-            act = Act(actor, "tenant.erase", identifier, self._all.now(), identifier)
+            # The identifier stands with the accounts anyway; the platform's own stream forgets nothing.
+            act = Act(actor, "tenant.erase", identifier, self._all.now())
             await self._all.audit.append([act], connection)
         await self._all.tell(account)
         return identifier
@@ -91,7 +109,7 @@ class PersonalData:
             await self._all.litellm.delete_team(team)
 
     async def export(self, tenant: str) -> AsyncIterator[str]:
-        """One JSON object, piece by piece: the tenant, its history, payments, teams, keys, invoices and all records.
+        """One JSON object, piece by piece: the tenant, its history, payments, invoices, teams, keys, records, audit.
 
         Raises:
             UnknownTenantError: before the first piece.
@@ -105,15 +123,17 @@ class PersonalData:
             query = f"SELECT * FROM ledger.{name} WHERE tenant = %s ORDER BY 1, 2"  # noqa: S608 - names of ours
             head[name] = await self._all.database.read(query, [identifier])
         head |= {"teams": mine, "keys": keys}
-        text = json.dumps(head, default=str, ensure_ascii=False)
+        text = json.dumps(head, default=_text, ensure_ascii=False)
         yield f'{text[:-1]}, "records": ['
-        separator = "\n"
-        async for record in self._records(identifier):
-            yield separator + json.dumps(record, default=str, ensure_ascii=False)
-            separator = ",\n"
+        async for piece in _joined(self._records(identifier)):
+            yield piece
+        yield '\n], "audit": ['
+        if self._trail is not None:
+            async for piece in _joined(self._trail.export(identifier)):
+                yield piece
         yield "\n]}\n"
 
-    async def _records(self, tenant: str) -> AsyncIterator[Row]:
+    async def _records(self, tenant: str) -> AsyncIterator[str]:
         after: tuple[Any, ...] = ("-infinity", "")
         query = (
             "SELECT * FROM ledger.record WHERE tenant = %s AND (began_at, request_id) > (%s, %s)"
@@ -121,5 +141,5 @@ class PersonalData:
         )
         while page := await self._all.database.read(query, [tenant, *after, _PAGE]):
             for record in page:
-                yield record
+                yield json.dumps(record, default=_text, ensure_ascii=False)
             after = (page[-1]["began_at"], page[-1]["request_id"])

@@ -16,6 +16,7 @@ from llmaas_gateway.accounts.directory import Directory
 from llmaas_gateway.accounts.keys import Keys
 from llmaas_gateway.accounts.litellm import LiteLLM
 from llmaas_gateway.accounts.personal_data import PersonalData
+from llmaas_gateway.accounts.trail import Trail
 from llmaas_gateway.invoices.counters import Counters
 from llmaas_gateway.invoices.issuing import Invoices
 from llmaas_gateway.invoices.reconcile import Reconciler
@@ -64,6 +65,7 @@ class Services:
         litellm: its administration API, with the master key.
         audit: that records administrative acts.
         authenticate: a dependency of FastAPI that checks the key of a request.
+        trail: the audit's records of one tenant, for export and erasure.
         vat_percent: a declared rate as a decimal string; None where VAT is not the invoices' matter.
         now: aware.
     """
@@ -77,6 +79,7 @@ class Services:
     litellm: LiteLLM
     audit: Audit
     authenticate: Authenticate
+    trail: Trail | None = None
     vat_percent: str | None = None
     now: Callable[[], datetime] = utc_now
 
@@ -98,7 +101,7 @@ class Services:
     @property
     def personal_data(self) -> PersonalData:
         """Export and erasure."""
-        return PersonalData(self.administration)
+        return PersonalData(self.administration, self.trail)
 
     @property
     def invoices(self) -> Invoices:

@@ -22,8 +22,12 @@ from llmaas_gateway.accounts.account import Tier, limits_of
 from llmaas_gateway.accounts.database import Connection, Database
 from llmaas_gateway.accounts.directory import Directory, migrate
 from llmaas_gateway.accounts.litellm import LiteLLM
+from llmaas_gateway.accounts.trail import AuditTrail
 from llmaas_gateway.api import Services, include
+from llmaas_gateway.audit.log import AuditLog, Position
+from llmaas_gateway.audit.log import migrate as migrate_audit
 from llmaas_gateway.audit.records import Act
+from llmaas_gateway.audit.signing import Signer
 from llmaas_gateway.charging import Usage, charge
 from llmaas_gateway.ledger import records
 from llmaas_gateway.ledger.ledger import Held, Ledger, connect
@@ -136,6 +140,18 @@ def in_stores(redis_port: int, postgres: Postgres) -> Callable[[Callable[[Stores
     return run
 
 
+class RecordingAudit(AuditLog):
+    """The audit's own log, and beside it the acts as they were given."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__(database)
+        self.acts: list[Act] = []
+
+    async def append(self, acts: Sequence[Act], connection: Connection | None = None) -> list[Position]:
+        self.acts += acts
+        return await super().append(acts, connection)
+
+
 @dataclass
 class Platform:
     """The routes over real stores, with LiteLLM's API in memory and a clock that a test moves."""
@@ -219,11 +235,9 @@ def on_platform(
     """Runs a coroutine against the routes."""
 
     async def opened(stores: Stores, action: Callable[[Platform], Awaitable[T]]) -> T:
-        litellm, acts = LiteLLMDouble(), list[Act]()
-
-        class Audit:
-            async def append(self, new: Sequence[Act], _: Connection | None = None) -> None:
-                acts.extend(new)
+        litellm, audit = LiteLLMDouble(), RecordingAudit(stores.database_url)
+        async with audit.connect() as connection:
+            await migrate_audit(connection)
 
         app, ledger = FastAPI(), Ledger(stores.redis, stores.prefix)
         await stores.redis.set(ledger.epoch_key, "1")
@@ -237,11 +251,12 @@ def on_platform(
                 redis=stores.redis,
                 ledger=ledger,
                 litellm=LiteLLM(inside),
-                audit=Audit(),
+                audit=audit,
+                trail=AuditTrail(audit, Signer.from_secret("A" * 43), lambda: datetime.now(UTC)),
                 authenticate=litellm.authenticate,
                 now=lambda: platform.now,
             )
-            platform = Platform(stores, litellm, services, client, acts)
+            platform = Platform(stores, litellm, services, client, audit.acts)
             include(app, services)
             return await action(platform)
 
