@@ -1,11 +1,13 @@
 """Proxies, the model server behind them, and what they share."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,20 @@ class Stack:
         return answer
 
     wait_until = staticmethod(wait_until)
+
+    def used(self, scope: str, limit: str) -> dict[str, int]:
+        """What is settled and held on the counters of a limit, over its windows."""
+        with redis.Redis.from_url(self.redis.url, decode_responses=True) as client:
+            counters = [client.hgetall(key) for key in client.keys(f"llmaas:counter:{scope}:{limit}*")]
+        return {field: sum(int(counter.get(field, 0)) for counter in counters) for field in ("settled", "held")}
+
+    @contextlib.contextmanager
+    def background(self, action: Callable[[], None]) -> Iterator[None]:
+        """Do something while the block runs."""
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(action)
+            yield
+        done.result()
 
     def records(self, tenant: str) -> list[psycopg.rows.DictRow]:
         """What the database has of a tenant."""

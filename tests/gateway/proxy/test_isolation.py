@@ -120,7 +120,8 @@ WAYS_AROUND = [
     "/openai/deployments/chat-model/chat/completions", "/v1/messages", "/v1/responses", "/v1/rerank",
     "/v1/audio/transcriptions", "/v1/audio/speech", "/v1/images/generations", "/v1/moderations", "/v1/batches",
     "/v1beta/models/chat-model:generateContent", "/models/chat-model:generateContent", "/vllm/v1/chat/completions",
-    "/anthropic/v1/messages", "/v1/assistants", "/v1/threads", "/v1/files", "/health/test_connection", "/utils/token_counter",
+    "/anthropic/v1/messages", "/v1/assistants", "/v1/threads", "/v1/files", "/health/test_connection",
+    "/utils/token_counter",
     "/mcp/", "/a2a/agent", "/v1/chat/completions/", "//v1/chat/completions", "/v1/v1/chat/completions",
     "/queue/chat/completions", "/cursor/chat/completions", "/guardrails/apply_guardrail", "/prompts/test",
 ]  # fmt: skip
