@@ -12,11 +12,15 @@ import typer
 
 # subject -> (module whose ``app`` is a typer.Typer, one line of help)
 SUBJECTS: Final[dict[str, tuple[str, str]]] = {
-    "key": ("llmaas.cli.key", "what tenants call the API with: create, list, revoke"),
-    "tenant": ("llmaas.cli.tenant", "who uses the service: create, list"),
+    "key": ("llmaas.cli.key", "what tenants call the API with: create, list, rotate, revoke"),
+    "tenant": ("llmaas.cli.tenant", "who uses the service: tiers, credit, suspension, export, erasure"),
+    "usage": ("llmaas.cli.usage", "who used what, when and for how much"),
+    "invoice": ("llmaas.cli.invoice", "what a tenant has to pay for a month, and the replay of it"),
+    "reconcile": ("llmaas.cli.reconcile", "do counters, records, invoices and LiteLLM's own spend agree"),
     "audit": ("llmaas.cli.audit", "what was done and called: export, and verification offline"),
     "verify": ("llmaas.cli.verify", "is the environment what its stack file says: one verdict"),
     "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
+    "flows": ("llmaas.cli.flows", "every connection that hosts and pods may open, and why"),
     "images": ("llmaas.cli.images", "the container images: built here, pushed, locked by digest"),
     "catalogue": ("llmaas.cli.catalogue", "the models that tenants see, on any day, and what was promised of them"),
     "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),

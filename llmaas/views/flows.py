@@ -142,7 +142,15 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
     return (
         Flow("administration", z.BASTIONS, z.HOSTS, ("tcp",), (SSH_PORT,), "SSH", "Ansible and operators"),
         Flow("api-from-bastions", z.BASTIONS, z.CONTROL, ("tcp",), api, MUTUAL, "kubectl and Pulumi"),
-        Flow("api-from-hosts", z.HOSTS, z.CONTROL, ("tcp",), api, MUTUAL, "kubelet, kube-proxy, pod network agent"),
+        Flow(
+            "api-from-hosts",
+            z.HOSTS,
+            z.CONTROL,
+            ("tcp",),
+            api,
+            MUTUAL,
+            "kubelet, kube-proxy (by token), pod network agent",
+        ),
         API_FROM_PODS,
         Flow(
             "api-from-name-service",

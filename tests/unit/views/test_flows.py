@@ -2,7 +2,10 @@ from ipaddress import ip_network
 
 import pytest
 
+from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import Host, Platform, load_platform
+from llmaas.views import zones as z
+from llmaas.views.flow_document import markdown, select_beyond, select_flows
 from llmaas.views.flows import flow_matrix
 from llmaas.views.host_rules import Rule, host_rules
 from llmaas.views.inventory import inventory
@@ -80,6 +83,75 @@ def test_every_flow_has_a_name_of_its_own_and_a_reason(lab: Platform) -> None:
     flows = flow_matrix(lab)
     assert len({flow.name for flow in flows}) == len(flows)
     assert all(flow.reason for flow in flows)
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_the_matrix_is_stable_and_sorted(environment: str) -> None:
+    flows = flow_matrix(load_platform(environment))
+    assert flows == flow_matrix(load_platform(environment))
+    places = [[zone.name for zone in z.ZONES].index(flow.source) for flow in flows]
+    assert places == sorted(places)
+    again = sorted(flows, key=lambda flow: (z.place(flow.source), z.place(flow.destination), flow.name))
+    assert list(flows) == again
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_no_flow_is_of_an_unknown_zone_or_to_the_outside(environment: str) -> None:
+    for flow in flow_matrix(load_platform(environment)):
+        for name in (flow.source, flow.destination, *([flow.answer.part] if flow.answer else [])):
+            assert z.zone(name).name == name
+        assert flow.destination not in {z.OUTSIDE, z.ANYWHERE, z.PODS}
+        assert flow.source not in {z.OUTSIDE, z.PODS}
+
+
+def test_only_what_carries_no_data_of_the_platform_is_not_encrypted(lab: Platform) -> None:
+    plain = {(flow.destination, *flow.protocols, *flow.ports) for flow in flow_matrix(lab) if flow.encryption == "none"}
+    probes = {("redis", "tcp", 6379), ("prometheus", "tcp", 9090), ("name-service", "tcp", 8080, 8181)}
+    names, time = {("name-service", "udp", "tcp", 53)}, {("time-servers", "udp", 123)}
+    assert plain == probes | names | time | {("hosts", "icmp"), ("site", "icmp")}
+
+
+def test_parts_reach_each_other_only_by_these_flows(lab: Platform) -> None:
+    parts = {part.name for part in z.PARTS} - {"name-service"}
+    found = {
+        (flow.source, flow.destination, *flow.ports, flow.encryption)
+        for flow in flow_matrix(lab)
+        if flow.source in parts and flow.destination in parts
+    }
+    assert found == {
+        ("edge", "litellm", 8443, "TLS 1.3, mutual"),
+        ("litellm", "vllm", 8443, "TLS 1.3, mutual"),
+        ("litellm", "postgres", 5432, "TLS 1.3"),
+        ("litellm-migration", "postgres", 5432, "TLS 1.3"),
+        ("litellm", "redis", 6379, "TLS 1.3"),
+        ("prometheus", "edge", 9443, "TLS 1.3, mutual"),
+        ("prometheus", "litellm", 9443, "TLS 1.3, mutual"),
+        ("prometheus", "vllm", 9443, "TLS 1.3, mutual"),
+    }
+
+
+def test_no_part_reaches_a_host_or_the_site(lab: Platform) -> None:
+    parts = {part.name for part in z.PARTS} - {"name-service"}
+    for flow in flow_matrix(lab):
+        assert flow.source not in parts or z.zone(flow.destination).kind == "pods", flow.name
+
+
+def test_zones_within_a_zone_exist_and_every_part_is_a_zone() -> None:
+    for zone in z.ZONES:
+        assert all(z.overlap(zone.name, member) for member in zone.members)
+    assert {part.name for part in z.PARTS} == set(z.zone(z.PODS).members)
+
+
+def test_an_unknown_zone_is_named_with_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match="no zone 'nowhere'; zones are: anywhere, outside, bastions"):
+        z.zone("nowhere")
+
+
+def test_the_document_of_production_is_up_to_date() -> None:
+    production = load_platform("production")
+    wanted = markdown(production, select_flows(production), select_beyond())
+    written = (PROJECT_ROOT / "docs" / "flows.md").read_text(encoding="utf-8")
+    assert written == wanted, "run: bin/llmaas flows -e production --markdown > docs/flows.md"
 
 
 def test_the_inventory_has_every_host_in_the_groups_of_its_roles(lab: Platform) -> None:
