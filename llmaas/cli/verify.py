@@ -1,6 +1,6 @@
 """``llmaas verify``: is the environment what its stack file says?"""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -9,6 +9,9 @@ from rich.table import Table
 from llmaas.settings import SettingsError, load_platform
 from llmaas.verify import Check, Verdict, run_checks
 from llmaas.verify.runner import FOLDERS
+
+# The folder and the name of its checks; they are part of the whole run too.
+CANARY: Final = (("api",), "canary")
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
 console = Console(stderr=True)
@@ -20,9 +23,14 @@ def verify(
     environment: Annotated[str, typer.Option("--environment", "-e", help="such as lab")],
     folder: Annotated[list[str] | None, typer.Option(help="host or api; both if none is named")] = None,
     only: Annotated[str | None, typer.Option(help="checks whose names match, as pytest -k does")] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="send a marker through every kind of call, then search all stores for it")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for other programs")] = False,
 ) -> None:
     """Try hosts, cluster and API of a live environment; exit code 0 only if every check ran and passed."""
+    if canary and (folder or only):
+        raise typer.BadParameter("is a selection of its own; leave --folder and --only away", param_hint="--canary")
     unknown = sorted(set(folder or ()) - set(FOLDERS))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(FOLDERS)}", param_hint="--folder")
@@ -31,7 +39,7 @@ def verify(
     except (SettingsError, OSError) as error:
         console.print(f"llmaas: {error}", style="red", highlight=False, markup=False)
         raise typer.Exit(2) from error
-    verdict = run_checks(environment, _show, folder or FOLDERS, only)
+    verdict = run_checks(environment, _show, *(CANARY if canary else (folder or FOLDERS, only)))
     if as_json:
         print(verdict.as_json())
     else:
