@@ -16,7 +16,7 @@ from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServ
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
 from llmaas.settings import Host, Model, Platform
-from llmaas.views import data, haproxy, litellm, prometheus, vllm
+from llmaas.views import data, gateway, haproxy, litellm, prometheus, vllm
 from llmaas.views import topology as t
 from llmaas.views.network_policies import network_policies
 
@@ -147,7 +147,11 @@ def _gateway(
             proxy_image=materials.images["haproxy"],
             postgres_image=materials.images["postgres"],
             certificate=certificates.names[t.GATEWAY_IDENTITY],
-            configuration=litellm.configuration(platform, trust, materials.prices),
+            configuration={
+                litellm.CONFIGURATION_FILE: litellm.configuration(platform, trust, materials.prices),
+                gateway.CONFIGURATION_FILE: gateway.configuration(platform),
+                gateway.PRICE_BOOK_FILE: materials.price_book,
+            },
             proxy_configuration=haproxy.gateway_configuration(platform),
             database_script=data.database_script(),
             secrets=_secret_values(
@@ -157,6 +161,8 @@ def _gateway(
                     "master-key": materials.litellm_master_key,
                     "salt-key": materials.litellm_salt_key,
                     "redis": materials.redis,
+                    "redis-url": data.redis_url(materials.redis, trust),
+                    "cache-salt": materials.cache_salt,
                 },
             ),
             migration_secrets=_secret_values(

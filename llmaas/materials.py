@@ -41,7 +41,10 @@ class LeafFiles:
 
 @dataclass(frozen=True)
 class Materials:
-    """Everything that the components are given and that is not in the stack file."""
+    """Everything that the components are given and that is not in the stack file.
+
+    ``prices`` are those in force, as LiteLLM counts them; ``price_book`` is the whole file, which the gateway reads.
+    """
 
     images: Mapping[str, str]
     leaves: Mapping[str, LeafFiles]
@@ -50,9 +53,11 @@ class Materials:
     redis: str
     litellm_master_key: str
     litellm_salt_key: str
+    cache_salt: str
     kubeconfig: str
     version_key: str
     prices: Mapping[str, TokenPrices]
+    price_book: str
 
     def version(self, *values: str) -> str:
         """A mark of secret values that changes with them and tells nothing about them to whoever lacks the key."""
@@ -83,9 +88,11 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         redis=store.text("redis"),
         litellm_master_key=store.text("litellm-master-key", prefix="sk-"),
         litellm_salt_key=store.text("litellm-salt-key", prefix="sk-"),
+        cache_salt=store.text("cache-salt"),
         kubeconfig=str(kubeconfig),
         version_key=store.text("version-key"),
         prices=read_prices(platform, moment),
+        price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
     )
 
 

@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 from llmaas.components import pods
 from llmaas.components.secrets import SecretValues, password_secret
 from llmaas.components.stores import headless_service
-from llmaas.views import data, litellm
+from llmaas.views import data, gateway, litellm
 from llmaas.views import topology as t
 from llmaas.views.haproxy import certificate_folder
 
@@ -23,13 +23,18 @@ _DATABASE_FOLDER: Final = "/etc/llmaas/database"
 _TRUST: Final = f"{certificate_folder(t.GATEWAY_IDENTITY)}/ca.crt"
 # The database's certificate is checked by the query engine, a Node program, and by the migrations, which use libpq.
 _TRUST_ENVIRONMENT: Final = {"NODE_EXTRA_CA_CERTS": _TRUST, "PGSSLROOTCERT": _TRUST}
+_GATEWAY: Final = {gateway.CONFIGURATION_VARIABLE: f"{_CONFIGURATION_FOLDER}/{gateway.CONFIGURATION_FILE}"}
 # Written out, so that no image can leave them away.
 _OFFLINE: Final = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 @dataclass(frozen=True)
 class LiteLLMArgs:
-    """``secrets`` holds database-url, master-key, salt-key and redis; ``migration_secrets`` superuser and litellm."""
+    """``configuration`` is text by name of file.
+
+    ``secrets`` holds database-url, master-key, salt-key, redis, redis-url and cache-salt; ``migration_secrets``
+    superuser and litellm.
+    """
 
     namespace: str
     hosts: Sequence[str]
@@ -38,7 +43,7 @@ class LiteLLMArgs:
     proxy_image: str
     postgres_image: str
     certificate: str
-    configuration: str
+    configuration: Mapping[str, str]
     proxy_configuration: str
     database_script: str
     secrets: SecretValues
@@ -52,9 +57,7 @@ class LiteLLM(pulumi.ComponentResource):
         super().__init__("llmaas:gateway:LiteLLM", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         labels = pods.labels(name)
-        configuration = pods.config_map(
-            f"{name}-configuration", args.namespace, {"config.yaml": args.configuration}, child
-        )
+        configuration = pods.config_map(f"{name}-configuration", args.namespace, args.configuration, child)
         proxy = pods.config_map(f"{name}-proxy", args.namespace, {"haproxy.cfg": args.proxy_configuration}, child)
         secret = password_secret(f"{name}-environment", args.namespace, args.secrets, child)
         migration = _migration(args, secret, child)
@@ -199,13 +202,13 @@ def _pod(
         image=args.image,
         command=["/usr/local/bin/proxy"],
         args=[
-            f"--config={_CONFIGURATION_FOLDER}/config.yaml",
+            f"--config={_CONFIGURATION_FOLDER}/{litellm.CONFIGURATION_FILE}",
             "--host=127.0.0.1",
             f"--port={t.LITELLM_LOOPBACK_PORT}",
             "--num_workers=1",
         ],
         env=[
-            *_plain({**_TRUST_ENVIRONMENT, **_OFFLINE}),
+            *_plain({**_TRUST_ENVIRONMENT, **_OFFLINE, **_GATEWAY}),
             *_environment(
                 secret,
                 {
@@ -213,6 +216,8 @@ def _pod(
                     litellm.MASTER_KEY_VARIABLE: "master-key",
                     litellm.SALT_KEY_VARIABLE: "salt-key",
                     litellm.REDIS_AUTH_VARIABLE: "redis",
+                    gateway.REDIS_URL_VARIABLE: "redis-url",
+                    gateway.CACHE_SALT_VARIABLE: "cache-salt",
                 },
             ),
         ],

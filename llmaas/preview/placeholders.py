@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from llmaas.materials import LeafFiles, MaterialError, Materials, lock_file, read_lock
+from llmaas.materials import LeafFiles, MaterialError, Materials, lock_file, price_book_file, read_lock
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import Platform
 from llmaas.views.leaves import leaf_requests
@@ -35,9 +35,11 @@ def placeholder_materials(
         redis=f"{MARK}-redis",
         litellm_master_key=f"sk-{MARK}-litellm-master-key",
         litellm_salt_key=f"sk-{MARK}-litellm-salt-key",
+        cache_salt=f"{MARK}-cache-salt",
         kubeconfig="/nonexistent/kubeconfig",
         version_key=f"{MARK}-version-key",
         prices=prices,
+        price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
     )
 
 

@@ -1,6 +1,7 @@
 """Configuration of the data stores: Redis, and the gateway's database in PostgreSQL."""
 
 from typing import Final
+from urllib.parse import quote
 
 from llmaas.views import topology as t
 from llmaas.views.rendering import render
@@ -27,6 +28,13 @@ def redis_configuration(certificate: str) -> str:
 def redis_password_file(password: str) -> str:
     """The part of redis.conf that is a secret."""
     return f'requirepass "{password}"\n'
+
+
+def redis_url(password: str, ca_file: str) -> str:
+    """How the gateway reaches its ledger: only over TLS, and only the server that our authority vouches for."""
+    host = t.full_name(t.REDIS_SERVICE, t.DATA)
+    checks = f"ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs={ca_file}"
+    return f"rediss://:{quote(password, safe='')}@{host}:{t.REDIS_PORT}/0?{checks}"
 
 
 def database_script() -> str:

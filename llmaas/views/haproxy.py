@@ -11,6 +11,8 @@ from llmaas.views.rendering import render
 CERTIFICATES_ROOT: Final = "/run/llmaas/certificates"
 
 POST_PATHS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+# A tenant's own usage, the only requests whose query parameters reach the gateway.
+USAGE_PATHS: Final = ("/v1/usage", "/v1/usage/requests")
 
 # The longest answer that a stream may take, and how long one may go on after its proxy was told to stop.
 STREAM_SECONDS: Final = 600
@@ -99,6 +101,7 @@ def edge_configuration(platform: Platform) -> str:
         administration_names=(*platform.gateway.administration_host_names, *addresses),
         bastions=[str(address) for address in platform.site.bastions],
         post_paths=POST_PATHS,
+        usage_paths=USAGE_PATHS,
         passed_headers=_PASSED_HEADERS,
         unknown_url=openai_error(unknown, "invalid_request_error", "unknown_url"),
         unknown_key=openai_error(

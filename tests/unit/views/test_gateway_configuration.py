@@ -2,10 +2,12 @@
 
 import pytest
 import yaml
+from llmaas_gateway.api.services import OWN_ROUTES
 from llmaas_gateway.proxy.settings import GatewaySettings
 
 from llmaas.settings import load_platform
 from llmaas.views.gateway import configuration
+from llmaas.views.haproxy import USAGE_PATHS
 from llmaas.views.topology import served_models
 
 
@@ -20,3 +22,7 @@ def test_the_gateway_knows_every_served_model_and_every_tier(environment: str) -
         (tier.name, tier.output_tokens_per_hour, tier.monthly_cap_eur) for tier in platform.tiers
     ]
     assert settings.replicas == platform.gateway.replicas
+
+
+def test_the_edge_lets_tenants_reach_their_own_usage() -> None:
+    assert set(USAGE_PATHS) == set(OWN_ROUTES)
