@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from llmaas.admin.client import AdminError
+from llmaas.admin.calls import AdminError
 
 EXPORT: Final = "/llmaas/audit/export"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*\.jsonl")

@@ -2,27 +2,35 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final, Self
 
 import httpx
+from llmaas_gateway.money import format_euros
+
+from llmaas.admin.calls import AdminError, Calls, NotThereError
+from llmaas.admin.gateway import Gateway
 
 PAGE_SIZE: Final = 100
 
 
-class AdminError(Exception):
-    """What went wrong and what to do about it."""
-
-
 @dataclass(frozen=True)
 class Tenant:
-    """A customer: a team of LiteLLM. ``models`` empty means every model of the catalogue."""
+    """A customer: a team of LiteLLM. ``models`` empty means every model of the catalogue.
+
+    What follows ``spend_eur``, which is of this month then, is known only where the gateway is at work.
+    """
 
     id: str
     name: str
     models: tuple[str, ...]
     requests_per_minute: int | None
-    budget_eur: float | None
-    spend_eur: float
+    budget_eur: Decimal | None
+    spend_eur: Decimal
+    tier: str | None = None
+    state: str | None = None
+    credit_left_eur: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ class KeyRecord:
     models: tuple[str, ...]
     expires: datetime | None
     requests_per_minute: int | None
-    budget_eur: float | None
-    spend_eur: float
+    budget_eur: Decimal | None
+    spend_eur: Decimal
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,17 @@ class NewKey:
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """What a key or tenant may do; None or empty means no limit of its own."""
+    """What a key or tenant may do; None or empty means no limit of its own.
+
+    Attributes:
+        budget_eur: a decimal string.
+        budget_period: when the budget begins anew: ``minute``, ``hour``, ``day`` or ``month`` of the calendar with the
+            gateway, a duration such as ``30d`` with a LiteLLM that has none.
+    """
 
     models: tuple[str, ...] = ()
     requests_per_minute: int | None = None
-    budget_eur: float | None = None
+    budget_eur: str | None = None
     budget_period: str | None = None
 
     def fields(self) -> dict[str, Any]:
@@ -61,17 +75,28 @@ class KeyLimits:
         given = {
             "models": list(self.models) or None,
             "rpm_limit": self.requests_per_minute,
-            "max_budget": self.budget_eur,
+            "max_budget": None if self.budget_eur is None else float(self.budget_eur),
             "budget_duration": self.budget_period,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def order(self) -> dict[str, Any]:
+        """As the gateway names them."""
+        given = {
+            "models": list(self.models) or None,
+            "requests_per_minute": self.requests_per_minute,
+            "budget_eur": self.budget_eur,
+            "budget_window": self.budget_period,
         }
         return {name: value for name, value in given.items() if value is not None}
 
 
 class AdminClient:
-    """LiteLLM's administration API behind the private listener; usable as a context manager."""
+    """The administration behind the private listener, with or without our gateway in LiteLLM; a context manager."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
+        self._call = Calls(http)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -81,17 +106,41 @@ class AdminClient:
         """Close the connection."""
         self._http.close()
 
+    @cached_property
+    def gateway(self) -> Gateway | None:
+        """The gateway's own routes; None where LiteLLM runs without it."""
+        gateway = Gateway(self._call)
+        try:
+            gateway.tiers()
+        except NotThereError:
+            return None
+        return gateway
+
+    def with_gateway(self) -> Gateway:
+        """The same where nothing can be done without it.
+
+        Raises:
+            AdminError: LiteLLM runs without it.
+        """
+        if self.gateway is None:
+            raise AdminError("LiteLLM runs here without the gateway; tiers, usage and invoices need it")
+        return self.gateway
+
     def tenants(self) -> tuple[Tenant, ...]:
-        """All tenants by name."""
+        """All tenants by name, without those that were erased."""
+        if self.gateway is not None:
+            return tuple(_account(row) for row in self.gateway.tenants() if row["state"] != "erased")
         listed = self._call("GET", "/team/list")
         return tuple(sorted((_tenant(team) for team in listed), key=lambda tenant: tenant.name))
 
     def tenant(self, name: str) -> Tenant:
-        """The tenant of that name.
+        """The tenant of that name; with the gateway also of that identifier.
 
         Raises:
             AdminError: there is none, or several.
         """
+        if self.gateway is not None:
+            return _account(self.gateway.tenant(name))
         found = [tenant for tenant in self.tenants() if tenant.name == name]
         if not found:
             raise AdminError(f"there is no tenant {name!r}; make it with: llmaas tenant create {name}")
@@ -100,30 +149,68 @@ class AdminClient:
             raise AdminError(f"{len(found)} tenants are called {name!r} ({ids}); remove all but one")
         return found[0]
 
-    def create_tenant(self, name: str, limits: KeyLimits) -> Tenant:
-        """Make a tenant; names are unique here, though LiteLLM would take one twice."""
+    def create_tenant(
+        self, name: str, limits: KeyLimits, *, tier: str | None = None, first_payment_eur: str | None = None
+    ) -> Tenant:
+        """Make a tenant; names are unique here, though LiteLLM would take one twice.
+
+        Args:
+            name: of the customer.
+            limits: with the gateway only the models: the rest is the tier's matter. Without it all of them.
+            tier: what it buys; with the gateway it must be given, without it there is none.
+            first_payment_eur: a decimal string; without it, a prepaid tenant begins with what its tier costs.
+        """
+        if self.gateway is not None:
+            return _account(self._create_account(name, limits, tier, first_payment_eur))
+        if tier is not None or first_payment_eur is not None:
+            raise AdminError("LiteLLM runs here without the gateway; it knows neither tiers nor payments")
         if any(tenant.name == name for tenant in self.tenants()):
             raise AdminError(f"tenant {name!r} exists already; names are unique")
         self._check_models(limits.models)
         body = {"team_alias": name, "metadata": {"made_by": "llmaas"}, **limits.fields()}
         return _tenant(self._call("POST", "/team/new", body))
 
+    def _create_account(
+        self, name: str, limits: KeyLimits, tier: str | None, first_payment_eur: str | None
+    ) -> dict[str, Any]:
+        gateway = self.with_gateway()
+        if tier is None:
+            tiers = ", ".join(str(known["name"]) for known in gateway.tiers())
+            raise AdminError(f"a tenant has a tier; name one with --tier: {tiers}")
+        if set(limits.order()) - {"models"}:
+            raise AdminError("budget and requests per minute of a tenant are those of its tier; leave them out")
+        return gateway.create_tenant(name, tier, limits.models, first_payment_eur)
+
     def list_keys(self, tenant: Tenant | None = None) -> tuple[KeyRecord, ...]:
         """All keys, or those of one tenant, in the order of their names; without their texts, which nobody has."""
+        teams: list[str | None] = [None]
+        if tenant is not None:
+            teams = [tenant.id] if self.gateway is None else self.gateway.tenant(tenant.id)["teams"]
+        found = [key for team in teams for key in self._keys_of(team)]
+        return tuple(sorted(found, key=lambda key: key.name))
+
+    def _keys_of(self, team: str | None) -> list[KeyRecord]:
         found: list[KeyRecord] = []
         page = total = 1
         while page <= total:
             query = {"return_full_object": "true", "page": str(page), "size": str(PAGE_SIZE)}
-            if tenant is not None:
-                query["team_id"] = tenant.id
+            if team is not None:
+                query["team_id"] = team
             answer = self._call("GET", "/key/list", query=query)
             found += [_key(key) for key in answer["keys"]]
             total = int(answer.get("total_pages") or 1)
             page += 1
-        return tuple(sorted(found, key=lambda key: key.name))
+        return found
 
-    def create_key(self, tenant: Tenant, name: str, limits: KeyLimits, duration: str | None) -> NewKey:
+    def create_key(
+        self, tenant: Tenant, name: str, limits: KeyLimits, duration: str | None, team: str | None = None
+    ) -> NewKey:
         """Make a key under a tenant; it ends after ``duration`` such as ``30d``, or never."""
+        ends = {} if duration is None else {"duration": duration}
+        if self.gateway is not None:
+            order = {"name": name, **limits.order(), **ends, **({} if team is None else {"team": team})}
+            answer = self.gateway.create_key(tenant.id, order)
+            return NewKey(str(answer["key"]), _key(answer))
         if any(key.name == name for key in self.list_keys()):
             raise AdminError(f"key {name!r} exists already; choose another --name or revoke it first")
         self._check_models(limits.models)
@@ -132,10 +219,14 @@ class AdminClient:
             raise AdminError(
                 f"tenant {tenant.name!r} is not granted {', '.join(refused)}; it has {_list(tenant.models)}"
             )
-        body = {"team_id": tenant.id, "key_alias": name, **limits.fields()}
-        if duration is not None:
-            body["duration"] = duration
-        answer = self._call("POST", "/key/generate", body)
+        answer = self._call(
+            "POST", "/key/generate", {"team_id": tenant.id, "key_alias": name, **limits.fields(), **ends}
+        )
+        return NewKey(str(answer["key"]), _key(answer))
+
+    def rotate_key(self, key: str) -> NewKey:
+        """A new key in place of another, by its name or id; the old one is revoked."""
+        answer = self.with_gateway().rotate_key(key)
         return NewKey(str(answer["key"]), _key(answer))
 
     def revoke_key(self, key: KeyRecord) -> None:
@@ -144,6 +235,9 @@ class AdminClient:
         LiteLLM 1.106 tells only a block to the other replicas; of a deletion alone they learn when their cache ends,
         which a key in use may put off for a minute or more.
         """
+        if self.gateway is not None:
+            self.gateway.revoke_key(key.id)
+            return
         self._call("POST", "/key/block", {"key": key.id})
         answer = self._call("POST", "/key/delete", {"keys": [key.id]})
         if not answer.get("deleted_keys"):
@@ -161,24 +255,10 @@ class AdminClient:
         if unknown:
             raise AdminError(f"no model {', '.join(map(repr, unknown))}; there are {_list(served)}")
 
-    def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, str] | None = None
-    ) -> Any:
-        where = f"{str(self._http.base_url).rstrip('/')}{path}"
-        try:
-            answer = self._http.request(method, path, json=body, params=query)
-        except httpx.HTTPError as error:
-            raise AdminError(
-                f"no answer from {where}: {error}; check LLMAAS_ADMIN_URL and that this machine is a bastion"
-            ) from error
-        if answer.status_code in {401, 403}:
-            raise AdminError(f"{where} refused the administration key; check LLMAAS_ADMIN_KEY")
-        if not answer.is_success:
-            raise AdminError(f"{where} answered {answer.status_code}: {_reason(answer)}")
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise AdminError(f"{where} answered no JSON; is LLMAAS_ADMIN_URL the administration listener?") from error
+
+def _amount(value: float | None) -> Decimal | None:
+    """LiteLLM's floating point, as it shows it."""
+    return None if value is None else Decimal(repr(value))
 
 
 def _tenant(team: dict[str, Any]) -> Tenant:
@@ -187,14 +267,29 @@ def _tenant(team: dict[str, Any]) -> Tenant:
         name=str(team.get("team_alias") or team["team_id"]),
         models=tuple(team.get("models") or ()),
         requests_per_minute=team.get("rpm_limit"),
-        budget_eur=team.get("max_budget"),
-        spend_eur=float(team.get("spend") or 0),
+        budget_eur=_amount(team.get("max_budget")),
+        spend_eur=_amount(team.get("spend")) or Decimal(0),
+    )
+
+
+def _account(row: dict[str, Any]) -> Tenant:
+    return Tenant(
+        id=row["tenant"],
+        name=row["name"] or row["tenant"],
+        models=(),
+        requests_per_minute=None,
+        budget_eur=None,
+        spend_eur=Decimal(row["spent_month_eur"]),
+        tier=row["tier"],
+        state=row["state"],
+        credit_left_eur=Decimal(row["credit_left_eur"]),
     )
 
 
 def _key(key: dict[str, Any]) -> KeyRecord:
     # A listed key is named by its hash under ``token``; a new one has it there too, and its text under ``key``.
     expires = key.get("expires")
+    budget = (key.get("metadata") or {}).get("budget_nano_eur")
     return KeyRecord(
         id=str(key.get("token") or key.get("token_id")),
         name=str(key.get("key_alias") or key.get("token") or key.get("token_id")),
@@ -202,24 +297,9 @@ def _key(key: dict[str, Any]) -> KeyRecord:
         models=tuple(key.get("models") or ()),
         expires=datetime.fromisoformat(str(expires)) if expires else None,
         requests_per_minute=key.get("rpm_limit"),
-        budget_eur=key.get("max_budget"),
-        spend_eur=float(key.get("spend") or 0),
+        budget_eur=_amount(key.get("max_budget")) if budget is None else Decimal(format_euros(budget)),
+        spend_eur=_amount(key.get("spend")) or Decimal(0),
     )
-
-
-def _reason(answer: httpx.Response) -> str:
-    """LiteLLM wraps its words in ``error.message`` or ``detail``."""
-    try:
-        content = answer.json()
-    except ValueError:
-        return answer.text[:300]
-    for name in ("error", "detail"):
-        inner = content.get(name) if isinstance(content, dict) else None
-        if isinstance(inner, dict):
-            return str(inner.get("message") or inner.get("error") or inner)[:300]
-        if inner:
-            return str(inner)[:300]
-    return str(content)[:300]
 
 
 def _list(names: tuple[str, ...]) -> str:

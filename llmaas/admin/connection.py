@@ -1,13 +1,16 @@
 """How the administration API is reached: by the environment's state on its own machine, or by environment variables."""
 
+import getpass
 import os
+import re
 import ssl
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from llmaas.admin.client import AdminClient, AdminError
+from llmaas.admin.calls import AdminError
+from llmaas.admin.client import AdminClient
 from llmaas.paths import state_dir
 from llmaas.secrets import SecretStore
 from llmaas.settings import load_platform
@@ -16,6 +19,7 @@ from llmaas.views.topology import ADMINISTRATION_PORT, service_addresses
 URL: Final = "LLMAAS_ADMIN_URL"
 KEY: Final = "LLMAAS_ADMIN_KEY"
 CA: Final = "SSL_CERT_FILE"
+OPERATOR: Final = "LLMAAS_OPERATOR"
 TIMEOUT_SECONDS: Final = 30.0
 MASTER_KEY: Final = "litellm-master-key"
 
@@ -51,6 +55,12 @@ def open_http(environment: str | None) -> httpx.Client:
     return _http(f"https://{address}:{ADMINISTRATION_PORT}", key, str(root))
 
 
+def _operator() -> str:
+    """Who the audit names: a claim of this machine's, as all hold the same key."""
+    name = os.environ.get(OPERATOR) or os.environ.get("SUDO_USER") or getpass.getuser()
+    return re.sub(r"[^A-Za-z0-9._@-]", "-", name).strip("-._@")[:64] or "unknown"
+
+
 def _http(url: str, key: str, ca_file: str | None) -> httpx.Client:
     if not url.startswith("https://"):
         raise AdminError(f"{URL} is {url!r}; keys travel only over https://")
@@ -58,6 +68,6 @@ def _http(url: str, key: str, ca_file: str | None) -> httpx.Client:
         raise AdminError(f"{CA} names {ca_file}, which is no file")
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    headers = {"Authorization": f"Bearer {key}"}
+    headers = {"Authorization": f"Bearer {key}", "X-Llmaas-Operator": _operator()}
     # The gateway is inside: a proxy of the machine's must never see these calls.
     return httpx.Client(base_url=url, headers=headers, verify=context, timeout=TIMEOUT_SECONDS, trust_env=False)

@@ -1,13 +1,17 @@
-"""What ``llmaas tenant`` and ``llmaas key`` share: options, errors, and how records are printed."""
+"""What the commands of tenants, keys, usage and invoices share: options, errors, and how records are printed."""
 
+import csv
 import dataclasses
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
+from llmaas_gateway.money import MoneyError, nano_eur
 from rich.console import Console
 from rich.table import Table
 
@@ -18,10 +22,15 @@ Environment = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for other programs")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="a granted model, may be repeated; all if none")]
-Budget = Annotated[float | None, typer.Option("--budget-eur", min=0.0, help="the most it may spend in euros")]
+Budget = Annotated[str | None, typer.Option("--budget-eur", help="the most it may spend in euros, such as 12.50")]
 BudgetPeriod = Annotated[
-    str | None, typer.Option(help="when the budget begins anew, such as 30d; never without it", metavar="PERIOD")
+    str | None,
+    typer.Option(
+        help="when the budget begins anew: minute, hour, day or month; such as 30d where LiteLLM has no gateway",
+        metavar="PERIOD",
+    ),
 ]
+AsCsv = Annotated[bool, typer.Option("--csv", help="print CSV for spreadsheets")]
 RequestsPerMinute = Annotated[int | None, typer.Option(min=1, help="the most requests in a minute")]
 
 
@@ -34,6 +43,22 @@ def administration(environment: str | None) -> Iterator[AdminClient]:
     except AdminError as error:
         Console(stderr=True).print(f"llmaas: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def check_amount(text: str | None, option: str) -> None:
+    """Refuse what is no exact amount of euros before anything is asked."""
+    if text is None:
+        return
+    try:
+        nano_eur(text)
+    except MoneyError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def check_budget_period(text: str | None, option: str) -> None:
+    """Refuse what is neither a window of the calendar nor a duration."""
+    if text not in {"minute", "hour", "day", "month"}:
+        check_period(text, option)
 
 
 def check_period(text: str | None, option: str) -> None:
@@ -63,6 +88,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console().print(table)
 
 
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """For spreadsheets: the same columns, points as decimal marks."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
@@ -72,4 +104,6 @@ def _text(value: object) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     raise TypeError(type(value).__name__)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from llmaas.admin.client import AdminError, KeyLimits
+from llmaas.admin import AdminError
+from llmaas.admin.client import KeyLimits
 from llmaas.cli.administration import (
     AsJson,
     Budget,
@@ -14,6 +15,8 @@ from llmaas.cli.administration import (
     Models,
     RequestsPerMinute,
     administration,
+    check_amount,
+    check_budget_period,
     check_period,
     plain,
     print_json,
@@ -30,6 +33,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     *,
     tenant: TenantName,
     name: Annotated[str | None, typer.Option(help="what it is called in lists; made up without it")] = None,
+    team: Annotated[str | None, typer.Option(help="one of the tenant's teams; its first without it")] = None,
     environment: Environment = None,
     model: Models = None,
     expires: Annotated[str | None, typer.Option(help="after which time it ends, such as 90d; never without it")] = None,
@@ -39,12 +43,13 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     as_json: AsJson = False,
 ) -> None:
     """Make a key; its text is shown this once and stored nowhere."""
-    check_period(budget_period, "--budget-period")
+    check_amount(budget_eur, "--budget-eur")
+    check_budget_period(budget_period, "--budget-period")
     check_period(expires, "--expires")
     limits = KeyLimits(tuple(model or ()), requests_per_minute, budget_eur, budget_period)
     with administration(environment) as client:
         chosen = name or f"{tenant}-{secrets.token_hex(4)}"
-        made = client.create_key(client.tenant(tenant), chosen, limits, expires)
+        made = client.create_key(client.tenant(tenant), chosen, limits, expires, team)
     if as_json:
         print_json({"key": made.key, **plain(made.record)})
     else:
@@ -80,6 +85,23 @@ def list_(
         for key in keys
     )
     print_table(columns, rows)
+
+
+@app.command()
+def rotate(
+    key: Annotated[str, typer.Argument(help="the key's name, or its id from the list")],
+    *,
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in place of another, with the same rights, end and budget; the old one is useless at once."""
+    with administration(environment) as client:
+        made = client.rotate_key(key)
+    if as_json:
+        print_json({"key": made.key, **plain(made.record)})
+    else:
+        print(made.key)
+        typer.echo(f"key {made.record.name} in place of {key}: shown once, keep it now", err=True)
 
 
 @app.command()

@@ -49,7 +49,8 @@ def admin() -> Iterator[AdminClient]:
 def tenant(admin: AdminClient) -> Tenant:
     """The tenant that all keys of these tests belong to; it stays, its keys do not."""
     found = [tenant for tenant in admin.tenants() if tenant.name == TENANT]
-    return found[0] if found else admin.create_tenant(TENANT, KeyLimits())
+    tier = None if admin.gateway is None else PLATFORM.tiers[-1].name
+    return found[0] if found else admin.create_tenant(TENANT, KeyLimits(), tier=tier)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import openai
 import pytest
@@ -44,7 +45,7 @@ def test_a_model_that_is_not_granted_is_refused(client_of: Client, make_key: Mak
 
 
 def test_a_spent_budget_is_429(client_of: Client, make_key: MakeKey) -> None:
-    client = client_of(make_key(budget_eur=0.000001).key)
+    client = client_of(make_key(budget_eur="0.000001").key)
     deadline = time.monotonic() + 60
     status = _ask(client)
     while status == 200 and time.monotonic() < deadline:
@@ -80,9 +81,9 @@ def test_a_key_ends_when_it_was_said_to_end(client_of: Client, make_key: MakeKey
 
 
 def test_keys_are_listed_by_hash_and_never_by_text(admin: AdminClient, make_key: MakeKey, tenant: Tenant) -> None:
-    made = make_key(models=(SERVED[0],), requests_per_minute=7, budget_eur=1.5)
+    made = make_key(models=(SERVED[0],), requests_per_minute=7, budget_eur="1.5")
     (listed,) = [key for key in admin.list_keys(tenant) if key.name == made.record.name]
-    assert (listed.models, listed.requests_per_minute, listed.budget_eur) == ((SERVED[0],), 7, 1.5)
+    assert (listed.models, listed.requests_per_minute, listed.budget_eur) == ((SERVED[0],), 7, Decimal("1.5"))
     assert made.key.removeprefix("sk-") not in repr(admin.list_keys())
 
 

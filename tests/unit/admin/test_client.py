@@ -6,8 +6,10 @@ import pytest
 
 from llmaas.admin import AdminClient, AdminError, connect
 from llmaas.admin.client import KeyLimits
+from llmaas.admin.connection import open_http
 
 TEAM = {"team_id": "t1", "team_alias": "demo", "models": ["granite3.3:8b"], "rpm_limit": 60, "spend": 0.5}
+BARE = httpx.Response(404, json={"detail": "Not Found"})
 MODELS = {"data": [{"id": "granite3.3:8b"}, {"id": "llama3.2:3b"}]}
 
 
@@ -27,7 +29,9 @@ class Gateway:
 
 
 def client(answers: dict[str, Any]) -> tuple[AdminClient, Gateway]:
-    gateway = Gateway({"/team/list": [TEAM], "/v1/models": MODELS, "/key/list": _page([]), **answers})
+    gateway = Gateway(
+        {"/llmaas/tiers": BARE, "/team/list": [TEAM], "/v1/models": MODELS, "/key/list": _page([]), **answers}
+    )
     return AdminClient(httpx.Client(base_url="https://admin.test", transport=httpx.MockTransport(gateway))), gateway
 
 
@@ -37,7 +41,7 @@ def _page(keys: list[dict[str, Any]], total: int = 1) -> dict[str, Any]:
 
 def test_a_tenant_is_a_team_with_its_name_as_alias() -> None:
     admin, gateway = client({"/team/new": {**TEAM, "team_id": "t2", "team_alias": "new"}})
-    made = admin.create_tenant("new", KeyLimits(("granite3.3:8b",), 60, 10.0, "30d"))
+    made = admin.create_tenant("new", KeyLimits(("granite3.3:8b",), 60, "10", "30d"))
     assert (made.id, made.name, made.requests_per_minute) == ("t2", "new", 60)
     assert gateway.asked[-1] == (
         "POST",
@@ -151,3 +155,34 @@ def test_missing_variables_are_named(monkeypatch: pytest.MonkeyPatch, given: dic
         monkeypatch.setenv(name, value)
     with pytest.raises(AdminError, match=words):
         connect(None)
+
+
+def test_a_litellm_without_the_gateway_knows_no_tiers_and_says_so() -> None:
+    admin, gateway = client({})
+    for act in (lambda: admin.create_tenant("new", KeyLimits(), tier="T1"), lambda: admin.rotate_key("k")):
+        with pytest.raises(AdminError, match="runs here without the gateway"):
+            act()
+    assert {method for method, _, _ in gateway.asked} == {"GET"}
+
+
+def test_budgets_of_litellm_are_shown_without_the_noise_of_floating_point() -> None:
+    admin, _ = client({"/key/list": _page([{"token": "h", "key_alias": "k", "max_budget": 0.1, "spend": 1e-06}])})
+    key = admin.list_keys()[0]
+    assert (f"{key.budget_eur:f}", f"{key.spend_eur:f}") == ("0.1", "0.000001")
+
+
+@pytest.mark.parametrize(
+    ("names", "header"),
+    [
+        ({"LLMAAS_OPERATOR": "ada"}, "ada"),
+        ({"SUDO_USER": "Jean Dupont!"}, "Jean-Dupont"),
+        ({"LLMAAS_OPERATOR": "!"}, "unknown"),
+    ],
+)
+def test_the_audit_is_told_who_asks(monkeypatch: pytest.MonkeyPatch, names: dict[str, str], header: str) -> None:
+    for name in ("LLMAAS_OPERATOR", "SUDO_USER", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"LLMAAS_ADMIN_URL": "https://x", "LLMAAS_ADMIN_KEY": "k", **names}.items():
+        monkeypatch.setenv(name, value)
+    with open_http(None) as http:
+        assert http.headers["X-Llmaas-Operator"] == header
