@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from llmaas_gateway.audit.records import PLATFORM, Act, Entry, Kind, Personal, canonical, chained
 
@@ -73,7 +74,7 @@ async def append_entries(connection: Connection, entries: Sequence[Entry]) -> li
     records: list[tuple[Any, ...]] = []
     personals: list[tuple[Any, ...]] = []
     ends: list[tuple[Any, ...]] = []
-    for stream, tenant, kind, start, end_hash, recorded_at in await _locked(connection, sorted(grouped)):
+    for stream, tenant, kind, start, end_hash, recorded_at in await lock_streams(connection, sorted(grouped)):
         number, previous = start, end_hash
         for index in grouped[tenant, kind]:
             number += 1
@@ -95,12 +96,22 @@ async def append_entries(connection: Connection, entries: Sequence[Entry]) -> li
     return [places[index] for index in range(len(entries))]
 
 
-async def _locked(connection: Connection, wanted: Sequence[tuple[str, Kind]]) -> list[tuple[Any, ...]]:
+async def lock_streams(connection: Connection, wanted: Sequence[tuple[str, Kind]]) -> list[tuple[Any, ...]]:
+    """Lock the ends of streams until the transaction ends, in the order in which everybody does; missing ones are made.
+
+    Args:
+        connection: in a transaction.
+        wanted: tenant and kind of each, sorted.
+
+    Returns:
+        Of each its id, tenant, kind, number, hash, and the time for its next record.
+    """
     tenants, kinds = [tenant for tenant, _ in wanted], [kind for _, kind in wanted]
-    found = await (await connection.execute(_FIND_STREAMS, [tenants, kinds])).fetchone()
-    if not found or found[0] < len(wanted):
-        await connection.execute(_ADD_STREAMS, [[uuid.uuid4() for _ in wanted], tenants, kinds])
-    rows = await (await connection.execute(_LOCK_STREAMS, [tenants, kinds])).fetchall()
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        found = await (await cursor.execute(_FIND_STREAMS, [tenants, kinds])).fetchone()
+        if not found or found[0] < len(wanted):
+            await cursor.execute(_ADD_STREAMS, [[uuid.uuid4() for _ in wanted], tenants, kinds])
+        rows = await (await cursor.execute(_LOCK_STREAMS, [tenants, kinds])).fetchall()
     if len(rows) < len(wanted):
         # An erasure took a stream away between the two statements; the caller's transaction is tried again.
         raise psycopg.errors.SerializationFailure("a tenant was erased while a record was appended to its stream")

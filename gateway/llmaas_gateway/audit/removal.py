@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from llmaas_gateway.audit.heads import keep
-from llmaas_gateway.audit.log import Connection, append_entries
+from llmaas_gateway.audit.log import Connection, append_entries, lock_streams
 from llmaas_gateway.audit.records import PLATFORM, Act, Entry, Kind
 from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
@@ -15,7 +15,9 @@ from llmaas_gateway.audit.signing import Signer
 _ALLOW: Final = "SET LOCAL llmaas.audit_removal = 'on'"
 _OVERDUE: Final = """
 SELECT stream.id::text, max(record.number) FROM audit.stream JOIN audit.record ON record.stream = stream.id
-WHERE stream.kind = %s AND record.recorded_at < %s GROUP BY stream.id ORDER BY stream.id
+WHERE stream.kind = %s AND record.recorded_at < %s
+  AND record.number <= (SELECT max(number) FROM audit.head WHERE head.stream = stream.id)
+GROUP BY stream.id ORDER BY stream.id
 """
 _WHAT_GOES: Final = """
 SELECT min(record.number), min(recorded_at), max(recorded_at), (array_agg(hash ORDER BY number DESC))[1],
@@ -62,7 +64,7 @@ class Erasure:
 
 
 async def retain(connection: Connection, signer: Signer, retention: Retention, now: datetime) -> int:
-    """Delete records whose period is over; how many.
+    """Delete records whose period is over; how many. Those that no signed head vouches for stay: they may be evidence.
 
     What is left of them is a signed statement with the last number, its hash and the time they span, so that the rest
     of the chain still has its beginning. The deletion is an act of its own in the platform's stream.
@@ -129,6 +131,9 @@ async def erase(connection: Connection, signer: Signer, tenant: str, *, actor: s
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('audit.removal'))")
         await connection.execute(_ALLOW)
+        # The platform's stream first, then the tenant's in their order, as everybody does who appends.
+        await lock_streams(connection, [(PLATFORM, "acts")])
+        await connection.execute("SELECT FROM audit.stream WHERE tenant = %s ORDER BY kind FOR UPDATE", [tenant])
         found = await connection.execute(
             "UPDATE audit.stream SET tenant = NULL WHERE tenant = %s RETURNING id::text, number", [tenant]
         )

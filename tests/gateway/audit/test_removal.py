@@ -1,6 +1,7 @@
 """Retention and erasure remove what they must and keep the rest verifiable. Needs PostgreSQL 15's programs."""
 
 import asyncio
+import contextlib
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +139,48 @@ def test_a_tenant_s_own_export_holds_by_itself_and_shows_nobody_else(
     report = _verified(database, signer, verifier, tmp_path / "acme", span)
     assert (report.problems, report.notes, report.records) == ([], [], 4)
     assert "globex" not in "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "acme").iterdir())
+
+
+def test_an_erasure_amid_writers_breaks_no_chain(
+    database: str, signer: Signer, verifier: Verifier, tmp_path: Path
+) -> None:
+    log, done = AuditLog(database), 0
+
+    async def write() -> None:
+        nonlocal done
+        for number in range(15):
+            while True:
+                try:
+                    await log.append([act(number, tenant) for tenant in ("", "acme")])
+                    break
+                except psycopg.errors.SerializationFailure:
+                    continue
+            done += 1
+
+    async def forget() -> None:
+        async with log.connect() as connection:
+            for _ in range(5):
+                await asyncio.sleep(0.05)
+                await seal(connection, signer)
+                with contextlib.suppress(LookupError):
+                    await erase(connection, signer, "acme", actor="operator:jeanne", now=START)
+
+    async def everything() -> None:
+        await asyncio.gather(write(), write(), write(), forget())
+
+    asyncio.run(everything())
+    _seal(database, signer)
+    report = _verified(database, signer, verifier, tmp_path / "all")
+    assert (done, report.problems) == (45, [])
+    assert report.records > 90
+
+
+def test_what_is_overdue_but_was_never_signed_stays(database: str, signer: Signer) -> None:
+    _append(database, "acme")
+    _age(database, 10)
+    assert _retain(database, signer) == 0
+    _seal(database, signer)
+    assert _retain(database, signer) == 3
 
 
 def test_records_deleted_without_a_signed_removal_are_named(
