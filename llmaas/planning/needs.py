@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from llmaas.planning.fleet import Need, Room
-from llmaas.planning.memory import GIB, ReplicaMemory, kv_bytes_per_token, replica_memory
+from llmaas.planning.memory import BYTES, GIB, ReplicaMemory, replica_memory
 from llmaas.planning.throughput import NoRate, Rate, Replica, measurement_for, replica_rate
 from llmaas.settings import Architecture, Demand, Gpus, Host, Model, Platform, Problem
 
 # phases in which a tenant relies on a model
 PROTECTED = frozenset({"stable", "deprecated"})
+# the most that a stack file can give a replica or a host
+_MOST_GPUS = 64
 
 
 @dataclass(frozen=True)
@@ -205,13 +207,27 @@ class _Sizer:
         )
         if memory.kv_tokens:
             self.changes.append(f"lower the context of {self.model.name} to {memory.kv_tokens} tokens")
-        more = next((count for count in range(gpus + 1, card.count + 1) if self._fits(shape, count, card)), None)
-        if more is not None:
-            self.changes.append(f"give {self.model.name} {more} GPUs per replica instead of {gpus}")
-        if kv_bytes_per_token(shape, gpus) and shape.weight_type in {"bf16", "fp16", "fp32"}:
-            smaller = shape.model_copy(update={"weight_type": "fp8"})
-            if self._fits(smaller, gpus, card):
-                self.changes.append(f"serve {self.model.name} from weights quantised to fp8")
+        self.changes.extend(self._ways_to_fit(shape, card))
+
+    def _ways_to_fit(self, shape: Architecture, card: Gpus) -> list[str]:
+        """More GPUs, larger hosts or narrower weights, each the smallest of its kind that fits; never nothing."""
+        name, gpus = self.model.name, self.model.gpus_per_replica
+        ways = []
+        more = next((count for count in range(gpus + 1, _MOST_GPUS + 1) if self._fits(shape, count, card)), None)
+        if more is not None and more <= card.count:
+            ways.append(f"give {name} {more} GPUs per replica instead of {gpus}")
+        elif more is not None:
+            ways.append(f"buy hosts of {more} {card.model} GPUs or more and give {name} {more} GPUs per replica")
+        for narrow in ("fp8", "int4"):
+            if BYTES[narrow] >= BYTES[shape.weight_type]:
+                continue
+            narrower = shape.model_copy(update={"weight_type": narrow})
+            count = next((count for count in range(gpus, card.count + 1) if self._fits(narrower, count, card)), None)
+            if count is not None:
+                on = "" if count == gpus else f", with {count} GPUs per replica"
+                ways.append(f"serve {name} from weights quantised to {narrow}{on}")
+                break
+        return ways or [f"serve a smaller model in place of {name}: it fits on no host of up to {_MOST_GPUS} such GPUs"]
 
     def _fits(self, shape: Architecture, gpus: int, card: Gpus) -> bool:
         if shape.attention_heads % gpus:

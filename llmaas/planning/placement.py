@@ -149,7 +149,10 @@ class _Programme:
         if self.may_fall_short:
             # what tenants rely on goes last
             weight = {need.name: need.gpus * (4 if need.protected else 1) for need in self.needs}
-            self.model.minimize(sum(weight[name] * variable for name, variable in self.missing.items()))
+            short = sum(weight[name] * variable for name, variable in self.missing.items())
+            # of equally good answers the one that touches the fewest models
+            touched = [self._touched(variable) for variable in self.missing.values()]
+            self.model.minimize((len(touched) + 1) * short + sum(touched))
             return
         size = {need.name: need.gpus for need in self.needs}
         moves, gpus = [], []
@@ -164,6 +167,11 @@ class _Programme:
             moves.append(started)
         worst = sum(size[name] for name, _ in self.variables) * 64 + 1
         self.model.minimize(worst * sum(moves) + sum(gpus))
+
+    def _touched(self, missing: Any) -> Any:
+        some = self.model.new_bool_var(f"some of {missing.name}")
+        self.model.add(missing == 0).only_enforce_if(some.negated())
+        return some
 
     def run(self, hint: Placement | None, limit: float) -> Solution:
         """Search, from the hint where there is one."""

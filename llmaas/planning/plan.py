@@ -9,8 +9,6 @@ from llmaas.planning.placement import Solution, solve
 from llmaas.planning.proof import changes, reasons
 from llmaas.settings import Platform
 
-# a first placement of hundreds of models would be explained for minutes; arithmetic is enough there
-_EXPLAINED = 2_000
 # the promise of a mean answer time is made for models of this class, with room for what is called 8B
 _EIGHT_BILLION = 9 * 10**9
 
@@ -114,13 +112,12 @@ def make_plan(platform: Platform) -> Plan:
             reasons=(*beside, "neither a placement nor a proof that there is none was found in time"),
             changes=("add a host, or lower a minimum_replicas; the fleet is almost full",),
         )
-    small = len(needs) * len(hosts) <= _EXPLAINED
     return Plan(
         platform.environment,
         fits=False,
         hosts=hosts,
         reasons=(*beside, *reasons(rooms, needs)),
-        changes=tuple(changes(rooms, needs)) if small else (),
+        changes=tuple(changes(rooms, needs)),
     )
 
 

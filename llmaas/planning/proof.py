@@ -7,7 +7,10 @@ from llmaas.planning.fleet import Need, Room
 from llmaas.planning.placement import shortfall, solve
 
 # how many hosts more than arithmetic asks for are tried
-_MORE_HOSTS = 8
+_MORE_THAN_SUMS = 8
+# above this many hosts to add, or (model, host) pairs, a search for the smallest change would take minutes
+_MORE_HOSTS = 64
+_SEARCHED = 2_000
 
 
 def required(rooms: Mapping[str, Room], need: Need) -> int:
@@ -73,7 +76,11 @@ def _core(rooms: Mapping[str, Room], needs: list[Need]) -> list[Need]:
 
 
 def changes(rooms: Mapping[str, Room], needs: list[Need]) -> list[str]:
-    """What would make it fit: fewer replicas, or more GPUs."""
+    """What would make it fit: fewer replicas, or more GPUs; of very large questions only what is missing."""
+    missing = _missing_gpus(rooms, needs)
+    largest = max((room.gpus for room in rooms.values()), default=0)
+    if len(rooms) * len(needs) > _SEARCHED or missing > _MORE_HOSTS * largest:
+        return [f"add {missing} GPUs at least, or ask for so many fewer"] if missing > 0 else []
     found: list[str] = []
     short = shortfall(rooms, needs, limit=5.0)
     by_name = {need.name: need for need in needs}
@@ -91,12 +98,15 @@ def changes(rooms: Mapping[str, Room], needs: list[Need]) -> list[str]:
     return found
 
 
+def _missing_gpus(rooms: Mapping[str, Room], needs: list[Need]) -> int:
+    return sum(required(rooms, need) * need.gpus for need in needs) - sum(room.gpus for room in rooms.values())
+
+
 def _more_gpus(rooms: Mapping[str, Room], needs: list[Need]) -> list[int]:
     """GPUs of each host to add, all like the largest one there is; empty when that does not help."""
     largest = max(rooms.values(), key=lambda room: room.gpus)
-    missing = sum(required(rooms, need) * need.gpus for need in needs) - sum(room.gpus for room in rooms.values())
-    start = max(1, -(-missing // largest.gpus))
-    for count in range(start, start + _MORE_HOSTS):
+    start = max(1, -(-_missing_gpus(rooms, needs) // largest.gpus))
+    for count in range(start, start + _MORE_THAN_SUMS):
         if _fits_with(rooms, needs, largest, [largest.gpus] * count):
             for last in range(1, largest.gpus):
                 sizes = [largest.gpus] * (count - 1) + [last]
