@@ -9,6 +9,7 @@ from llmaas.settings.errors import Problem, SettingsError
 from llmaas.settings.lifecycle import dates_in_order
 from llmaas.settings.platform import Platform
 from llmaas.settings.recorded import read_placement
+from llmaas.settings.shapes import shapes_are_possible
 from llmaas.settings.source import sections_of_file, sections_of_pulumi
 
 # sections that Pulumi hands over as plain text
@@ -19,7 +20,7 @@ def build_platform(source: str, sections: dict[str, Any]) -> Platform:
     """A checked platform, or one ``SettingsError`` with everything that is wrong; ``source`` names the sections."""
     draft = read(sections)
     problems = draft.problems
-    for check in (*CHECKS, dates_in_order):
+    for check in (*CHECKS, dates_in_order, shapes_are_possible):
         problems.extend(check(draft))
     if problems:
         raise SettingsError(source, sorted(set(problems), key=_in_file_order(sections)))
