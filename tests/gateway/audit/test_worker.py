@@ -29,6 +29,21 @@ def _facts(database: str) -> list[dict[str, Any]]:
     return [json.loads(body)["facts"] for (body,) in rows]
 
 
+async def _until(database: str, **wanted: str) -> None:
+    """Wait for a record with these facts; a minute at most."""
+    async with asyncio.timeout(60):
+        while not any(wanted.items() <= facts.items() for facts in await asyncio.to_thread(_plain_facts, database)):  # noqa: ASYNC110 - nothing tells this process
+            await asyncio.sleep(0.2)
+
+
+def _plain_facts(database: str) -> list[dict[str, Any]]:
+    """Facts that are text, of what is chained; nothing before there are tables."""
+    try:
+        return [{name: v for name, v in facts.items() if isinstance(v, str)} for facts in _facts(database)]
+    except psycopg.errors.UndefinedTable:
+        return []
+
+
 def test_calls_refusals_and_what_is_in_force_are_chained_and_signed_beside_the_requests(
     database: str, signer: Signer, verifier: Verifier, tmp_path: Path
 ) -> None:
@@ -36,7 +51,7 @@ def test_calls_refusals_and_what_is_in_force_are_chained_and_signed_beside_the_r
         replicas = [Audit(database, "A" * 43, SETTINGS) for _ in range(2)]
         async with replicas[0].running(act(0, "")), replicas[1].running(act(0, "")):
             await asyncio.to_thread(note_calls, database, ["a", "b"])
-            await asyncio.sleep(2.5)
+            await _until(database, action="audit.anchor")
             replicas[0].refusals.note(REFUSAL, START)
 
     asyncio.run(work())
@@ -62,15 +77,13 @@ def test_the_work_goes_on_when_the_database_has_no_tables_yet_or_was_away(server
             with psycopg.connect(database, autocommit=True) as connection:
                 connection.execute("ALTER SCHEMA later RENAME TO ledger")
             await asyncio.to_thread(note_calls, database, ["early"])
-            await asyncio.sleep(3)
+            await _until(database, request_id="early")
             with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
                 connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres'")
             await asyncio.to_thread(note_calls, database, ["late"])
-            await asyncio.sleep(4)
+            await _until(database, request_id="late")
 
     asyncio.run(work())
-    identities = {facts.get("request_id") for facts in _facts(database)}
-    assert {"early", "late"} <= identities
 
 
 def test_refusals_of_a_kind_are_one_record_with_their_number(database: str) -> None:
