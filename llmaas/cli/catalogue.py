@@ -14,6 +14,7 @@ from llmaas.planning.lifecycle import Entry, Promise, api_view, catalogue_on, la
 from llmaas.planning.promises import broken_promises, notice_problems, refusals, statement_problems, unrecorded
 from llmaas.settings import Platform, SettingsError, load_platform
 from llmaas.settings.recorded import append_records, manifest_digests, promises_file, read_records
+from llmaas.views.lifecycle import lifecycle_file
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -90,9 +91,20 @@ def _cells(entry: Entry) -> list[str]:
 
 
 @app.command()
-def api(environment: Environment = "lab", on: On = None) -> None:
+def api(
+    *,
+    environment: Environment = "lab",
+    on: On = None,
+    every_day: Annotated[
+        bool, typer.Option("--every-day", help="All periods, as the gateway's file has them, instead of one day.")
+    ] = False,
+) -> None:
     """Print what the gateway adds to /v1/models and the headers of models that end, as JSON."""
-    print(json.dumps(api_view(_load(environment), _day(on)), indent=2))
+    platform = _load(environment)
+    if every_day:
+        print(lifecycle_file(platform), end="")
+    else:
+        print(json.dumps(api_view(platform, _day(on)), indent=2))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import yaml
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from llmaas_gateway.lifecycle import LifecycleError, read_lifecycle
 from typer.testing import CliRunner
 
 from llmaas import paths
@@ -239,6 +240,38 @@ def test_the_api_says_that_a_model_ends(promised: World) -> None:
     assert before["granite3.3:8b"]["lifecycle"]["phase"] == "stable"
     assert before["granite3.3:8b"]["headers"] == {}
     assert "granite3.3:8b" not in json.loads(promised.run("api", "--on", "2026-07-01").output)
+
+
+def test_the_gateways_file_says_on_every_day_what_the_catalogue_says(promised: World, tmp_path: Path) -> None:
+    promised.deprecate("2026-03-01", "2026-06-30")
+    path = tmp_path / "lifecycle.json"
+    path.write_text(promised.run("api", "--every-day").output)
+    promised.today = "2031-01-01"
+    assert promised.run("api", "--every-day").output == path.read_text()
+    known = read_lifecycle(path)
+    for day in ("1999-01-01", "2026-01-31", "2026-02-01", "2026-02-28", "2026-03-01", "2026-06-30", "2026-07-01"):
+        view = json.loads(promised.run("api", "--on", day).output)
+        for hour in (0, 23):
+            served = known.at(datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC))
+            assert {name: {**life.listed(), "headers": life.headers} for name, life in served.items()} == view
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"periods": [{"from": "2026-01-01", "mod', "JSON"),
+        ('{"periods": []}', "periods"),
+        (
+            '{"periods": [{"from": "2026-02-01", "models": {}}, {"from": "2026-01-01", "models": {}}]}',
+            "follow each other",
+        ),
+    ],
+)
+def test_a_lifecycle_file_that_is_cut_or_out_of_order_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "lifecycle.json"
+    path.write_text(text)
+    with pytest.raises(LifecycleError, match=says):
+        read_lifecycle(path)
 
 
 def test_the_catalogue_shows_any_day_in_three_forms(promised: World) -> None:
