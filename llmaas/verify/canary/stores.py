@@ -196,8 +196,9 @@ class Stores:
             )
             yield from answer.stream(CHUNK)
         except kubernetes.client.ApiException as error:
-            # A pod that went away meanwhile has its log on its host, and there it is searched.
-            if error.status != 404:
+            # A pod that went away meanwhile, or a container whose rest was cleared away: what is left of its log is a
+            # file on its host, and there it is searched.
+            if error.status != (400 if previous else 404):
                 raise SearchError(f"{place}: {error.status} {error.reason}") from error
 
     def objects(self) -> list[Hit]:
@@ -237,7 +238,7 @@ def _logs_of(pod: Any) -> Iterator[tuple[Any, bool]]:
     status = pod.status
     for each in (status.init_container_statuses, status.container_statuses, status.ephemeral_container_statuses):
         for container in each or ():
-            if container.restart_count:
+            if container.last_state and container.last_state.terminated:
                 yield container, True
             if container.state.running or container.state.terminated:
                 yield container, False

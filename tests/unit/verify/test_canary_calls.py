@@ -100,8 +100,9 @@ class Cluster:
         if options:
             return SimpleNamespace(data=json.dumps({"items": [{"status": "Running"}]}).encode())
         state = SimpleNamespace(running=True, terminated=None)
-        server = SimpleNamespace(name="server", restart_count=1, state=state)
-        waiting = SimpleNamespace(name="late", restart_count=0, state=SimpleNamespace(running=None, terminated=None))
+        never = SimpleNamespace(running=None, terminated=None)
+        server = SimpleNamespace(name="server", state=state, last_state=SimpleNamespace(terminated=True))
+        waiting = SimpleNamespace(name="late", state=never, last_state=never)
         status = SimpleNamespace(
             init_container_statuses=None, container_statuses=[server, waiting], ephemeral_container_statuses=None
         )
@@ -131,10 +132,16 @@ def test_logs_of_containers_and_of_those_before_a_restart_are_searched(tmp_path:
     assert list(map(str, hits)) == ["log of llmaas-edge/edge-1, server before (plain)"]
 
 
+def test_a_log_that_was_cleared_away_is_left_to_the_search_of_its_host(tmp_path: Any) -> None:
+    logs: Any = {("server", False): b"GET /v1/models", ("server", True): 400}
+    assert _stores(tmp_path, Cluster(logs)).logs() == []
+
+
 @pytest.mark.parametrize(
     ("logs", "words"),
     [
         ({("server", False): b"", ("server", True): b""}, "has no log"),
+        ({("server", False): 404, ("server", True): 400}, "has no log"),
         ({("server", False): 500, ("server", True): b""}, "edge-1, server: 500"),
     ],
 )
