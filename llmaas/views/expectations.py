@@ -28,6 +28,27 @@ class Expectations:
     def __init__(self, platform: Platform) -> None:
         self.flows: Final = flow_matrix(platform)
 
+    def flows_for(
+        self,
+        sources: Collection[str],
+        destinations: Collection[str],
+        target: tuple[Protocol, int],
+        *,
+        own_pods: bool = False,
+    ) -> tuple[Flow, ...]:
+        """The flows by which somebody in all zones of ``sources`` may connect to somebody in all of ``destinations``.
+
+        ``own_pods``: the destination is a pod of the host that connects.
+        """
+        protocol, port = target
+        return tuple(
+            flow
+            for flow in self.flows
+            if protocol in flow.protocols
+            and (port in flow.ports or not flow.ports)
+            and _concerns(flow, sources, destinations, own_pods=own_pods)
+        )
+
     def verdict(
         self,
         sources: Collection[str],
@@ -36,22 +57,17 @@ class Expectations:
         *,
         own_pods: bool = False,
     ) -> Verdict:
-        """Whether somebody who is in all zones of ``sources`` may connect to somebody in all of ``destinations``.
-
-        ``own_pods``: the destination is a pod of the host that connects.
-        """
+        """Whether the connection may be opened; the arguments are those of ``flows_for``."""
+        if self.flows_for(sources, destinations, target, own_pods=own_pods):
+            return "allowed"
         protocol, port = target
-
-        def concerns(entry: Flow | Beyond) -> bool:
-            return entry.source in sources and entry.destination in destinations and (own_pods or not entry.own_pods)
-
-        for flow in self.flows:
-            if protocol in flow.protocols and (port in flow.ports or not flow.ports) and concerns(flow):
-                return "allowed"
-        for entry in _BEYOND:
-            if entry.protocol in {"any", protocol} and (port in entry.ports or not entry.ports) and concerns(entry):
-                return "tolerated"
-        return "forbidden"
+        tolerated = any(
+            entry.protocol in {"any", protocol}
+            and (port in entry.ports or not entry.ports)
+            and _concerns(entry, sources, destinations, own_pods=own_pods)
+            for entry in _BEYOND
+        )
+        return "tolerated" if tolerated else "forbidden"
 
     def listeners(self, zones: Collection[str]) -> frozenset[Listener]:
         """Everything that may listen at an address of somebody in all of ``zones``: a host, or a pod of a part."""
@@ -67,3 +83,7 @@ class Expectations:
         """Every TCP port at which anybody of that kind of zone listens, sorted."""
         names = [zone.name for zone in z.ZONES if zone.kind == kind]
         return tuple(sorted({each.port for each in self.listeners(names) if each.protocol == "tcp"}))
+
+
+def _concerns(entry: Flow | Beyond, sources: Collection[str], destinations: Collection[str], *, own_pods: bool) -> bool:
+    return entry.source in sources and entry.destination in destinations and (own_pods or not entry.own_pods)

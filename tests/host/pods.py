@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import kubernetes
-from host.probing import Machine
+
+from llmaas.views.zones import NAME_SERVICE
 
 PART_LABEL = "app.kubernetes.io/name"
 
@@ -39,8 +40,12 @@ def one_of_each(pods: list[RunningPod]) -> dict[str, RunningPod]:
     return {pod.part: pod for pod in pods}
 
 
-def network_of(machine: Machine, pod: RunningPod) -> str:
-    """The network namespace of a pod on its host."""
-    networks = machine.pod_networks()
-    assert pod.address in networks, f"{pod.name} with {pod.address} has no network on {pod.host}"
-    return networks[pod.address]
+def name_service_pods(cluster: kubernetes.client.CoreV1Api) -> list[RunningPod]:
+    """The running pods of CoreDNS, which lie outside the platform's own namespaces."""
+    listed = cluster.list_namespaced_pod(
+        "kube-system", label_selector="k8s-app=kube-dns", field_selector="status.phase=Running"
+    )
+    return [
+        RunningPod(NAME_SERVICE, "kube-system", pod.metadata.name, pod.spec.node_name, pod.status.pod_ip)
+        for pod in listed.items
+    ]

@@ -1,72 +1,53 @@
-"""Tries connections from where they start: a script on the host, in its own network or in that of one of its pods."""
+"""Tries connections from where they start: a script on the host, in its own network or in those of its pods."""
 
+import base64
 import ipaddress
 import json
 import shlex
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
 
-# One connection each, all at once. An attempt ends "open", "refused" (someone answered no), "silent" (nobody answered:
-# what a firewall does), "rejected" (ended
-# after it was opened) or "unreachable" (no way there). With TLS, what the handshake and an empty request gave.
-SCRIPT = r"""
-import concurrent.futures, json, socket, ssl, sys
-def tls(task, sock):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    version = ssl.TLSVersion.TLSv1_2 if task["tls"] == "1.2" else ssl.TLSVersion.TLSv1_3
-    context.minimum_version = context.maximum_version = version
-    if task["starttls"] == "postgres":
-        sock.sendall(bytes([0, 0, 0, 8, 4, 210, 22, 47]))
-        if sock.recv(1) != b"S":
-            return "no TLS"
-    try:
-        with context.wrap_socket(sock) as secure:
-            if not task["request"]:
-                return secure.version()
-            secure.sendall(task["request"].encode())
-            return secure.recv(4096).decode(errors="replace") or "ended"
-    except (ssl.SSLError, ConnectionError) as error:
-        return "rejected: " + str(getattr(error, "reason", None) or error)
-def attempt(task):
-    try:
-        with socket.create_connection((task["address"], task["port"]), task["seconds"]) as sock:
-            return tls(task, sock) if task["tls"] else "open"
-    except ConnectionRefusedError:
-        return "refused"
-    except ConnectionError as error:
-        return "rejected: " + str(error)
-    except TimeoutError:
-        return "silent"
-    except OSError as error:
-        return "unreachable: " + str(error)
-tasks = json.loads(sys.argv[1])
-with concurrent.futures.ThreadPoolExecutor(128) as pool:
-    print(json.dumps(list(pool.map(attempt, tasks))))
-"""
-
-NETWORKS_SCRIPT = r"""
-import json, os, subprocess
-found = {}
-for name in os.listdir("/run/netns"):
-    shown = subprocess.run(["ip", "-n", name, "-j", "-4", "address"], capture_output=True, text=True).stdout
-    for link in json.loads(shown or "[]"):
-        for info in link["addr_info"]:
-            found[info["local"]] = name
-print(json.dumps(found))
-"""
+# The text of what runs on hosts, which have Python but nothing of ours.
+SCRIPT: Final = (Path(__file__).parent / "attempts_script.py").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One connection to try."""
+    """One connection to try.
+
+    Ends "open", "refused" (someone answered no), "silent" (nobody answered: what a firewall does), "rejected" (ended
+    after it was opened) or "unreachable" (no way there). With ``tls``, what the handshake and an empty request gave.
+    Over UDP it is open where ``payload``, in hexadecimal, is answered; by ICMP where a ping is, whatever the port.
+    """
 
     address: str
     port: int
     tls: Literal["", "1.2", "1.3"] = ""
     starttls: Literal["", "postgres"] = ""
     request: str = ""
-    seconds: float = field(default=1.5)
+    seconds: float = 1.5
+    protocol: Literal["tcp", "udp", "icmp"] = "tcp"
+    payload: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Attempts that start at one place: the host, or the pod at an address of the host."""
+
+    attempts: Sequence[Attempt]
+    pod: str = ""
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A program that accepts connections from outside its host or pod."""
+
+    protocol: Literal["tcp", "udp"]
+    program: str
+    port: int
 
 
 class Machine:
@@ -83,30 +64,36 @@ class Machine:
         """The JSON that a command prints."""
         return json.loads(self.output(*command))
 
-    def attempt(self, attempts: list[Attempt], network: str | None = None) -> list[str]:
-        """The outcome of each connection, from the host itself or from one of its pods' networks."""
-        assert attempts, "nothing to try"
-        inside = ["ip", "netns", "exec", network] if network else []
-        text = json.dumps([asdict(item) for item in attempts])
-        found: list[str] = self.json(*inside, "/usr/bin/python3", "-c", SCRIPT, text)
+    def attempt(self, attempts: Sequence[Attempt]) -> list[str]:
+        """The outcome of each connection from the host itself."""
+        (found,) = self.attempt_from([Start(attempts)])
         return found
 
-    def pod_networks(self) -> dict[str, str]:
-        """Address of a pod to the name of its network namespace."""
-        found: dict[str, str] = self.json("/usr/bin/python3", "-c", NETWORKS_SCRIPT)
+    def attempt_from(self, starts: Sequence[Start]) -> list[list[str]]:
+        """The outcomes of all attempts, all at once, by where they start."""
+        assert all(start.attempts for start in starts), "nothing to try"
+        tasks = [{"pod": start.pod, "tasks": [asdict(item) for item in start.attempts]} for start in starts]
+        found: list[list[str]] = self._run("attempts", tasks)
         return found
 
-    def listeners(self) -> set[tuple[str, int]]:
-        """Program and port of everything that accepts TCP from outside the host."""
-        found = set()
-        for line in self.output("ss", "-Htlnp").splitlines():
-            address, _, port = line.split()[3].rpartition(":")
-            if not _is_loopback(address):
-                program = line.partition('users:(("')[2].partition('"')[0]
-                found.add((program, int(port)))
-        return found
+    def sockets(self, pods: Sequence[str] = ()) -> dict[str, set[Socket]]:
+        """What accepts connections from outside, of the host (at the key "") and of its pods, by their addresses."""
+        listed: dict[str, list[str]] = self._run("sockets", ["", *pods])
+        return {place: {_socket(line) for line in lines if not _is_loopback(line)} for place, lines in listed.items()}
+
+    def _run(self, task: str, value: Any) -> Any:
+        # One argument of a command holds 128 KiB; hundreds of attempts are the same words again and again.
+        packed = base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
+        return self.json("/usr/bin/python3", "-c", SCRIPT, task, packed)
 
 
-def _is_loopback(text: str) -> bool:
-    bare = text.strip("[]").partition("%")[0]
+def _socket(line: str) -> Socket:
+    """From a line of ``ss -Htulnp``: kind, state, two queues, address, peer, program."""
+    kind, _, _, _, address, *_ = line.split()
+    program = line.partition('users:(("')[2].partition('"')[0]
+    return Socket("udp" if kind == "udp" else "tcp", program, int(address.rpartition(":")[2]))
+
+
+def _is_loopback(line: str) -> bool:
+    bare = line.split()[4].rpartition(":")[0].strip("[]").partition("%")[0]
     return bare != "*" and ipaddress.ip_address(bare).is_loopback

@@ -1,28 +1,126 @@
+"""Whatever accepts connections from outside its host or its pod is in the flow matrix."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import kubernetes
 import pytest
-from host.probing import Attempt, Machine
+from host.pods import RunningPod, name_service_pods, running_pods
+from host.probing import Attempt, Machine, Socket, Start
 
-from llmaas.settings import Host
+from llmaas.settings import Host, Platform
+from llmaas.views import zones as z
+from llmaas.views.expectations import Expectations, Listener
 
-# Program and port of everything that may accept connections from outside its host.
-EVERYWHERE = {("sshd", 22), ("kubelet", 10250)}
-ON_CONTROL = {("kube-apiserver", 6443), ("etcd", 2379), ("etcd", 2380)}
-TLS_PORTS_EVERYWHERE = (10250,)
-TLS_PORTS_ON_CONTROL = (6443, 2379, 2380)
+# Who must be at a port of a host. The ports themselves are those of the matrix.
+PROGRAMS = {22: "sshd", 10250: "kubelet", 6443: "kube-apiserver", 2379: "etcd", 2380: "etcd"}
+LASTING_PARTS = sorted({part.name for part in z.PARTS} - {"litellm-migration"})
+# PyTorch listens in every model server, for workers on other machines that there are none of. It takes a port that
+# nobody else has, so no flow can name it: that it is closed to all others is tried.
+CHOOSES_A_PORT = "vllm"
+FIRST_CHOSEN_PORT = 32768
+
+Sockets = Mapping[str, Mapping[str, set[Socket]]]
 
 
-def test_nothing_listens_that_was_not_declared(machine: Machine, declared: Host) -> None:
-    allowed = EVERYWHERE | (ON_CONTROL if "control" in declared.roles else set())
-    assert machine.listeners() - allowed == set()
+@pytest.fixture(scope="module")
+def pods(cluster: kubernetes.client.CoreV1Api) -> list[RunningPod]:
+    return [*running_pods(cluster), *name_service_pods(cluster)]
 
 
-def test_everything_declared_listens(machine: Machine, declared: Host) -> None:
-    expected = EVERYWHERE | (ON_CONTROL if "control" in declared.roles else set())
-    assert expected - machine.listeners() == set()
+@pytest.fixture(scope="module")
+def sockets(machines: dict[str, Machine], pods: list[RunningPod]) -> Sockets:
+    """By the name of the host, then by the address of the pod: what listens there; the host's own at ""."""
+    addresses = {name: [pod.address for pod in pods if pod.host == name] for name in machines}
+    with ThreadPoolExecutor(len(machines)) as pool:
+        found = pool.map(lambda name: machines[name].sockets(addresses[name]), machines)
+        return dict(zip(machines, found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def expectations(platform: Platform) -> Expectations:
+    return Expectations(platform)
+
+
+def _declared(listeners: Iterable[Listener]) -> set[tuple[str, int]]:
+    return {(each.protocol, each.port) for each in listeners}
+
+
+def _chosen(part: str, found: set[Socket]) -> set[Socket]:
+    return {
+        each for each in found if part == CHOOSES_A_PORT and each.protocol == "tcp" and each.port >= FIRST_CHOSEN_PORT
+    }
+
+
+def test_nothing_listens_that_was_not_declared(sockets: Sockets, declared: Host, expectations: Expectations) -> None:
+    allowed = _declared(expectations.listeners(z.zones_of_host(declared)))
+    assert {each for each in sockets[declared.name][""] if (each.protocol, each.port) not in allowed} == set()
+
+
+def test_everything_declared_listens_and_is_the_right_program(
+    sockets: Sockets, declared: Host, expectations: Expectations
+) -> None:
+    ports = {each.port for each in expectations.listeners(z.zones_of_host(declared)) if each.port}
+    found = {(each.program, each.port) for each in sockets[declared.name][""]}
+    assert {(PROGRAMS[port], port) for port in ports} - found == set()
+
+
+def test_every_pod_with_a_network_of_its_own_is_of_a_part_of_the_matrix(
+    cluster: kubernetes.client.CoreV1Api,
+) -> None:
+    strangers = [
+        f"{pod.metadata.namespace}/{pod.metadata.name}"
+        for pod in cluster.list_pod_for_all_namespaces(field_selector="status.phase=Running").items
+        if not pod.spec.host_network
+        and not any(
+            part.namespace == pod.metadata.namespace and part.labels.items() <= (pod.metadata.labels or {}).items()
+            for part in z.PARTS
+        )
+    ]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("part", LASTING_PARTS)
+def test_a_pod_listens_where_somebody_may_ask_it_and_nowhere_else(
+    sockets: Sockets, pods: list[RunningPod], expectations: Expectations, part: str
+) -> None:
+    declared = _declared(expectations.listeners((part, z.PODS)))
+    asked = [pod for pod in pods if pod.part == part]
+    assert asked, "no pod of the part runs"
+    for pod in asked:
+        found = sockets[pod.host][pod.address]
+        wanted = {(each.protocol, each.port) for each in found - _chosen(part, found)}
+        assert wanted == declared, f"{pod.name}: {sorted(found, key=str)}"
+
+
+def test_a_port_that_a_model_server_chose_is_closed_to_all_others(
+    sockets: Sockets, pods: list[RunningPod], machines: dict[str, Machine]
+) -> None:
+    attempts = [
+        Attempt(pod.address, each.port) for pod in pods for each in _chosen(pod.part, sockets[pod.host][pod.address])
+    ]
+    asking = [pod for pod in pods if pod.part in {"litellm", "prometheus", "name-service"}]
+    wrong = []
+    for host in {pod.host for pod in asking} if attempts else ():
+        own = {pod.address for pod in pods if pod.host == host}
+        elsewhere = [each for each in attempts if each.address not in own]
+        starts = [Start(attempts, pod.address) for pod in asking if pod.host == host]
+        starts += [Start(elsewhere)] if elsewhere else []
+        for start, outcomes in zip(starts, machines[host].attempt_from(starts), strict=True):
+            wrong += [
+                f"{start.pod or host} to {each.address}:{each.port} is {outcome}"
+                for each, outcome in zip(start.attempts, outcomes, strict=True)
+                if not outcome.startswith(("silent", "unreachable"))
+            ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_tls_listeners_of_the_host_speak_1_3_only(machine: Machine, declared: Host, version: str) -> None:
-    ports = (*TLS_PORTS_EVERYWHERE, *(TLS_PORTS_ON_CONTROL if "control" in declared.roles else ()))
+def test_tls_listeners_of_the_host_speak_1_3_only(
+    machine: Machine, declared: Host, expectations: Expectations, version: str
+) -> None:
+    ports = sorted(each.port for each in expectations.listeners(z.zones_of_host(declared)) if each.tls)
+    assert 10250 in ports
     found = machine.attempt([Attempt(str(declared.address), port, tls=version) for port in ports])
     if version == "1.3":
         assert found == ["TLSv1.3"] * len(ports)

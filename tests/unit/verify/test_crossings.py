@@ -1,0 +1,130 @@
+"""What the live checks will try, worked out without a live environment; the script that tries it, on this machine."""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from itertools import cycle, islice
+
+import pytest
+from host.crossings import Crossing, End, Map, flows_to_try, pairs_to_try
+from host.pods import RunningPod
+from host.probing import Attempt, Machine, Socket
+
+from llmaas.settings import Platform, load_platform
+from llmaas.views import zones as z
+from llmaas.views.flows import flow_matrix
+
+REPLICAS = {"edge": 2, "litellm": 2, "vllm": 3, "name-service": 2}
+
+
+@pytest.fixture(scope="module", params=["lab", "production"])
+def platform(request: pytest.FixtureRequest) -> Platform:
+    return load_platform(request.param)
+
+
+@pytest.fixture(scope="module")
+def crossings(platform: Platform) -> list[Crossing]:
+    names = {
+        "edge": [host.name for host in platform.hosts_with_role("service")],
+        "name-service": [platform.hosts_with_role("control")[0].name],
+    }
+    gpu_hosts = [host.name for host in platform.hosts_with_role("gpu")]
+    pods = [
+        RunningPod(part.name, part.namespace, f"{part.name}-{number}", host, f"10.244.{place}.{number}")
+        for place, part in enumerate(z.PARTS)
+        if part.name != "litellm-migration"
+        for number, host in enumerate(islice(cycle(names.get(part.name, gpu_hosts)), REPLICAS.get(part.name, 1)), 1)
+    ]
+    return Map(platform, pods, undeclared_listener=40000).crossings()
+
+
+def test_every_flow_that_can_be_tried_is_tried(platform: Platform, crossings: list[Crossing]) -> None:
+    tried = {flow.name for crossing in crossings for flow in crossing.flows}
+    assert tried >= set(flows_to_try(platform))
+    left_out = {flow.name for flow in flow_matrix(platform)} - set(flows_to_try(platform))
+    assert left_out - {"etcd"} == {"litellm-migration-to-postgres", "litellm-migration-to-name-service"}
+
+
+def test_between_every_two_zones_something_forbidden_is_tried(platform: Platform, crossings: list[Crossing]) -> None:
+    for source, destination in pairs_to_try(platform):
+        assert any(
+            crossing.verdict == "forbidden"
+            and source in crossing.source.zones
+            and destination in crossing.destination.zones
+            for crossing in crossings
+        ), (source, destination)
+
+
+def test_no_connection_is_tried_twice_or_from_a_zone_to_itself(crossings: list[Crossing]) -> None:
+    keys = [
+        (each.source.name, each.source.pod, each.attempt.address, each.attempt.protocol, each.attempt.port)
+        for each in crossings
+    ]
+    assert len(set(keys)) == len(keys)
+    assert all(each.source.address != each.attempt.address for each in crossings)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "good"),
+    [
+        ("allowed", "open", True),
+        ("allowed", "silent", False),
+        ("allowed", "refused", False),
+        ("forbidden", "silent", True),
+        ("forbidden", "unreachable: No route to host", True),
+        # Somebody said no: the packet arrived.
+        ("forbidden", "refused", False),
+        ("forbidden", "rejected: Connection reset by peer", False),
+        ("forbidden", "open", False),
+        ("forbidden", "", False),
+    ],
+)
+def test_what_is_forbidden_must_meet_silence(verdict: str, outcome: str, good: bool) -> None:  # noqa: FBT001
+    end = End("somebody", ("hosts",), "192.0.2.1")
+    crossing = Crossing(end, end, Attempt("192.0.2.1", 1), verdict, (), outcome)  # type: ignore[arg-type]
+    assert crossing.is_as_expected is good
+
+
+class ThisMachine:
+    @staticmethod
+    def check_output(command: str) -> str:
+        return subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def answering() -> Iterator[int]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        thread = threading.Thread(target=lambda: server.sendto(*server.recvfrom(100)))
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def test_the_script_tells_open_from_refused_and_silent(answering: int) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as server, socket.create_server(("127.0.0.1", 0)) as closed:
+        port, nobodys = server.getsockname()[1], closed.getsockname()[1]
+        closed.close()
+        attempts = [
+            Attempt("127.0.0.1", port),
+            Attempt("127.0.0.1", nobodys),
+            Attempt("127.0.0.1", answering, protocol="udp", payload="00ff"),
+            Attempt("127.0.0.1", port, tls="1.3", seconds=0.2),
+            Attempt("127.0.0.1", nobodys, tls="1.2"),
+        ]
+        assert Machine(ThisMachine()).attempt(attempts) == ["open", "refused", "open", "silent", "refused"]
+
+
+def test_the_script_lists_what_can_be_reached_from_outside() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inside, socket.create_server(("0.0.0.0", 0)) as outside:  # noqa: S104
+        listed = {each.port for each in Machine(ThisMachine()).sockets()[""] if isinstance(each, Socket)}
+        assert outside.getsockname()[1] in listed
+        assert inside.getsockname()[1] not in listed
+
+
+def test_a_pod_that_is_not_there_fails_the_check() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        Machine(ThisMachine()).sockets(["192.0.2.7"])
+    assert "no network on this host has the address 192.0.2.7" in caught.value.stderr
