@@ -1,5 +1,6 @@
 """``llmaas policies``: the rules that guard preview, for people."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,3 +34,26 @@ def document(
         return
     DOCUMENT.write_text(text, encoding="utf-8")
     print(f"wrote {DOCUMENT.relative_to(PROJECT_ROOT)}: {len(RULES)} rules")
+
+
+@app.command("try")
+def try_files(files: Annotated[list[Path], typer.Argument(help="Trials, as tests/fixtures/README.md says.")]) -> None:
+    """Say what preview refuses of an environment with one thing changed; exit code 2 when it refuses."""
+    from llmaas.preview.trials import TrialError, judge, read_trial  # noqa: PLC0415 - Pulumi is slow to import
+
+    refused = False
+    for path in files:
+        try:
+            trial = read_trial(path)
+            found = judge(trial)
+        except TrialError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
+        print(f"{path}: {trial.about}")
+        for subject, refusal in found:
+            print(f"  {subject}: {refusal}")
+        if not found:
+            print("  passes")
+        refused = refused or bool(found)
+    if refused:
+        raise typer.Exit(2)

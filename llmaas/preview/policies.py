@@ -32,7 +32,9 @@ def policy_verdict(platform: Platform, declared: Sequence[Declared], today: date
 def secrets_verdict(declared: Sequence[Declared]) -> Verdict:
     """Whether the value of any secret stands outside a Secret: in an argument, a file, a label, a name."""
     secrets = [each for each in declared if each.type == "kubernetes:core/v1:Secret"]
-    outside = [each for each in declared if each not in secrets and MARK in json.dumps([each.name, each.inputs])]
+    others = [each for each in declared if each not in secrets]
+    # values that are not known at preview have no JSON
+    outside = [each for each in others if MARK in json.dumps([each.name, each.inputs], default=repr)]
     found = tuple(
         Refusal(_place(each.inputs) or "name", "holds a secret; take it from a Secret by reference", None, each.name)
         for each in outside

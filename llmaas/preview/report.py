@@ -1,6 +1,6 @@
 """A preview without a cluster: every verdict of an environment, put together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -43,8 +43,12 @@ class Report:
         }
 
 
-def preview(platform: Platform, moment: datetime) -> Report:
+def preview(
+    platform: Platform, moment: datetime, alter: Callable[[list[Declared]], list[Declared]] = lambda declared: declared
+) -> Report:
     """Judge plan, promises, prices and, on what the program declares, policies and secrets; nothing is written.
+
+    ``alter`` may change what is declared before it is judged, as a trial does.
 
     Raises:
         MaterialError: the environment's image lock is there and wrong.
@@ -58,7 +62,7 @@ def preview(platform: Platform, moment: datetime) -> Report:
         return Report(platform.environment, moment, tuple(verdicts), counts, tuple(notes))
     images, source = images_of(placed)
     notes.append(f"images are those of {source}")
-    declared = _declared(placed, images, moment)
+    declared = alter(_declared(placed, images, moment))
     verdicts += [policy_verdict(placed, declared, moment.date()), secrets_verdict(declared)]
     for each in declared:
         counts[each.kind] = counts.get(each.kind, 0) + 1

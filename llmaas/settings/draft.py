@@ -140,9 +140,12 @@ def _holder(name: str) -> type[Section]:
 
 @cache
 def _tolerant(entry_type: type[Section]) -> type[Section]:
-    """The same type with every field optional."""
+    """The same type with every field optional; one that had a default keeps it."""
     optional = {
-        name: (Any if info.annotation is None else info.annotation | None, Field(default=None))
+        name: (
+            Any if info.annotation is None else info.annotation | None,
+            Field(default=None if info.is_required() else info.get_default(call_default_factory=True)),
+        )
         for name, info in entry_type.model_fields.items()
     }
     tolerant: type[Section] = create_model(f"Tolerant{entry_type.__name__}", __base__=entry_type, **optional)  # type: ignore[call-overload]

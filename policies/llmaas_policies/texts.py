@@ -2,8 +2,11 @@
 
 import base64
 import binascii
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import yaml
 
 from llmaas_policies.model import MISSING, UNKNOWN, Resource, Violation
 from llmaas_policies.pods import Part, arguments_of, containers_of, environment_of
@@ -17,6 +20,15 @@ def decoded(text: Any) -> str:
         return base64.b64decode(text, validate=False).decode("utf-8", errors="replace")
     except (binascii.Error, ValueError):
         return ""
+
+
+@functools.lru_cache(maxsize=256)
+def parsed(text: str) -> Any:
+    """A file as YAML or JSON; ``MISSING`` for what is neither. Kept, because several rules look at the same file."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return MISSING
 
 
 def files_of(resource: Resource) -> Iterator[tuple[str, str, str] | Violation]:

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import yaml
-
 from llmaas_policies.model import MISSING, Parameters, Resource, Severity, Subject, Violation, get
 from llmaas_policies.pods import variables_of
 from llmaas_policies.rules.vllm import needs, programs, refused_options, refused_variables
-from llmaas_policies.texts import files_of
+from llmaas_policies.texts import files_of, parsed
 
 subject = Subject()
 
@@ -71,13 +69,11 @@ def _configurations(resource: Resource) -> Iterator[tuple[str, Any] | Violation]
         path, _, text = found
         if not _TOP.search(text):
             continue
-        try:
-            parsed = yaml.safe_load(text)
-        except yaml.YAMLError:
+        config = parsed(text)
+        if config is MISSING:
             yield Violation(path, "is not YAML")
-            continue
-        if isinstance(parsed, Mapping):
-            yield path, parsed
+        elif isinstance(config, Mapping):
+            yield path, config
 
 
 _WANTED: Final = (

@@ -4,11 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import yaml
-
 from llmaas_policies.model import MISSING, Parameters, Resource, Severity, Subject, Violation
 from llmaas_policies.pods import Part, containers_of, environment_of, options_of, parts
-from llmaas_policies.texts import files_of, strings_of, without_comments
+from llmaas_policies.texts import files_of, parsed, strings_of, without_comments
 
 subject = Subject()
 
@@ -52,10 +50,7 @@ def _assignments(text: str) -> Iterator[str]:
         for name, value in pattern.findall(clean):
             if pattern is _REDIS_LINE or _holds_one(name, value):
                 yield name
-    try:
-        yield from _settings(yaml.safe_load(text))
-    except yaml.YAMLError:
-        return
+    yield from _settings(parsed(text))
 
 
 def _settings(value: Any) -> Iterator[str]:
