@@ -163,6 +163,7 @@ def _gateway(
                     "redis": materials.redis,
                     "redis-url": data.redis_url(materials.redis, trust),
                     "cache-salt": materials.cache_salt,
+                    "audit-key": materials.audit_key,
                 },
             ),
             migration_secrets=_secret_values(

@@ -21,6 +21,8 @@ from llmaas.views.litellm import TokenPrices
 from llmaas.views.topology import served_models
 
 _BY_DIGEST: Final = re.compile(r"\S+@sha256:[0-9a-f]{64}")
+# Signs the audit: 32 random bytes, the seed of an Ed25519 key.
+AUDIT_KEY: Final = "audit-signing-key"
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
 
 
@@ -54,6 +56,7 @@ class Materials:
     litellm_master_key: str
     litellm_salt_key: str
     cache_salt: str
+    audit_key: str
     kubeconfig: str
     version_key: str
     prices: Mapping[str, TokenPrices]
@@ -89,6 +92,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         litellm_master_key=store.text("litellm-master-key", prefix="sk-"),
         litellm_salt_key=store.text("litellm-salt-key", prefix="sk-"),
         cache_salt=store.text("cache-salt"),
+        audit_key=store.text(AUDIT_KEY),
         kubeconfig=str(kubeconfig),
         version_key=store.text("version-key"),
         prices=read_prices(platform, moment),

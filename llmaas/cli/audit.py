@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from llmaas_gateway.audit.signing import KeyFormatError, Signer, Verifier
@@ -16,10 +16,8 @@ from llmaas.admin import AdminError
 from llmaas.admin.audit import fetch_export
 from llmaas.admin.connection import open_http
 from llmaas.cli.administration import AsJson, Environment
+from llmaas.materials import AUDIT_KEY
 from llmaas.secrets import SecretStore
-
-# 32 random bytes, the seed of an Ed25519 key.
-SECRET: Final = "audit-signing-key"  # noqa: S105 - a name
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 _errors = Console(stderr=True)
@@ -95,4 +93,4 @@ def export(
 @app.command()
 def key(*, environment: Annotated[str, typer.Option("--environment", "-e", help="such as lab")]) -> None:
     """Print the public key of an environment, made if there is none; give it to whoever verifies, by another way."""
-    print(Signer.from_secret(SecretStore.open(environment).text(SECRET)).public_pem(), end="")
+    print(Signer.from_secret(SecretStore.open(environment).text(AUDIT_KEY)).public_pem(), end="")

@@ -32,8 +32,8 @@ _OFFLINE: Final = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP":
 class LiteLLMArgs:
     """``configuration`` is text by name of file.
 
-    ``secrets`` holds database-url, master-key, salt-key, redis, redis-url and cache-salt; ``migration_secrets``
-    superuser and litellm.
+    ``secrets`` holds database-url, master-key, salt-key, redis, redis-url, cache-salt and audit-key;
+    ``migration_secrets`` holds superuser and litellm.
     """
 
     namespace: str
@@ -218,6 +218,7 @@ def _pod(
                     litellm.REDIS_AUTH_VARIABLE: "redis",
                     gateway.REDIS_URL_VARIABLE: "redis-url",
                     gateway.CACHE_SALT_VARIABLE: "cache-salt",
+                    gateway.AUDIT_KEY_VARIABLE: "audit-key",
                 },
             ),
         ],

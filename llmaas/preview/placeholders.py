@@ -36,6 +36,7 @@ def placeholder_materials(
         litellm_master_key=f"sk-{MARK}-litellm-master-key",
         litellm_salt_key=f"sk-{MARK}-litellm-salt-key",
         cache_salt=f"{MARK}-cache-salt",
+        audit_key=f"{MARK}-audit-key",
         kubeconfig="/nonexistent/kubeconfig",
         version_key=f"{MARK}-version-key",
         prices=prices,

@@ -11,6 +11,7 @@ from llmaas.views import topology as t
 CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"
 REDIS_URL_VARIABLE: Final = "LLMAAS_REDIS_URL"
 CACHE_SALT_VARIABLE: Final = "LLMAAS_CACHE_SALT_SECRET"
+AUDIT_KEY_VARIABLE: Final = "LLMAAS_AUDIT_KEY"
 # Beside each other in one folder.
 CONFIGURATION_FILE: Final = "gateway.yaml"
 PRICE_BOOK_FILE: Final = "prices.yaml"
@@ -18,12 +19,17 @@ PRICE_BOOK_FILE: Final = "prices.yaml"
 
 def configuration(platform: Platform) -> str:
     """gateway.yaml: what ``llmaas_gateway.proxy.settings.GatewaySettings`` reads."""
-    content = {
+    content: dict[str, Any] = {
         "prices": PRICE_BOOK_FILE,
         "replicas": platform.gateway.replicas,
         "models": [_model(model) for model in t.served_models(platform)],
         "tiers": [tier.model_dump(mode="json", exclude_none=True) for tier in platform.tiers],
     }
+    if platform.retention is not None:
+        content["audit"] = {
+            "acts_days": platform.retention.audit.days,
+            "requests_days": platform.retention.request_metadata.days,
+        }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
