@@ -37,8 +37,8 @@ def systemd_scope(name: str) -> list[str]:
     return ["systemd-run", "--quiet", "--scope", "--collect", unit, f"--slice={_SLICE}", "-pDelegate=yes", "--"]
 
 
-def cgroup_folders(name: str) -> list[str]:
-    """Make the group ``name`` in every hierarchy; the folders that a process must join. Empty where systemd does it.
+def cgroup_folders(name: str, top: str = CGROUP) -> list[str]:
+    """Make the group ``name`` below ``top`` in every hierarchy; the folders to join. Empty where systemd does it.
 
     The groups are made below the one that this process is in: a limit that holds for it holds for the lab too.
     """
@@ -47,7 +47,7 @@ def cgroup_folders(name: str) -> list[str]:
     own = _own_groups()
     folders = []
     for hierarchy in cgroup_hierarchies():
-        parent = hierarchy / _own_group(hierarchy, own).partition(f"/{CGROUP}")[0].lstrip("/") / CGROUP
+        parent = hierarchy / _own_group(hierarchy, own).partition(f"/{top}")[0].lstrip("/") / top
         parent.mkdir(exist_ok=True)
         if (parent / "cpuset.cpus").exists() and (parent / "cgroup.clone_children").exists():
             _fill_cpuset(parent)

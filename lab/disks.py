@@ -31,8 +31,8 @@ def prepare_disk(layout: Layout, host: LabHost, base: Path) -> Path:
         remove_disk(layout, host.name)
         for path in ("root", "work", *(f"real/{path}" for path in REAL_FOLDERS)):
             (folder / path).mkdir(mode=0o755, parents=True)
-        _write(folder / "upper", _first_files(host))
-    _write(folder / "upper", _identity(layout, host))
+        _write(folder / "upper", first_files(host))
+    _write(folder / "upper", identity(layout, host))
     (folder / "upper").chmod(0o755)
     for private in ("root", "root/.ssh"):
         (folder / "upper" / private).chmod(0o700)
@@ -41,7 +41,7 @@ def prepare_disk(layout: Layout, host: LabHost, base: Path) -> Path:
     return Path(found) if found else base
 
 
-def _first_files(host: LabHost) -> dict[str, tuple[str, int]]:
+def first_files(host: LabHost) -> dict[str, tuple[str, int]]:
     """What tells a host its name and address: path -> content and mode."""
     address = f"{host.address}/{host.prefix_length}"
     return {
@@ -57,7 +57,7 @@ def _first_files(host: LabHost) -> dict[str, tuple[str, int]]:
     }
 
 
-def _identity(layout: Layout, host: LabHost) -> dict[str, tuple[str, int]]:
+def identity(layout: Layout, host: LabHost) -> dict[str, tuple[str, int]]:
     """The host's own key and the administrator's."""
     key = host_key(layout, host.name)
     return {

@@ -1,0 +1,76 @@
+"""A small site of emulated hosts and key servers; whoever starts it ends it, and nothing of it outlives that process."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from typing import Final
+
+from lab.base import ensure_base
+from lab.emulated.container import Container
+from lab.emulated.guest import DataDisk, Guest
+from lab.emulated.image import ensure_image
+from lab.emulated.network import Network
+from lab.keys import administrator_key, write_known_hosts
+from lab.layout import Layout
+from lab.spec import LabHost, LabSpec
+from llmaas.paths import cache_dir, state_dir
+
+ENVIRONMENT: Final = "emulated"
+ADDRESS: Final = IPv4Interface("10.79.0.1/24")
+
+
+@dataclass(frozen=True)
+class EmulatedSite:
+    """What runs: hosts with kernels of their own, key servers, and the network that they share."""
+
+    layout: Layout
+    network: Network
+    key_servers: tuple[Container, ...]
+    guests: tuple[Guest, ...]
+
+
+def fresh_layout() -> Layout:
+    """The folders of the environment, empty: what an earlier run left of keys and records is about other disks."""
+    state = state_dir(ENVIRONMENT)
+    shutil.rmtree(state)
+    layout = Layout(state=state_dir(ENVIRONMENT), cache=cache_dir())
+    layout.cache.mkdir(parents=True, exist_ok=True)
+    for folder in (layout.hosts, layout.logs, layout.ssh):
+        folder.mkdir(mode=0o700)
+    return layout
+
+
+@contextmanager
+def emulated_site(
+    key_servers: Sequence[tuple[str, str]], guests: Sequence[tuple[str, str, tuple[DataDisk, ...]]]
+) -> Iterator[EmulatedSite]:
+    """Make the hosts (name, address[, disks]) and start the key servers; the guests are made and not yet switched on.
+
+    Raises:
+        LabError: something could not be made or does not answer.
+    """
+    layout = fresh_layout()
+    log = layout.logs / "image.log"
+    image, base = ensure_image(layout, log), ensure_base(layout, log)
+    lab_hosts = [LabHost(name, address, ADDRESS.network.prefixlen) for name, address, *_ in (*key_servers, *guests)]
+    administrator_key(layout)
+    write_known_hosts(layout, LabSpec(tuple(lab_hosts), ADDRESS.network, str(ADDRESS.ip), domain="", registry=""))
+    network = Network(f"llmaas-{ENVIRONMENT}", ADDRESS)
+    network.create()
+    servers = tuple(Container(layout, network, image, base, host) for host in lab_hosts[: len(key_servers)])
+    machines = tuple(
+        Guest(layout, network, image, host, disks)
+        for host, (_, _, disks) in zip(lab_hosts[len(key_servers) :], guests, strict=True)
+    )
+    try:
+        for machine in (*servers, *machines):
+            machine.create()
+        for server in servers:
+            server.start()
+        yield EmulatedSite(layout, network, servers, machines)
+    finally:
+        for machine in (*machines, *servers):
+            machine.kill()
+        network.remove()
