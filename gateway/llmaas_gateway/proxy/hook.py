@@ -1,13 +1,17 @@
 """What LiteLLM calls: before a request goes to a model, before each try, and for each piece of a streamed answer."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 
+from llmaas_gateway.accounts.account import TENANT
+from llmaas_gateway.audit.refusals import Refusal as CountedRefusal
+from llmaas_gateway.audit.refusals import Refusals
 from llmaas_gateway.proxy.admission import Admission, KeyOwner
-from llmaas_gateway.proxy.call import CURRENT, Call
+from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 
 # vLLM tells the usage with every piece: what a client that hangs up must pay for.
 _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
@@ -16,10 +20,11 @@ _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
 class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
     """The gateway's hook in LiteLLM."""
 
-    def __init__(self, admission: Admission) -> None:
-        """Takes what decides about calls."""
+    def __init__(self, admission: Admission, refusals: Refusals) -> None:
+        """Takes what decides about calls, and what counts those that are refused."""
         super().__init__()
         self._admission = admission
+        self._refusals = refusals
 
     async def async_pre_call_hook(
         self,
@@ -43,6 +48,7 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         )
         call.refusal = await self._admission.admit(call, owner)
         if call.refusal is not None:
+            self._refusals.note(_counted(call, call.refusal, owner), datetime.now(UTC))
             raise HTTPException(call.refusal.status, detail=call.refusal.code)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any]:  # noqa: ARG002
@@ -53,6 +59,18 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         # The last try is the one that answers: a fallback is charged by the prices of its own model.
         call.answered_by = (kwargs.get("metadata") or kwargs.get("litellm_metadata") or {}).get("model_group")
         return {**kwargs, **sent_along(call)}
+
+
+def _counted(call: Call, refusal: Refusal, owner: KeyOwner) -> CountedRefusal:
+    return CountedRefusal(
+        tenant=str(owner.team_metadata.get(TENANT, "")),
+        team=owner.team,
+        api_key=owner.key,
+        model=call.model.name if call.model else "",
+        endpoint=call.endpoint,
+        status=refusal.status,
+        code=refusal.code,
+    )
 
 
 def sent_along(call: Call) -> dict[str, Any]:

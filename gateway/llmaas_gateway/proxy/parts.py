@@ -2,30 +2,42 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import httpx
 import psycopg
+from fastapi import FastAPI
 from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts import directory
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
 from llmaas_gateway.accounts.directory import Directory
+from llmaas_gateway.accounts.litellm import LiteLLM
+from llmaas_gateway.api import Services, include, litellm_authentication
+from llmaas_gateway.audit.administration import AdministrationAudit
+from llmaas_gateway.audit.api import AuditServices
+from llmaas_gateway.audit.api import include as include_audit
+from llmaas_gateway.audit.records import Act
+from llmaas_gateway.audit.worker import Audit
 from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.rebuild import rebuild
-from llmaas_gateway.ledger.records import RecordConsumer
+from llmaas_gateway.ledger.records import RecordConsumer, migrate
 from llmaas_gateway.prices import load_price_book
+from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.admission import Admission
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.costs import Costs
 from llmaas_gateway.proxy.counting import InputCounter, tokenizer
 from llmaas_gateway.proxy.settings import GatewaySettings, Secrets
 from llmaas_gateway.proxy.settlement import Settlement
+from llmaas_gateway.proxy.wrapper import Gateway
 
 _CONNECTIONS: Final = 50
 # Reading a stream waits for records on purpose, and a rebuild writes many keys at once.
@@ -43,11 +55,12 @@ class Parts:
 
         Raises:
             PriceError: the price book is wrong.
+            KeyFormatError: the audit's key is none.
         """
-        book = load_price_book(settings.prices)
+        self.book = book = load_price_book(settings.prices)
         zone = ZoneInfo(book.time_zone)
         self.settings = settings
-        self.database_url = secrets.database_url
+        self._secrets = secrets
         self.redis = connect(secrets.redis_url, timeout_seconds=settings.ledger_seconds, connections=_CONNECTIONS)
         self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4)
         self.ledger = Ledger(self.redis, settings.prefix, timeout_seconds=settings.ledger_seconds)
@@ -63,27 +76,68 @@ class Parts:
         )
         name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._consumer = RecordConsumer(self._patient, self.ledger.records_key, secrets.database_url, name)
+        self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
+        self._clients: list[httpx.AsyncClient] = []
+
+    def wrap(self, app: FastAPI) -> Gateway:
+        """LiteLLM's application with our routes beside its own, its administration recorded, the gateway around it."""
+        http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),
+            base_url="http://litellm",
+            headers={"Authorization": f"Bearer {self._secrets.master_key}"},
+        )
+        self._clients.append(http)
+        authenticate = litellm_authentication()
+        services = Services(
+            tiers=self.settings.tiers_by_name,
+            book=self.book,
+            database=self.database,
+            directory=self.directory,
+            redis=self.redis,
+            ledger=self.ledger,
+            litellm=LiteLLM(http),
+            audit=self.audit.log,
+            authenticate=authenticate,
+            vat_percent=self.settings.vat_percent,
+        )
+        include(app, services)
+        include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
+        audited = AdministrationAudit(
+            app, self.audit.log, lambda method, path: endpoints.model_endpoint(method, path) is not None
+        )
+        return Gateway(audited, self.settings, self.settlement, self.running)
+
+    def _in_force(self) -> Act:
+        digest = hashlib.sha256(self.settings.prices.read_bytes()).hexdigest()
+        return Act("system:gateway", "prices.in_force", "prices.yaml", datetime.now(UTC), details={"sha256": digest})
 
     async def _rebuild(self) -> bool:
-        return await rebuild(self._patient, self.ledger, self.database_url)
+        return await rebuild(self._patient, self.ledger, self._secrets.database_url)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """What runs beside the proxy: settlements that wait, the records' way to PostgreSQL, rebuilding."""
         try:
-            await self._rebuild()
+            async with await psycopg.AsyncConnection.connect(
+                self._secrets.database_url, connect_timeout=5
+            ) as connection:
+                await migrate(connection)
             await directory.migrate(self.database)
+            await self._rebuild()
         except (RedisError, psycopg.Error, DatabaseUnavailableError, OSError) as error:
             # The proxy starts all the same and refuses, or allows what the tiers declare, until they are there.
             _log.warning("the ledger is not whole yet: %s", type(error).__name__)
         tasks = [asyncio.create_task(self.settlement.run()), asyncio.create_task(self._consumer.run())]
         try:
-            yield
+            async with self.audit.running(self._in_force()):
+                yield
+                await self.settlement.drain(_DRAIN_SECONDS)
         finally:
-            await self.settlement.drain(_DRAIN_SECONDS)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for client in self._clients:
+                await client.aclose()
             await self.database.close()
             await self._patient.aclose()
             await self.redis.aclose()

@@ -5,34 +5,37 @@ LiteLLM adds no middleware once it has started, and its own program leaves no ro
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 import litellm
 import uvicorn
+from fastapi import FastAPI
 
+from llmaas_gateway.audit.signing import KeyFormatError
 from llmaas_gateway.prices import PriceError
+from llmaas_gateway.proxy import logs
 from llmaas_gateway.proxy.hook import GatewayHook, watch_streams
 from llmaas_gateway.proxy.parts import Parts
 from llmaas_gateway.proxy.settings import SettingsError, read_secrets, read_settings
-from llmaas_gateway.proxy.wrapper import App, Gateway
+from llmaas_gateway.proxy.wrapper import Gateway
 
 
-def application(app: App) -> Gateway:
+def application(app: FastAPI) -> Gateway:
     """LiteLLM's application inside the gateway, by the settings that the environment names.
 
     Raises:
         SettingsError: the gateway is not configured, or wrongly.
         PriceError: the price book is wrong.
+        KeyFormatError: the key of the audit is none.
     """
     parts = Parts(read_settings(), read_secrets())
-    litellm.logging_callback_manager.add_litellm_callback(GatewayHook(parts.admission))
+    litellm.logging_callback_manager.add_litellm_callback(GatewayHook(parts.admission, parts.audit.refusals))
     watch_streams()
-    return Gateway(app, parts.settings, parts.settlement, parts.running)
+    return parts.wrap(app)
 
 
-def _prepare(arguments: Sequence[str]) -> App:
+def _prepare(arguments: Sequence[str]) -> FastAPI:
     from litellm.proxy.proxy_cli import run_server  # noqa: PLC0415 - takes seconds; wrong arguments are told before
 
     run_server.main(
@@ -40,7 +43,7 @@ def _prepare(arguments: Sequence[str]) -> App:
     )
     from litellm.proxy import proxy_server  # noqa: PLC0415 - as above
 
-    app: App = proxy_server.app
+    app: FastAPI = proxy_server.app
     return app
 
 
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 2 for a gateway that is not configured or wrongly.
     """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s:%(name)s:%(message)s")
+    logs.configure()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--host", default="127.0.0.1")
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, _ = parser.parse_known_args(given)
     try:
         gateway = application(_prepare(given))
-    except (SettingsError, PriceError) as error:
+    except (SettingsError, PriceError, KeyFormatError) as error:
         print(f"the gateway cannot start: {error}", file=sys.stderr)
         return 2
     uvicorn.run(

@@ -11,12 +11,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmaas_gateway.accounts.account import Tier
+from llmaas_gateway.audit.worker import KEY_VARIABLE, AuditSettings
 from llmaas_gateway.isolation.requests import Bounds
 
 CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"
 REDIS_VARIABLE: Final = "LLMAAS_REDIS_URL"
 DATABASE_VARIABLE: Final = "DATABASE_URL"
 SALT_VARIABLE: Final = "LLMAAS_CACHE_SALT_SECRET"
+MASTER_KEY_VARIABLE: Final = "LITELLM_MASTER_KEY"
 _LEAST_SECRET: Final = 32
 # What libpq knows of a URL; Prisma's own parameters in the same URL would be refused.
 _LIBPQ_PARAMETERS: Final = frozenset({"application_name", "connect_timeout", "options", "sslmode", "sslrootcert"})
@@ -72,6 +74,8 @@ class GatewaySettings(_Strict):
         ledger_seconds: the most that one operation of the ledger may take.
         lease_seconds: how long a reservation outlives its proxy.
         body_bytes: the most that a request may have.
+        audit: how long records are kept, and how often they are signed.
+        vat_percent: of invoices, as a decimal string; None where VAT is not their matter.
         shadow: count, but refuse nobody for a limit.
         prefix: of all keys in Redis.
     """
@@ -83,6 +87,8 @@ class GatewaySettings(_Strict):
     ledger_seconds: float = Field(default=0.5, gt=0, le=30)
     lease_seconds: float = Field(default=60, ge=3)
     body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    audit: AuditSettings = AuditSettings(acts_days=365, requests_days=365)
+    vat_percent: str | None = Field(default=None, pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?$")
     shadow: bool = False
     prefix: str = "llmaas"
 
@@ -114,11 +120,15 @@ class Secrets(_Strict):
         redis_url: ``redis://`` or ``rediss://`` with the ledger's password and, as parameters, its ``ssl_*`` options.
         database_url: PostgreSQL's, with nothing in it that only Prisma knows.
         salt_secret: the tenants' cache salts are derived from it.
+        audit_key: signs the audit's heads.
+        master_key: LiteLLM's own, for its administration in this process.
     """
 
-    redis_url: str
-    database_url: str
+    redis_url: str = Field(repr=False)
+    database_url: str = Field(repr=False)
     salt_secret: bytes = Field(repr=False)
+    audit_key: str = Field(repr=False)
+    master_key: str = Field(repr=False)
 
 
 def _libpq_url(text: str) -> str:
@@ -133,7 +143,7 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     Raises:
         SettingsError: one is missing or too short; the text names all of them.
     """
-    wanted = (REDIS_VARIABLE, DATABASE_VARIABLE, SALT_VARIABLE)
+    wanted = (REDIS_VARIABLE, DATABASE_VARIABLE, SALT_VARIABLE, KEY_VARIABLE, MASTER_KEY_VARIABLE)
     problems = [f"{name} is not set" for name in wanted if not environment.get(name)]
     salt = environment.get(SALT_VARIABLE, "").encode()
     if salt and len(salt) < _LEAST_SECRET:
@@ -144,6 +154,8 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         redis_url=environment[REDIS_VARIABLE],
         database_url=_libpq_url(environment[DATABASE_VARIABLE]),
         salt_secret=salt,
+        audit_key=environment[KEY_VARIABLE],
+        master_key=environment[MASTER_KEY_VARIABLE],
     )
 
 

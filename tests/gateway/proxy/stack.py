@@ -149,6 +149,7 @@ class Stack:
             "DATABASE_URL": self.postgres.url,
             "LLMAAS_GATEWAY_CONFIG": str(self.folder / "gateway.yaml"),
             "LLMAAS_REDIS_URL": self.redis.url,
+            "LLMAAS_AUDIT_KEY": "A" * 43,
             "LLMAAS_CACHE_SALT_SECRET": "a secret of the tests, thirty-two bytes and more",
         }
 
@@ -178,7 +179,19 @@ class Stack:
                 "disable_cooldowns": True,
                 "fallbacks": [{MODELS[0]: [MODELS[1]]}],
             },
-            "litellm_settings": {"num_retries": 0, "telemetry": False, "turn_off_message_logging": True},
+            "litellm_settings": {
+                "num_retries": 0,
+                "telemetry": False,
+                "turn_off_message_logging": True,
+                # As in production: replicas tell each other of blocked keys by Redis; no answer is kept there.
+                "cache": True,
+                "cache_params": {
+                    "type": "redis",
+                    "host": "127.0.0.1",
+                    "port": self.redis.port,
+                    "supported_call_types": [],
+                },
+            },
             "general_settings": {
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
                 "database_url": "os.environ/DATABASE_URL",
@@ -237,6 +250,16 @@ class Stack:
         return answer
 
     wait_until = staticmethod(wait_until)
+
+    def dump(self) -> str:
+        """Everything that Redis and PostgreSQL hold, as text."""
+        dump = subprocess.run(
+            ["/usr/lib/postgresql/15/bin/pg_dump", "--data-only", "--inserts", self.postgres.url],
+            check=True,
+            capture_output=True,
+        )
+        files = b"".join(path.read_bytes() for path in (self.folder / "redis").rglob("*") if path.is_file())
+        return (dump.stdout + files).decode(errors="replace")
 
     def used(self, scope: str, limit: str) -> dict[str, int]:
         """What is settled and held on the counters of a limit, over its windows."""

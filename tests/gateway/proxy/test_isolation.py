@@ -1,5 +1,7 @@
 """Nothing reaches a model but what a tenant may ask for, and nobody reaches one by another way."""
 
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -148,3 +150,18 @@ def test_an_answer_tells_nothing_about_servers_behind_it(proxy: Proxy, new_key: 
     _, key = new_key("open")
     names = set(ask(proxy, key).headers)
     assert not [name for name in names if name.startswith(("x-litellm", "llm_provider", "server"))]
+
+
+def test_no_text_of_a_request_stands_in_the_logs_or_the_databases_tables(
+    stack: Stack, proxy: Proxy, new_key: NewKey
+) -> None:
+    _, key = new_key("open")
+    marker = f"marker{uuid.uuid4().hex}"
+    for fields in ({}, {"stream": True}, {"status": 400}, {"status": 500}, {"n": 50}, {"fail_model": "chat-model"}):
+        ask(proxy, key, name=marker, **fields)
+        ask(proxy, key, "/v1/completions", name=marker, **fields)
+    ask(proxy, key, "/v1/embeddings", name=marker)
+    time.sleep(2)
+    assert marker in str(stack.seen())
+    assert marker not in proxy.log.read_text()
+    assert marker not in stack.dump()
