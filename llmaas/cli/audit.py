@@ -14,6 +14,7 @@ from rich.console import Console
 
 from llmaas.admin import AdminError
 from llmaas.admin.audit import fetch_export
+from llmaas.admin.calls import Calls
 from llmaas.admin.connection import open_http
 from llmaas.cli.administration import AsJson, Environment
 from llmaas.materials import AUDIT_KEY
@@ -88,6 +89,27 @@ def export(
     for path in files:
         print(path)
     print(f"Next: llmaas audit verify {into} --key PUBLIC_KEY")
+
+
+@app.command()
+def record(
+    action: Annotated[str, typer.Argument(help="such as deployment.update, prices.record, hosts.change")],
+    subject: Annotated[str, typer.Argument(metavar="OBJECT", help="what it was done to")],
+    *,
+    detail: Annotated[list[str] | None, typer.Option(metavar="NAME=TEXT", help="may be repeated; no secrets")] = None,
+    environment: Environment = None,
+) -> None:
+    """Record an act that was done from this machine and not through the gateway; scripts that deploy call it."""
+    pairs = [text.partition("=") for text in detail or ()]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise typer.BadParameter(f"{wrong[0]!r}: write NAME=TEXT", param_hint="--detail")
+    body = {"action": action, "object": subject, "details": {name: text for name, _, text in pairs}}
+    try:
+        with open_http(environment) as http:
+            place = Calls(http)("POST", "/llmaas/audit/acts", body)
+    except AdminError as error:
+        raise _fail(error, 1) from error
+    print(f"record {place['number']} of stream {place['stream']}")
 
 
 @app.command()

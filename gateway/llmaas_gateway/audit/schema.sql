@@ -69,24 +69,26 @@ BEGIN
     RAISE EXCEPTION 'audit.% is append-only: % refused', TG_TABLE_NAME, TG_OP;
 END $$;
 
-CREATE OR REPLACE TRIGGER record_append_only BEFORE UPDATE OR DELETE ON audit.record
-    FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
-CREATE OR REPLACE TRIGGER personal_append_only BEFORE UPDATE OR DELETE ON audit.personal
-    FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
-CREATE OR REPLACE TRIGGER head_append_only BEFORE UPDATE OR DELETE ON audit.head
-    FOR EACH ROW EXECUTE FUNCTION audit.refuse_change();
-
 CREATE OR REPLACE FUNCTION audit.note_call() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO audit.pending (content) VALUES (to_jsonb(NEW));
     RETURN NULL;
 END $$;
 
--- What the ledger recorded before there was an audit is chained too. No row slips in between: making the trigger locks
--- the table against writers until the end of the transaction.
+-- Triggers that are there are left alone: to replace one would lock out writers at every start of a replica.
 DO $$
+DECLARE
+    chained text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('audit.schema'));
+    FOREACH chained IN ARRAY ARRAY['record', 'personal', 'head'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger
+                       WHERE tgname = 'append_only' AND tgrelid = ('audit.' || chained)::regclass) THEN
+            EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit.%I
+                            FOR EACH ROW EXECUTE FUNCTION audit.refuse_change()', chained);
+        END IF;
+    END LOOP;
+    -- What the ledger recorded before there was an audit is chained too. No row slips in between: making the trigger
+    -- locks the table against writers until the end of the transaction.
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'record_audit' AND tgrelid = 'ledger.record'::regclass) THEN
         CREATE TRIGGER record_audit AFTER INSERT ON ledger.record FOR EACH ROW EXECUTE FUNCTION audit.note_call();
         INSERT INTO audit.pending (content) SELECT to_jsonb(r) FROM ledger.record r ORDER BY settled_at;

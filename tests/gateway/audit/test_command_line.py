@@ -107,6 +107,24 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, body: str | httpx.R
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_act_from_a_bastion_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(201, json={"stream": "s", "number": 7, "hash": "h"})
+
+    http = httpx.Client(base_url="https://admin.test", transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("llmaas.cli.audit.open_http", lambda _: http)
+    result = CliRunner().invoke(app, ["record", "deployment.update", "lab", "--detail", "commit=abc=d"])
+    assert (result.exit_code, result.stdout.strip()) == (0, "record 7 of stream s")
+    body = {"action": "deployment.update", "object": "lab", "details": {"commit": "abc=d"}}
+    assert [(request.method, request.url.path, json.loads(request.content)) for request in seen] == [
+        ("POST", "/llmaas/audit/acts", body)
+    ]
+    assert CliRunner().invoke(app, ["record", "deployment.update", "lab", "--detail", "abc"]).exit_code == 2
+
+
 def test_a_folder_that_is_there_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(AdminError, match="--into"):
         fetch_export(_http(FILE), tmp_path, since=SINCE, until=UNTIL, tenant="acme")

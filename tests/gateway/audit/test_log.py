@@ -129,7 +129,7 @@ def test_a_chain_altered_in_the_database_is_not_signed(database: str, signer: Si
     log = AuditLog(database)
     asyncio.run(log.append([act(n, tenant) for n in range(4) for tenant in ("acme", "globex")]))
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE audit.record DISABLE TRIGGER record_append_only")
+        connection.execute("ALTER TABLE audit.record DISABLE TRIGGER append_only")
         connection.execute(
             "UPDATE audit.record SET body = replace(body, 'jeanne', 'joanne') WHERE number = 3 AND stream ="
             " (SELECT id FROM audit.stream WHERE tenant = 'acme')"

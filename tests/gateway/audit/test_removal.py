@@ -32,9 +32,9 @@ def _append(database: str, *tenants: str, count: int = 3) -> None:
 def _age(database: str, days: int) -> None:
     """Let what is there be so much older; the time of chaining is PostgreSQL's own and cannot be given."""
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE audit.record DISABLE TRIGGER record_append_only")
+        connection.execute("ALTER TABLE audit.record DISABLE TRIGGER append_only")
         connection.execute("UPDATE audit.record SET recorded_at = recorded_at - make_interval(days => %s)", [days])
-        connection.execute("ALTER TABLE audit.record ENABLE TRIGGER record_append_only")
+        connection.execute("ALTER TABLE audit.record ENABLE TRIGGER append_only")
 
 
 def _seal(database: str, signer: Signer) -> None:
