@@ -139,6 +139,19 @@ def test_too_many_gpus_are_counted_and_the_way_out_is_true() -> None:
     ]
 
 
+def test_of_equal_sacrifices_the_one_that_touches_the_fewest_models_is_named() -> None:
+    rooms = same(2, 4)
+    needs = [need(rooms, name, 1, 2, protected=False) for name in ("a", "b", "c", "d", "e")]
+    assert changes(rooms, needs)[0].startswith("run without 2 of 2 replicas of ")
+    assert " and " not in changes(rooms, needs)[0]
+
+
+def test_a_question_too_large_to_search_is_answered_with_the_sum() -> None:
+    rooms = same(300, 8)
+    needs = [need(rooms, f"m{number}", 8, 1) for number in range(200)]
+    assert changes(rooms, needs) == ["add 800 GPUs at least, or ask for so many fewer"]
+
+
 def test_whole_replicas_that_find_no_host_are_explained() -> None:
     rooms = same(3, 6)
     needs = [need(rooms, "a", 4, 4, protected=False)]

@@ -1,5 +1,7 @@
 import json
+import re
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,17 @@ from llmaas.planning.drawing import picture
 from llmaas.planning.memory import replica_memory
 from llmaas.planning.plan import Plan, make_plan, with_placement
 from llmaas.planning.throughput import FIGURES, NoRate, Rate, Replica, replica_rate
-from llmaas.settings import Demand, Measurement, Platform, ServiceLevels, SettingsError, load_platform
+from llmaas.settings import (
+    Demand,
+    Measurement,
+    Platform,
+    ServiceLevels,
+    SettingsError,
+    build_platform,
+    load_platform,
+)
 from llmaas.settings.editing import with_placements
+from llmaas.settings.source import sections_of_file
 
 RUNNER = CliRunner()
 
@@ -88,6 +99,52 @@ def test_a_model_that_fits_nowhere_is_refused_with_a_way_out(
     assert not made.fits
     assert reason in "\n".join(made.reasons)
     assert change in "\n".join(made.changes)
+
+
+@pytest.mark.parametrize("values", [{"tenants": 1_000_000}, {"requests_per_minute": 1e7}, {"output_tokens": 1_000_000}])
+def test_an_absurd_demand_is_answered_at_once_with_what_is_missing(production: Platform, values: Any) -> None:
+    first, *others = production.demand
+    absurd = production.model_copy(update={"demand": (first.model_copy(update=values), *others)})
+    began = time.process_time()
+    made = make_plan(absurd)
+    assert time.process_time() - began < 2
+    assert "GPUs are needed and the hosts have 96: granite3.3:8b " in made.reasons[0]
+    assert made.changes[0].startswith("add ")
+    assert made.changes[0].endswith("GPUs at least, or ask for so many fewer")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "change"),
+    [
+        (140 * 10**9, "give llama3.1:70b 8 GPUs per replica instead of 4"),
+        (700 * 10**9, "buy hosts of 32 h100-80g GPUs or more and give llama3.1:70b 32 GPUs per replica"),
+        (700 * 10**9, "serve llama3.1:70b from weights quantised to int4, with 8 GPUs per replica"),
+        (10**13, "serve a smaller model in place of llama3.1:70b: it fits on no host of up to 64 such GPUs"),
+    ],
+)
+def test_a_model_larger_than_any_host_has_a_way_out(production: Platform, parameters: int, change: str) -> None:
+    large = production.artefact("llama-3.1-70b-instruct")
+    assert large.architecture is not None
+    shape = large.architecture.model_copy(update={"parameters": parameters})
+    artefacts = (*production.artefacts[:2], large.model_copy(update={"architecture": shape}))
+    made = make_plan(production.model_copy(update={"artefacts": artefacts}))
+    assert not made.fits
+    assert "llmaas:models[2].gpus_per_replica: llama3.1:70b needs " in made.reasons[0]
+    assert change in made.changes
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"kv_heads": 64}, "llmaas:artefacts[0].architecture.kv_heads: 64 cannot share 32 attention heads evenly"),
+        ({"parameters": 7}, "llmaas:artefacts[0].architecture.parameters: 7 are fewer than its embedding tables"),
+    ],
+)
+def test_a_shape_that_no_weights_can_have_is_a_mistake(values: dict[str, int], says: str) -> None:
+    source, sections = sections_of_file("production")
+    sections["artefacts"][0]["architecture"].update(values)
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        build_platform(source, sections)
 
 
 def test_a_gpu_without_figures_is_refused_and_a_measurement_helps(production: Platform) -> None:
