@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pulumi
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
@@ -44,7 +44,7 @@ class _Recorder(Mocks):
         self.declared.append(Declared(args.typ, args.name, _plain(args.inputs)))
         return f"{args.name}-id", dict(args.inputs)
 
-    def call(self, args: MockCallArgs) -> dict[Any, Any]:
+    def call(self, args: MockCallArgs) -> NoReturn:
         raise NotImplementedError(f"{args.token} asks a cluster, and a recording has none")
 
 
@@ -68,5 +68,5 @@ def record(program: Callable[[], None], stack: str) -> list[Declared]:
     asyncio.set_event_loop(asyncio.new_event_loop())
     recorder = _Recorder()
     pulumi.runtime.set_mocks(recorder, project="llmaas", stack=stack)
-    pulumi.runtime.test(program)()
+    pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     return sorted(recorder.declared, key=lambda each: (each.type, each.name))

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 from llmaas_gateway.lifecycle import LifecycleError, read_lifecycle
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from llmaas import paths
 from llmaas.cli import catalogue as catalogue_cli

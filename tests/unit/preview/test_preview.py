@@ -5,9 +5,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from click.testing import Result
 from stack_files import Stacks
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from lab.images.spec import load_images
 from llmaas.cli import preview as preview_cli
@@ -154,7 +153,7 @@ def test_the_example_lock_names_the_images_that_are_built_here() -> None:
 
 
 def test_a_secret_outside_a_secret_is_found_wherever_it_hides() -> None:
-    leaks = [
+    leaks: list[dict[str, Any]] = [
         {"spec": {"template": {"spec": {"containers": [{"args": ["--key", f"x{MARK}y"]}]}}}},
         {"data": {"config.yaml": f"password: {MARK}-redis"}},
         {"metadata": {"annotations": {f"a/{MARK}": "b"}}},
