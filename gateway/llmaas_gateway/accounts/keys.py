@@ -91,6 +91,7 @@ class Keys:
         try:
             async with self._all.database.change() as connection:
                 owner, chosen = await _owner(connection, tenant, team)
+                await self._check_granted(chosen, body.get("models") or ())
                 made = await self._all.litellm.create_key({**body, "team_id": chosen})
                 details = {"team": chosen, "models": body.get("models", [])}
                 act = Act(actor, action, str(made["token"]), self._all.now(), owner, details)
@@ -100,6 +101,13 @@ class Keys:
                 await self._remove(str(made["token"]))
             raise
         return MadeKey(str(made["key"]), {name: value for name, value in made.items() if name != "key"})
+
+    async def _check_granted(self, team: str, models: Sequence[str]) -> None:
+        granted = await self._all.litellm.granted(team) if models else frozenset()
+        if granted and (refused := sorted(set(models) - granted)):
+            raise AccountError(
+                f"team {team!r} is not granted {', '.join(refused)}; it has {', '.join(sorted(granted))}"
+            )
 
     async def revoke(self, actor: str, key: str) -> dict[str, Any]:
         """Make a key useless at every replica, for good; what it was.

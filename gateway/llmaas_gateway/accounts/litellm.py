@@ -39,6 +39,11 @@ class LiteLLM:
         body = {"team_id": team, "team_alias": alias, "models": list(models), "metadata": dict(metadata)}
         await self._call("POST", "/team/new", body)
 
+    async def granted(self, team: str) -> frozenset[str]:
+        """The models of a team; empty means every model."""
+        answer = await self._call("GET", "/team/info", query={"team_id": team})
+        return frozenset(answer["team_info"].get("models") or ())
+
     async def delete_team(self, team: str) -> None:
         """Remove a team with its keys; one that is not there is no error."""
         try:

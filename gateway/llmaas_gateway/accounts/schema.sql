@@ -69,3 +69,11 @@ CREATE TABLE IF NOT EXISTS ledger.invoice (
 
 CREATE OR REPLACE TRIGGER invoice_append_only BEFORE UPDATE OR DELETE ON ledger.invoice
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+
+-- What the comparison of each night found.
+CREATE TABLE IF NOT EXISTS ledger.reconciliation (
+    night    date PRIMARY KEY,
+    at       timestamptz NOT NULL,
+    compared jsonb NOT NULL,
+    findings jsonb NOT NULL
+);

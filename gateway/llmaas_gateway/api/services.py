@@ -19,6 +19,7 @@ from llmaas_gateway.accounts.personal_data import PersonalData
 from llmaas_gateway.accounts.trail import Trail
 from llmaas_gateway.invoices.counters import Counters
 from llmaas_gateway.invoices.issuing import Invoices
+from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.invoices.reconcile import Reconciler
 from llmaas_gateway.ledger.ledger import Ledger
 from llmaas_gateway.prices import PriceBook
@@ -83,6 +84,11 @@ class Services:
     vat_percent: str | None = None
     now: Callable[[], datetime] = utc_now
 
+    def __post_init__(self) -> None:
+        """Refuse a tier whose factor the price book does not have, before a call of it fails."""
+        for tier in self.tiers.values():
+            self.book.factor(tier.price_factor)
+
     @property
     def zone(self) -> ZoneInfo:
         """The time zone of days and months."""
@@ -118,7 +124,7 @@ class Services:
 
     @property
     def reconciler(self) -> Reconciler:
-        """The nightly comparison."""
+        """The comparison of everything that counts money."""
         counters = Counters(self.redis, self.ledger, self.database, self.zone)
         return Reconciler(
             counters,
@@ -129,3 +135,8 @@ class Services:
             self.litellm,
             self.now,
         )
+
+    @property
+    def nightly(self) -> Nightly:
+        """The same every night; to be run beside the proxy."""
+        return Nightly(self.reconciler, self.database, self.zone, self.now)

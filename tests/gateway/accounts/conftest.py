@@ -1,10 +1,7 @@
 """Needs: redis-server and PostgreSQL 15's programs, started here on free ports with nothing kept."""
 
 import asyncio
-import os
-import pwd
 import shutil
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import psycopg
 import pytest
+from data_servers import PostgresServer
 from fastapi import FastAPI
 from gateway.accounts.litellm_double import MASTER_KEY, LiteLLMDouble
 from llmaas_gateway.accounts.account import Tier, limits_of
@@ -33,7 +31,6 @@ from llmaas_gateway.ledger import records
 from llmaas_gateway.ledger.ledger import Held, Ledger, connect
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer
 from llmaas_gateway.prices import Unit, load_price_book
-from ports import free_port
 from redis.asyncio import Redis
 
 T = TypeVar("T")
@@ -53,49 +50,23 @@ def tiers() -> dict[str, Tier]:
     return {str(tier["name"]): Tier.model_validate(tier) for tier in some}
 
 
-class Postgres:
-    """A PostgreSQL of its own in a folder, started and stopped at will."""
-
-    def __init__(self, folder: Path) -> None:
-        self.programs, self.data, self.port = Path("/usr/lib/postgresql/15/bin"), folder / "data", free_port()
-        if not self.programs.exists():
-            pytest.fail("PostgreSQL 15 is not installed; apt-get install postgresql-15")
-        # initdb refuses to run as root
-        self.user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        if self.user:
-            os.chown(folder, pwd.getpwnam("postgres").pw_uid, pwd.getpwnam("postgres").pw_gid)
-        self.run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync")
-
-    def run(self, program: str, *arguments: str) -> None:
-        subprocess.run([*self.user, str(self.programs / program), *arguments], check=True, stdout=subprocess.DEVNULL)
-
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.data} -c fsync=off"
-        self.run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self.data / "log"), "-w", "start")
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
-
-    def fresh_database(self) -> str:
-        """A database of its own; its URL."""
-        name = f"d{uuid.uuid4().hex}"
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return self.url(name)
-
-
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    folder = Path(f"/tmp/llmaas-test-accounts-{uuid.uuid4().hex}")  # noqa: S108 - another user must reach it
+def postgres() -> Iterator[PostgresServer]:
+    folder = Path(f"/tmp/llmaas-test-accounts-{uuid.uuid4().hex}")  # noqa: S108 - PostgreSQL's account must reach it
     folder.mkdir(mode=0o755)
-    server = Postgres(folder)
+    server = PostgresServer(folder)
     server.start()
     yield server
-    server.stop()
+    server.kill()
     shutil.rmtree(folder)
+
+
+def fresh_database(server: PostgresServer) -> str:
+    """A database of its own; its URL."""
+    name = f"d{uuid.uuid4().hex}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return server.url.removesuffix("postgres") + name
 
 
 @dataclass(frozen=True)
@@ -114,12 +85,12 @@ class Stores:
 
 
 @pytest.fixture
-def in_stores(redis_port: int, postgres: Postgres) -> Callable[[Callable[[Stores], Awaitable[T]]], T]:
+def in_stores(redis_port: int, postgres: PostgresServer) -> Callable[[Callable[[Stores], Awaitable[T]]], T]:
     """Runs a coroutine with fresh stores."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Stores]:
-        redis_url, database_url = f"redis://127.0.0.1:{redis_port}", postgres.fresh_database()
+        redis_url, database_url = f"redis://127.0.0.1:{redis_port}", fresh_database(postgres)
         redis, database = connect(redis_url, timeout_seconds=5), Database(database_url)
         async with await psycopg.AsyncConnection.connect(database_url) as connection:
             await records.migrate(connection)

@@ -56,6 +56,10 @@ class LiteLLMDouble:
         async def list_teams() -> list[dict[str, Any]]:
             return list(self.teams.values())
 
+        @app.get("/team/info")
+        async def team_info(team_id: str) -> dict[str, Any]:
+            return {"team_id": team_id, "team_info": self.teams[team_id]}
+
         @app.post("/team/delete")
         async def delete_team(body: Sent) -> dict[str, Any]:
             self.check("/team/delete")

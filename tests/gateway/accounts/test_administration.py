@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from llmaas_gateway.audit.records import Act
+from llmaas_gateway.prices import PriceError
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
 
@@ -155,6 +157,27 @@ def test_a_key_is_made_under_its_tenant_rotated_with_its_budget_and_revoked(on_p
         assert [act.action for act in keys] == ["key.create", "key.rotate", "key.rotate", "key.revoke"]
         assert {act.tenant for act in keys} == {tenant}
         assert not [act for act in platform.acts if first["key"] in repr(act)]
+
+    on_platform(action)
+
+
+def test_a_key_is_not_granted_more_than_its_team(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await platform.tenant("acme", models=["llama3.2:3b"])
+        order = {"name": "app", "models": ["granite3.3:8b", "llama3.2:3b"]}
+        refused = await platform.raw("POST", "/llmaas/tenants/acme/keys", order)
+        assert refused.status_code == 400
+        assert "is not granted granite3.3:8b; it has llama3.2:3b" in refused.json()["error"]["message"]
+        assert platform.litellm.keys == {}
+
+    on_platform(action)
+
+
+def test_a_tier_with_a_factor_that_the_price_book_lacks_is_refused_at_the_start(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tier = platform.services.tiers["T1"].model_copy(update={"price_factor": "friends"})
+        with pytest.raises(PriceError, match="no factor 'friends' in the price book; it has: batch"):
+            replace(platform.services, tiers={"T1": tier})
 
     on_platform(action)
 

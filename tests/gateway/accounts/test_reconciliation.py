@@ -1,6 +1,8 @@
 """Redis, records, invoices and LiteLLM are compared, and each difference is named with both sides. Real stores."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -108,5 +110,26 @@ def test_a_redis_that_lost_its_counters_is_not_compared_but_said(on_platform: Ru
         answer = await platform.raw("GET", "/llmaas/reconciliation")
         assert answer.status_code == 503
         assert "lost its counters" in answer.json()["error"]["message"]
+
+    on_platform(action)
+
+
+def test_every_night_one_replica_reconciles_once_and_keeps_what_it_found(
+    on_platform: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await quiet(platform)
+        await more_in_redis(platform, tenant)
+        replicas = [platform.services.nightly for _ in range(3)]
+        platform.now = datetime(2026, 11, 26, 1, 59, tzinfo=UTC)  # 02:59 in Paris
+        assert [await replica.look() for replica in replicas] == [False] * 3
+        platform.now = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)
+        assert sorted(await asyncio.gather(*(replica.look() for replica in replicas))) == [False, False, True]
+        assert [await replica.look() for replica in replicas] == [False] * 3
+        kept = await platform.stores.database.read("SELECT night::text, findings FROM ledger.reconciliation")
+        assert [(row["night"], row["findings"][0]["check"]) for row in kept] == [("2026-11-26", "redis")]
+        assert "Redis has 246001" in caplog.text
+        platform.now = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
+        assert await replicas[1].look()
 
     on_platform(action)
