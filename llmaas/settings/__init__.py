@@ -2,6 +2,7 @@
 
 from llmaas.settings.catalogue import Architecture, Artefact, Model, slug_of
 from llmaas.settings.errors import Problem, SettingsError
+from llmaas.settings.flows import DeclaredFlow
 from llmaas.settings.infrastructure import Gpus, Host, Kubernetes, Network, Site
 from llmaas.settings.loading import build_platform, load_platform, load_platform_from_pulumi
 from llmaas.settings.platform import Platform
@@ -12,6 +13,7 @@ __all__ = [
     "Architecture",
     "Artefact",
     "Backup",
+    "DeclaredFlow",
     "Demand",
     "Gateway",
     "Gpus",

@@ -8,6 +8,7 @@ from itertools import combinations
 from llmaas.settings.catalogue import Artefact, Model, slug_of
 from llmaas.settings.draft import Draft, Item
 from llmaas.settings.errors import Problem
+from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.service import Demand, Measurement, Tier
 from llmaas.settings.types import Section
@@ -270,4 +271,5 @@ CHECKS: tuple[Check, ...] = (
     references_exist,
     demands_stand_once,
     contexts_are_possible,
+    *FLOW_CHECKS,
 )

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from pydantic import Field
 
 from llmaas.settings.catalogue import Artefact, Model
+from llmaas.settings.flows import DeclaredFlow
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Role, Site
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
 from llmaas.settings.sovereignty import Backup, Retention, State, Waiver
@@ -48,6 +49,7 @@ class Platform(Section):
     state: State | None = Field(default=None, description="a mapping with backend and country")
     backup: Backup | None = Field(default=None, description="a mapping with target and country")
     retention: Retention | None = Field(default=None, description="a mapping with request_metadata, logs and audit")
+    flows: tuple[DeclaredFlow, ...] = Field(default=(), description="a list of flows that the site needs besides")
     waivers: tuple[Waiver, ...] = Field(default=(), description="a list of exceptions from the policies")
 
     def hosts_with_role(self, role: Role) -> tuple[Host, ...]:

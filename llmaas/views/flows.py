@@ -194,6 +194,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
             "administration of tenants and keys; callers show the master key",
             answer=Answer(t.EDGE_SERVICE, t.ADMINISTRATION_PORT),
         ),
+        *_declared(platform),
     )
 
 
@@ -201,6 +202,22 @@ def _site_ports(platform: Platform) -> tuple[int, ...]:
     site = platform.site
     urls = (str(site.packages_url), str(site.artefacts_url), f"https://{site.registry}")
     return tuple(sorted({urlsplit(url).port or 443 for url in urls}))
+
+
+def _declared(platform: Platform) -> tuple[Flow, ...]:
+    """What the site needs besides, as the stack file says; the prefix keeps the names apart."""
+    return tuple(
+        Flow(
+            f"declared-{flow.name}",
+            flow.source,
+            flow.destination,
+            ("tcp",),
+            (flow.port,),
+            flow.encryption,
+            flow.reason,
+        )
+        for flow in platform.flows
+    )
 
 
 def _between_pods() -> tuple[Flow, ...]:

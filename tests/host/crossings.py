@@ -122,12 +122,14 @@ class Map:
         for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS):
             for address in z.addresses(self.platform, name):
                 zones.setdefault(address, []).append(name)
-        site = [
-            (flow.protocols[0], port)
-            for flow in self.expectations.flows
-            for port in flow.ports
-            if flow.destination in {z.SITE, z.TIME_SERVERS}
-        ]
+        site = sorted(
+            {
+                (flow.protocols[0], port)
+                for flow in self.expectations.flows
+                for port in flow.ports
+                if z.zone(flow.destination).kind == "site"
+            }
+        )
         for address, names in zones.items():
             attempts = [(protocol, port, TIME_QUESTION if protocol == "udp" else "") for protocol, port in site]
             attempts += [("tcp", NOBODYS_PORT, ""), ("tcp", 22, "")]
@@ -166,12 +168,13 @@ def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
 
 
 def flows_to_try(platform: Platform) -> list[str]:
-    """All flows that somebody who is there can open to somebody else, by their names."""
+    """All flows that somebody whom the checks command can open to somebody else, by their names."""
     alone = len(platform.hosts_with_role("control")) == 1
     return [
         flow.name
         for flow in flow_matrix(platform)
-        if flow.source != PASSING_PART and not (alone and flow.source == flow.destination == z.CONTROL)
+        if flow.source not in {PASSING_PART, z.SITE, z.TIME_SERVERS}
+        and not (alone and flow.source == flow.destination == z.CONTROL)
     ]
 
 

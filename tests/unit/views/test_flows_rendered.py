@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 from unit.views.packets import Judge, Place
 
-from llmaas.settings import Host, Platform, load_platform
+from llmaas.settings import Host, Platform, build_platform, load_platform
+from llmaas.settings.source import sections_of_file
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations
 from llmaas.views.flows import WIDE_RULES, Flow, Protocol, entries, flow_matrix
@@ -21,9 +22,21 @@ PUBLISHED = {443: 8443, 8444: 8444}
 Party = tuple[Place, tuple[str, ...]]
 
 
-@pytest.fixture(scope="module", params=["lab", "production"])
+# What a site may need besides: from its hosts, among them, and to them.
+DECLARED = [
+    {"name": "logs", "source": "hosts", "destination": "site", "port": 6514},
+    {"name": "storage", "source": "gpu", "destination": "service", "port": 2049},
+    {"name": "metrics", "source": "bastions", "destination": "gpu", "port": 9100},
+]
+
+
+@pytest.fixture(scope="module", params=["lab", "production", "lab with declared flows"])
 def platform(request: pytest.FixtureRequest) -> Platform:
-    return load_platform(request.param)
+    environment, _, declared = request.param.partition(" with ")
+    if not declared:
+        return load_platform(environment)
+    flows = [{**flow, "encryption": "TLS 1.3", "reason": "the site asks for it"} for flow in DECLARED]
+    return build_platform("stack", {**sections_of_file(environment)[1], "flows": flows})
 
 
 @pytest.fixture(scope="module")
