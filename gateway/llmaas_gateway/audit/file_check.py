@@ -93,7 +93,8 @@ def _record(content: dict[str, Any]) -> Record:
         raise TypeError("a part is of a wrong kind")
     if at.isoformat() != content["at"]:
         raise ValueError("the time is written otherwise")
-    datetime.fromisoformat(body["recorded_at"])
+    if datetime.fromisoformat(body["recorded_at"]).tzinfo is None:
+        raise ValueError("the time of recording has no time zone")
     return Record(number, at, body, content["previous"], content["hash"])
 
 

@@ -105,6 +105,55 @@ def test_any_single_change_is_found_and_named(exported: Path, verifier: Verifier
     assert any(problem.file == path for problem in report.problems), kind
 
 
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5), st.just([]), st.just({})
+)
+
+
+def _places(content: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """Paths of all values within JSON."""
+    inner: list[tuple[object, object]] = []
+    if isinstance(content, dict):
+        inner = list(content.items())
+    elif isinstance(content, list):
+        inner = list(enumerate(content))
+    return [found for key, value in inner for found in [(*path, key), *_places(value, (*path, key))]]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_value_replaced_by_any_other_is_found_and_named(
+    exported: Path, verifier: Verifier, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(path.name for path in exported.iterdir())))
+    lines = (exported / name).read_text(encoding="utf-8").splitlines(keepends=True)
+    index = data.draw(st.integers(0, len(lines) - 1))
+    content = json.loads(lines[index])
+    *path, last = data.draw(st.sampled_from(_places(content)))
+    holder = content
+    for key in path:
+        holder = holder[key]
+    new = data.draw(VALUES.filter(lambda value: canonical(value) != canonical(holder[last])))
+
+    def change(lines: list[str]) -> None:
+        holder[last] = new
+        lines[index] = canonical(content) + "\n"
+
+    report, changed = _changed(exported, verifier, name, change)
+    assert any(problem.file == changed for problem in report.problems), (path, last)
+
+
+def test_a_record_without_a_time_zone_is_told_and_stops_nothing(exported: Path, verifier: Verifier) -> None:
+    def change(lines: list[str]) -> None:
+        at = _record_lines(lines)[0]
+        content = json.loads(lines[at])
+        content["body"]["recorded_at"] = content["body"]["recorded_at"][:19]
+        lines[at] = canonical(content) + "\n"
+
+    report, path = _changed(exported, verifier, _file(exported), change)
+    assert any(problem.file == path and "no time zone" in problem.text for problem in report.problems)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
