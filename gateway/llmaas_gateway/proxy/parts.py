@@ -20,12 +20,15 @@ from llmaas_gateway.accounts import directory
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
 from llmaas_gateway.accounts.directory import Directory
 from llmaas_gateway.accounts.litellm import LiteLLM
+from llmaas_gateway.accounts.trail import AuditTrail
 from llmaas_gateway.api import Services, include, litellm_authentication
+from llmaas_gateway.api.services import utc_now
 from llmaas_gateway.audit.administration import AdministrationAudit
 from llmaas_gateway.audit.api import AuditServices
 from llmaas_gateway.audit.api import include as include_audit
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.audit.worker import Audit
+from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
@@ -78,6 +81,7 @@ class Parts:
         self._consumer = RecordConsumer(self._patient, self.ledger.records_key, secrets.database_url, name)
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self._clients: list[httpx.AsyncClient] = []
+        self._nightly: Nightly | None = None
 
     def wrap(self, app: FastAPI) -> Gateway:
         """LiteLLM's application with our routes beside its own, its administration recorded, the gateway around it."""
@@ -93,13 +97,15 @@ class Parts:
             book=self.book,
             database=self.database,
             directory=self.directory,
-            redis=self.redis,
+            redis=self._patient,
             ledger=self.ledger,
             litellm=LiteLLM(http),
             audit=self.audit.log,
+            trail=AuditTrail(self.audit.log, self.audit.signer, utc_now),
             authenticate=authenticate,
             vat_percent=self.settings.vat_percent,
         )
+        self._nightly = services.nightly
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
         audited = AdministrationAudit(
@@ -128,6 +134,8 @@ class Parts:
             # The proxy starts all the same and refuses, or allows what the tiers declare, until they are there.
             _log.warning("the ledger is not whole yet: %s", type(error).__name__)
         tasks = [asyncio.create_task(self.settlement.run()), asyncio.create_task(self._consumer.run())]
+        if self._nightly is not None:
+            tasks.append(asyncio.create_task(self._nightly.run()))
         try:
             async with self.audit.running(self._in_force()):
                 yield
