@@ -174,7 +174,8 @@ def test_hosts_and_pods_listen_where_somebody_asks_them(platform: Platform) -> N
     def tcp(*zones: str) -> set[tuple[int, bool]]:
         return {(each.port, each.tls) for each in expectations.listeners(zones) if each.protocol == "tcp"}
 
-    assert tcp("hosts", "gpu") == {(22, False), (10250, True)}
+    declared = {(flow.port, True) for flow in platform.flows if flow.destination == "gpu"}
+    assert tcp("hosts", "gpu") == {(22, False), (10250, True)} | declared
     assert tcp("hosts", "control") == {(22, False), (10250, True), (6443, True), (2379, True), (2380, True)}
     assert tcp("edge", "pods") == {(8443, True), (8444, True), (9443, True)}
     assert tcp("litellm", "pods") == tcp("vllm", "pods") == {(8443, True), (9443, True)}
