@@ -103,8 +103,10 @@ class Keys:
         return MadeKey(str(made["key"]), {name: value for name, value in made.items() if name != "key"})
 
     async def _check_granted(self, team: str, models: Sequence[str]) -> None:
-        granted = await self._all.litellm.granted(team) if models else frozenset()
-        if granted and (refused := sorted(set(models) - granted)):
+        if not models:
+            return
+        granted = (await self._all.litellm.team(team) or {}).get("models") or ()
+        if granted and (refused := sorted(set(models) - set(granted))):
             raise AccountError(
                 f"team {team!r} is not granted {', '.join(refused)}; it has {', '.join(sorted(granted))}"
             )

@@ -9,7 +9,16 @@ _PAGE_SIZE: Final = 100
 
 
 class LiteLLMError(Exception):
-    """LiteLLM did not do what it was asked; its own words."""
+    """LiteLLM did not do what it was asked; its own words.
+
+    Attributes:
+        status: of its answer; None where there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        """Takes what is told."""
+        super().__init__(message)
+        self.status = status
 
 
 class LiteLLM:
@@ -27,7 +36,7 @@ class LiteLLM:
         except httpx.HTTPError as error:
             raise LiteLLMError(f"{path}: no answer ({type(error).__name__})") from error
         if not answer.is_success:
-            raise LiteLLMError(f"{path} answered {answer.status_code}: {_words(answer)}")
+            raise LiteLLMError(f"{path} answered {answer.status_code}: {_words(answer)}", answer.status_code)
         return answer.json()
 
     async def models(self) -> frozenset[str]:
@@ -39,17 +48,22 @@ class LiteLLM:
         body = {"team_id": team, "team_alias": alias, "models": list(models), "metadata": dict(metadata)}
         await self._call("POST", "/team/new", body)
 
-    async def granted(self, team: str) -> frozenset[str]:
-        """The models of a team; empty means every model."""
-        answer = await self._call("GET", "/team/info", query={"team_id": team})
-        return frozenset(answer["team_info"].get("models") or ())
+    async def team(self, team: str) -> dict[str, Any] | None:
+        """A team as LiteLLM has it; None where it has none of that identifier."""
+        try:
+            answer = await self._call("GET", "/team/info", query={"team_id": team})
+        except LiteLLMError as error:
+            if error.status == 404:
+                return None
+            raise
+        return dict(answer["team_info"])
 
     async def delete_team(self, team: str) -> None:
         """Remove a team with its keys; one that is not there is no error."""
         try:
             await self._call("POST", "/team/delete", {"team_ids": [team]})
         except LiteLLMError as error:
-            if " answered 404" not in str(error):
+            if error.status != 404:
                 raise
 
     async def teams(self) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ class PersonalData:
         """
         row = await self._all.find(tenant)
         identifier = row["tenant"]
-        mine = [team for team in await self._all.litellm.teams() if team.get("team_id") in set(row["teams"])]
+        mine = [team for name in row["teams"] if (team := await self._all.litellm.team(name)) is not None]
         keys = [key for team in row["teams"] for key in await self._all.litellm.keys(team_id=team)]
         head: dict[str, Any] = {"tenant": row}
         for name in ("tenant_history", "top_up", "invoice"):

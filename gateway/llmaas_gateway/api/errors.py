@@ -57,6 +57,8 @@ class Route(APIRoute):
             except HTTPException as error:
                 return answer(error.status_code, "refused", str(error.detail))
             except Exception as error:
+                if isinstance(error, LiteLLMError) and error.status in range(400, 500):
+                    return answer(400, "litellm", str(error))  # what was asked for is wrong, not LiteLLM
                 for kind, status, code in _STATUS:
                     if isinstance(error, kind):
                         return answer(status, code, str(error))

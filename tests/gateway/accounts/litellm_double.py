@@ -58,6 +58,8 @@ class LiteLLMDouble:
 
         @app.get("/team/info")
         async def team_info(team_id: str) -> dict[str, Any]:
+            if team_id not in self.teams:
+                raise HTTPException(404, {"message": f"Team not found, passed team id: {team_id}."})
             return {"team_id": team_id, "team_info": self.teams[team_id]}
 
         @app.post("/team/delete")

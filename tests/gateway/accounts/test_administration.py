@@ -182,6 +182,18 @@ def test_a_tier_with_a_factor_that_the_price_book_lacks_is_refused_at_the_start(
     on_platform(action)
 
 
+def test_what_litellm_refuses_is_told_in_its_words(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await platform.tenant("acme")
+        await platform.ask("POST", "/llmaas/tenants/acme/keys", {"name": "app"})
+        refused = await platform.raw("POST", "/llmaas/tenants/acme/keys", {"name": "app"})
+        assert refused.status_code == 400
+        assert "Key with alias 'app' already exists" in refused.json()["error"]["message"]
+        assert len(platform.litellm.keys) == 1
+
+    on_platform(action)
+
+
 def test_a_key_whose_act_cannot_be_recorded_does_not_remain(on_platform: Run) -> None:
     async def action(platform: Any) -> None:
         await platform.tenant("acme")

@@ -62,6 +62,8 @@ def test_erasure_removes_what_names_persons_everywhere_and_keeps_the_accounts(on
             assert personal not in everything
         assert "kept" in everything
         assert before == [await platform.stores.database.read(f"SELECT * FROM ledger.{name}") for name in accounts]  # noqa: S608
+        left = await platform.ask("GET", f"/llmaas/tenants/{tenant}/export")
+        assert (len(left["records"]), left["teams"], left["keys"], left["tenant"]["name"]) == (3, [], [], None)
         after = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2026-11")
         assert after == {**draft, "name": None}
         assert (await platform.stores.directory().account(tenant)).suspended
