@@ -14,6 +14,7 @@ from lab.errors import LabError
 from lab.layout import ENVIRONMENT, Layout
 from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
+from llmaas.settings import load_platform
 
 DEMO_TENANT = "demo"
 _ANSWER_SECONDS = 180
@@ -69,7 +70,8 @@ def demo_key(layout: Layout, log: Path) -> str:
     cli = [PROJECT_ROOT / "bin" / "llmaas"]
     tenants = json.loads(run([*cli, "tenant", "list", "-e", ENVIRONMENT, "--json"], log=None))
     if DEMO_TENANT not in {tenant["name"] for tenant in tenants}:
-        run([*cli, "tenant", "create", DEMO_TENANT, "-e", ENVIRONMENT], log=log)
+        tier = load_platform(ENVIRONMENT).tiers[0].name
+        run([*cli, "tenant", "create", DEMO_TENANT, "--tier", tier, "-e", ENVIRONMENT], log=log)
     made = json.loads(run([*cli, "key", "create", "--tenant", DEMO_TENANT, "-e", ENVIRONMENT, "--json"], log=None))
     write_atomically(path, f"{made['key']}\n", mode=0o600)
     return f"tenant {DEMO_TENANT}, a new key"
