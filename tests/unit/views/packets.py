@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -48,25 +49,22 @@ class Judge:
         return accepted and self._by_policies(source, answering, protocol, target)
 
     def _by_hosts(self, source: Place, destination: Place, protocol: str, port: int) -> bool:
-        chains: list[tuple[Rule, ...]] = []
-        if source.host is not None:
-            rules = self.rules[source.host.name]
-            chains.append(rules.forward if source.is_pod else rules.output)
+        """A packet is let out, through and in by every chain that it meets."""
         own = source.host is not None and source.host == destination.host
-        if destination.host is not None:
-            rules = self.rules[destination.host.name]
-            if not destination.is_pod:
-                chains.append(rules.input)
-            elif not own:
-                chains.append(rules.forward)
-        if source.is_pod and own and not destination.is_pod:
-            chains = chains[1:]  # what a pod sends to its own host is not forwarded
+        met: list[tuple[tuple[Rule, ...], str, str]] = []
+        if source.host is not None and not source.is_pod:
+            # A host's own packets are not asked where they come from,
+            met.append((self.rules[source.host.name].output, "", destination.address))
+        if source.host is not None and source.is_pod and not (own and not destination.is_pod):
+            met.append((self.rules[source.host.name].forward, source.address, destination.address))
+        if destination.host is not None and not destination.is_pod:
+            # and what arrives at a host is not asked by which of its addresses.
+            met.append((self.rules[destination.host.name].input, source.address, ""))
+        if destination.host is not None and destination.is_pod and not own:
+            met.append((self.rules[destination.host.name].forward, source.address, destination.address))
         return all(
-            any(
-                not rule.published and _covers(rule, source.address, destination.address, protocol, port)
-                for rule in chain
-            )
-            for chain in chains
+            any(not rule.published and _covers(rule, come, go, protocol, port) for rule in chain)
+            for chain, come, go in met
         )
 
     def _by_policies(self, source: Place, destination: Place, protocol: str, port: int) -> bool:
@@ -103,8 +101,9 @@ def _covers(rule: Rule, source: str, destination: str, protocol: str, port: int)
     )
 
 
+@cache
 def _among(address: str, ranges: tuple[str, ...]) -> bool:
-    return not ranges or any(ip_address(address) in ip_network(text) for text in ranges)
+    return not (ranges and address) or any(ip_address(address) in ip_network(text) for text in ranges)
 
 
 def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
