@@ -77,15 +77,17 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         MaterialError: no lock, an image without digest, no cluster, a price that is missing.
         PkiError: a certificate that was never issued.
     """
-    store = SecretStore.open(platform.environment)
     kubeconfig = state_dir(platform.environment) / "kubeconfig"
     if not kubeconfig.exists():
         raise MaterialError(
             f"{kubeconfig} is missing: there is no cluster yet; run: cd ansible && ansible-playbook playbooks/site.yml"
         )
+    images, leaves, prices = read_lock(platform), _read_leaves(platform), read_prices(platform, moment)
+    # last: where anything else is missing, no secret is made
+    store = SecretStore.open(platform.environment)
     return Materials(
-        images=read_lock(platform),
-        leaves=_read_leaves(platform),
+        images=images,
+        leaves=leaves,
         postgres_superuser=store.text("postgres-superuser"),
         postgres_litellm=store.text("postgres-litellm"),
         redis=store.text("redis"),
@@ -95,7 +97,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         audit_key=store.text(AUDIT_KEY),
         kubeconfig=str(kubeconfig),
         version_key=store.text("version-key"),
-        prices=read_prices(platform, moment),
+        prices=prices,
         price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
     )
 
