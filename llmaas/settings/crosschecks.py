@@ -10,7 +10,7 @@ from llmaas.settings.draft import Draft, Item
 from llmaas.settings.errors import Problem
 from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
-from llmaas.settings.service import Demand, Measurement, Tier
+from llmaas.settings.service import Demand, Gateway, Measurement, Tier
 from llmaas.settings.types import Section
 
 Check = Callable[[Draft], Iterator[Problem]]
@@ -237,6 +237,19 @@ def demands_stand_once(draft: Draft) -> Iterator[Problem]:
         seen.add(item.value.model)
 
 
+def listeners_have_names_of_their_own(draft: Draft) -> Iterator[Problem]:
+    """No name of the administration listener is also one of the public API."""
+    for item in draft.entries("gateway", Gateway):
+        if not item.sure("public_host_names", "administration_host_names"):
+            continue
+        for index, name in enumerate(item.value.administration_host_names):
+            if name in item.value.public_host_names:
+                yield Problem(
+                    f"{item.path}.administration_host_names[{index}]",
+                    f"{name} is a name of the public API; give administration a name of its own",
+                )
+
+
 def contexts_are_possible(draft: Draft) -> Iterator[Problem]:
     """No model promises more context than its weights were made for."""
     shapes = {
@@ -270,6 +283,7 @@ CHECKS: tuple[Check, ...] = (
     gpus_suffice,
     references_exist,
     demands_stand_once,
+    listeners_have_names_of_their_own,
     contexts_are_possible,
     *FLOW_CHECKS,
 )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
+from urllib.parse import urlsplit
 
 from llmaas_policies.model import Parameters, Period, Place, Waiver
 
@@ -25,6 +26,11 @@ def policy_parameters(platform: Platform, today: date) -> Parameters:
         administration_port=t.ADMINISTRATION_PORT,
         bastions=tuple(str(address) for address in platform.site.bastions),
         edge_addresses=t.service_addresses(platform),
+        services={
+            "llmaas:site.registry": platform.site.registry.rsplit(":", 1)[0],
+            "llmaas:site.packages_url": urlsplit(platform.site.packages_url).hostname or "",
+            "llmaas:site.artefacts_url": urlsplit(platform.site.artefacts_url).hostname or "",
+        },
         places=_places(platform),
         retention=_retention(platform),
         waivers=tuple(

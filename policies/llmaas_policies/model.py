@@ -110,6 +110,7 @@ class Parameters:
         administration_port: the edge's container port for administrators, which is also the port outside.
         bastions: addresses that administrators come from, as networks.
         edge_addresses: addresses at which the edge may be published.
+        services: hosts that images, packages and weights come from, by their path in the stack file.
         places: everything that must lie in the country.
         retention: how long records are kept.
         waivers: named exceptions.
@@ -125,6 +126,7 @@ class Parameters:
     administration_port: int
     bastions: Sequence[str]
     edge_addresses: Sequence[str]
+    services: Mapping[str, str]
     places: Sequence[Place]
     retention: Sequence[Period]
     waivers: Sequence[Waiver] = ()

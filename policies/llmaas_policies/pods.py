@@ -23,6 +23,9 @@ _CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers"
 _BETWEEN_WORDS: Final = re.compile(r"[\s;|&()'\"`]+")
 # vllm, /opt/bin/litellm, or a module as python -m takes it
 _PROGRAM: Final = re.compile(r"(?:\S*/)?(vllm|litellm)(?:\.(?:entrypoints|proxy)\S*)?")
+# what gives a program away under any other name
+_VLLM_OPTIONS: Final = {"--served-model-name", "--max-model-len", "--tensor-parallel-size", "--gpu-memory-utilization"}
+_LITELLM_VARIABLES: Final = {"LITELLM_MASTER_KEY", "LITELLM_SALT_KEY", "LITELLM_TELEMETRY", "LITELLM_MODE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +175,14 @@ def names_in(image: Any) -> list[str]:
 
 
 def programs_of(container: Part) -> frozenset[str]:
-    """Which of LiteLLM and vLLM a container runs, by its image, its name or its command line."""
+    """Which of LiteLLM and vLLM a container runs, by its image, name, command line or environment."""
     names = [*names_in(container.get("image")), *re.split(r"[-_.]", str(container.get("name")).lower())]
     words = [found[1] for found in words_of(container) if isinstance(found, tuple)]
     names += [match.group(1) for match in map(_PROGRAM.fullmatch, words) if match]
+    variables = [name.upper() for name in variables_of(container)]
+    options = [found[1] for found in options_of(container) if isinstance(found, tuple)]
+    if any(name.startswith("VLLM_") for name in variables) or _VLLM_OPTIONS.intersection(options):
+        names.append("vllm")
+    if _LITELLM_VARIABLES.intersection(variables):
+        names.append("litellm")
     return frozenset({"litellm", "vllm"} & set(names))

@@ -1,4 +1,4 @@
-"""Text that stands in the open: configuration files, arguments, environment, annotations."""
+"""What programs are told in text: configuration files, arguments, environment; and every text of an object."""
 
 import base64
 import binascii
@@ -66,11 +66,13 @@ def container_texts(container: Part) -> Iterator[tuple[str, str] | Violation]:
             yield f"{variable.path}.value", f"{variable.get('name')}={value}"
 
 
-def open_texts(resource: Resource) -> Iterator[tuple[str, str] | Violation]:
-    """What a reader of the cluster sees: files of ConfigMaps, command lines and environments, with paths."""
-    if resource.kind == "ConfigMap":
-        for found in files_of(resource):
-            yield found if isinstance(found, Violation) else (found[0], found[2])
+def configuration_texts(resource: Resource) -> Iterator[tuple[str, str] | Violation]:
+    """What programs are told: files of ConfigMaps and known ones of Secrets, command lines, environments."""
+    for found in files_of(resource):
+        if not isinstance(found, Violation):
+            yield found[0], found[2]
+        elif resource.kind == "ConfigMap":
+            yield found
     for container in containers_of(resource):
         if isinstance(container, Violation):
             yield container

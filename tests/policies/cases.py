@@ -40,8 +40,12 @@ _FROM_SETTINGS: dict[str, list[Case]] = {
             for index in range(4)
         ),
     ],
-    "registry-of-this-site": [
-        ("parameters", "registry", name) for name in ("docker.io:443", "eu.gcr.io:443", "GHCR.io:443")
+    "services-of-this-site": [
+        ("parameters", "services", {"llmaas:site.registry": name})
+        for name in ("docker.io", "eu.gcr.io", "GHCR.io", "ghcr.io.", "huggingface.co", "bucket.s3.amazonaws.com")
+    ],
+    "bastions-inside": [
+        ("parameters", "bastions", ["10.0.0.9", address]) for address in ("8.8.8.8", "169.254.169.254")
     ],
     "retention-within-legal-bounds": [
         ("parameters", "retention", _kept(30)),
@@ -75,7 +79,8 @@ UNKNOWN_AT_PREVIEW: dict[str, Case] = {
     **cases_serving.UNKNOWN_AT_PREVIEW,
     # Settings are all known at preview; what is not there is what nobody knows.
     "declared-country": ("parameters", "places", _places(None)),
-    "registry-of-this-site": ("parameters", "registry", "docker.io:443"),
+    "services-of-this-site": ("parameters", "services", {"llmaas:site.registry": "docker.io"}),
+    "bastions-inside": ("parameters", "bastions", ["not an address"]),
     "retention-within-legal-bounds": ("parameters", "retention", []),
     "waiver-in-force": _waiver(resource="Deployment gateway/not-known"),
 }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmaas_policies.model import UNKNOWN, Resource
-from objects import EDGE_CONFIG, REMOVE, default_deny, namespace
+from objects import EDGE_CONFIG, REMOVE, container, default_deny, deployment, namespace
 
 Case = tuple[str, str, Any]
 
@@ -21,6 +21,7 @@ def edge(old: str, new: str) -> Case:
     return ("edge-config", "data/haproxy.cfg", EDGE_CONFIG.replace(old, new))
 
 
+OPEN_EDGE = EDGE_CONFIG.replace("acl listed path ", "acl listed path /key/generate ")
 _EVERYBODY = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
 
 BAD: dict[str, list[Case]] = {
@@ -81,7 +82,17 @@ BAD: dict[str, list[Case]] = {
         ("allow", "spec/ingress/0", {}),
         *(
             ("allow", "spec/egress", egress(cidr))
-            for cidr in ("0.0.0.0/0", "::/0", "0.0.0.0/1", "10.0.0.0/8", "8.8.8.8/32", "2001:4860::/64", "everywhere")
+            for cidr in (
+                "0.0.0.0/0",
+                "::/0",
+                "0.0.0.0/1",
+                "10.0.0.0/8",
+                "10.244.0.0/16",
+                "8.8.8.8/32",
+                "169.254.169.254/32",
+                "2001:4860::/64",
+                "everywhere",
+            )
         ),
         ("edge-allow", "spec/egress", egress("0.0.0.0/0")),
         ("edge-allow", "spec/ingress/0/ports", REMOVE),
@@ -91,6 +102,7 @@ BAD: dict[str, list[Case]] = {
         ("edge-service", "spec/type", "NodePort"),
         ("edge-service", "spec/externalIPs", ["10.0.0.1", "203.0.113.1"]),
         ("edge-service", "spec/ports/0/nodePort", 30443),
+        ("edge-service", "spec/externalIPs", "203.0.113.1"),
         ("service", "spec/externalIPs", ["10.0.0.1"]),
         ("service", "spec/loadBalancerIP", "10.0.0.1"),
     ],
@@ -146,6 +158,7 @@ BAD: dict[str, list[Case]] = {
         edge("bind :8443 ssl crt /run/tls.pem alpn", "bind :8440-8450 ssl crt /run/tls.pem alpn"),
         edge("src 10.0.0.9", "src 0.0.0.0/0"),
         edge("    tcp-request connection reject unless { src 10.0.0.9 }\n", ""),
+        ("new", "", thing("v1", "Secret", stringData={"haproxy.cfg": OPEN_EDGE}, metadata={"namespace": "edge"})),
     ],
     "data-on-encrypted-storage": [
         ("volume", "spec/local/path", "/srv/postgres"),
@@ -161,8 +174,13 @@ BAD: dict[str, list[Case]] = {
         ("claim", "spec/volumeName", "somebody-elses"),
         ("redis", "spec/volumeClaimTemplates", [{"spec": {"storageClassName": "gp3"}}]),
         ("redis", "spec/volumeClaimTemplates", [{"spec": {}}]),
+        ("redis", "spec/template/spec/volumes/1/persistentVolumeClaim/claimName", "somebody-elses"),
     ],
-    "stateful-data-on-a-claim": [("redis", "spec/template/spec/volumes/1", {"name": "data", "emptyDir": {}})],
+    "stateful-data-on-a-claim": [
+        ("redis", "spec/template/spec/volumes/1", {"name": "data", "emptyDir": {}}),
+        ("new", "", deployment("redis", "data", container("redis", "7.0"))),
+        ("new", "", deployment("db", "data", container("postgres-patroni", "15"))),
+    ],
 }
 
 UNKNOWN_AT_PREVIEW: dict[str, Case] = {

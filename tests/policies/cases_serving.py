@@ -46,6 +46,9 @@ BAD: dict[str, list[Case]] = {
                 "minimum: TLS 1.2.",
                 "options: TLS1_2_VERSION",
                 "protocol: SSLv3",
+                "tls: {minVersion: 1.2}",
+                "minimum_version: '1.1'",
+                "tls_min_version: 12",
             )
         ),
         ("litellm", f"{MAIN}/args", ["--tls-min-version=VersionTLS12"]),
@@ -64,6 +67,13 @@ BAD: dict[str, list[Case]] = {
         ("edge-config", "data/haproxy.cfg", EDGE_CONFIG.replace("ssl-default-bind", "# ssl-default-bind")),
         ("redis-config", "data/redis.conf", REDIS_CONFIG.replace("port 0", "port 6379")),
         ("redis-config", "data/redis.conf", REDIS_CONFIG.replace('tls-protocols "TLSv1.3"\n', "")),
+        (
+            "edge-config",
+            "data/haproxy.cfg",
+            EDGE_CONFIG.replace("8443 ssl verify required ca-file /run/ca.crt", "8000"),
+        ),
+        ("secret", "stringData/haproxy.cfg", EDGE_CONFIG.replace("bind :8444 ssl crt /run/tls.pem", "bind :8444")),
+        ("redis", f"{MAIN}/args", ["--port", "6379", "--tls-port", "0"]),
         text("tls_server_config:\n  cert_file: x\n"),
     ],
     "tls-is-checked": [
@@ -79,6 +89,9 @@ BAD: dict[str, list[Case]] = {
                 "url: postgresql://h/d?sslmode=require",
             )
         ),
+        text("scrape_configs:\n- job_name: x\n  scheme: http\n"),
+        env("VLLM_URL", "http://vllm.serving.svc:8000", "litellm"),
+        ("litellm", f"{MAIN}/args", ["--upstream=http://10.0.0.7:8000"]),
         env("PGSSLMODE", "prefer", "litellm"),
         env("NODE_TLS_REJECT_UNAUTHORIZED", "0", "litellm"),
         ("litellm", f"{INIT}/args", ["sh", "-c", "curl -k https://redis"]),
@@ -99,6 +112,9 @@ BAD: dict[str, list[Case]] = {
         ("litellm-config", "data/LITELLM_MASTER_KEY", "hunter22"),
         config("os.environ/LITELLM_MASTER_KEY", "hunter22"),
         text("requirepass hunter22"),
+        ("litellm", f"{MAIN}/args", ["--key", "sk-1234"]),
+        ("litellm", f"{MAIN}/args", ["--db=postgresql://h/d?user=x&password=hunter22"]),
+        text('{"auths": {"registry": {"auth": "dXNlcjpodW50ZXIyMg=="}}}'),
         text('basic_auth:\n  password: "hunter22"\n'),
         text("db_password = hunter22"),
         ("litellm-config", "binaryData", {"x": base64.b64encode(b"password: hunter22").decode()}),
@@ -147,6 +163,7 @@ BAD: dict[str, list[Case]] = {
         env("VLLM_USE_MODELSCOPE", "True"),
         ("vllm-a", f"{MAIN}/args", ["--host=127.0.0.1", "--model=meta-llama/Llama-3.1-8B"]),
         ("vllm-a", f"{MAIN}/args", ["--host=127.0.0.1", "--otlp-traces-endpoint", "http://x"]),
+        ("vllm-a", f"{MAIN}/args", ["serve", "meta-llama/Llama-3.1-8B", "--host=127.0.0.1"]),
     ],
     "plain-http-on-loopback-only": [
         ("vllm-a", f"{MAIN}/args", ["--model=/models", "--host=0.0.0.0"]),
@@ -171,7 +188,13 @@ BAD: dict[str, list[Case]] = {
         config("telemetry: false", "telemetry: false, callbacks: otel"),
         config("supported_call_types: []", "supported_call_types: [acompletion]"),
         config("disable_error_logs: true", "disable_error_logs: true, alerting: [slack]"),
-        ("litellm-config", "data/config.yaml", LITELLM_CONFIG + "include: [more.yaml]\n"),
+        *(
+            ("litellm-config", "data/config.yaml", f"{LITELLM_CONFIG}{more}\n")
+            for more in ("include: [x.yaml]", "environment_variables: {A: b}", "guardrails: []", "mcp_servers: {}")
+        ),
+        config("telemetry: false", "telemetry: false, default_team_settings: [{success_callback: [langfuse]}]"),
+        env("DETAILED_DEBUG", "True", "litellm"),
+        env("LITELLM_CONFIG_BUCKET_NAME", "bucket", "litellm"),
         ("secret", "data", {"c": base64.b64encode(b"general_settings: {store_prompts_in_spend_logs: true}").decode()}),
         env("LITELLM_LOG", "DEBUG", "litellm"),
         ("litellm", f"{MAIN}/args", ["--host=127.0.0.1", "--detailed_debug"]),
@@ -183,12 +206,18 @@ BAD: dict[str, list[Case]] = {
         config("http://127.0.0.1:9101/v1", "http://127.0.0.1.evil.example/v1"),
         config("http://127.0.0.1:9101/v1", "os.environ/API_BASE"),
         config("http://127.0.0.1:9101/v1", "https://127.0.0.1@evil.example/v1"),
+        config("http://127.0.0.1:9101/v1", "http://vllm.serving.svc:8000/v1"),
+        config("http://127.0.0.1:9101/v1", "http://[127.0.0.1/v1"),
+        config("hosted_vllm/granite,", "hosted_vllm/granite, base_url: 'https://api.openai.com',"),
+        config("hosted_vllm/granite,", "hosted_vllm/granite, custom_llm_provider: openai,"),
+        ("litellm-config", "data/config.yaml", "model_list: {a: b}"),
     ],
     "stable-model-survives-a-host": [
         ("vllm-b", "spec/template/metadata/labels", {}),
         ("vllm-b", "spec/replicas", 0.0),
         ("vllm-b", f"{POD}/nodeSelector", {"kubernetes.io/hostname": "gpu-1"}),
         ("vllm-b", f"{POD}/nodeName", "gpu-1"),
+        ("vllm-b", f"{POD}/nodeSelector", {"zone": "a"}),
         ("vllm-b", "kind", "Job"),
     ],
     "stable-model-has-disruption-budget": [

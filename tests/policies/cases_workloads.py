@@ -73,6 +73,8 @@ BAD: dict[str, list[Case]] = {
         ("litellm", f"{INIT}", {**container("python", "3.13"), "command": ["/venv/bin/vllm", "serve", "/models"]}),
         ("litellm", f"{INIT}", {**container("python", "3.13"), "args": ["-c", "exec litellm --config x"]}),
         ("litellm", f"{INIT}", {**container("python", "3.13"), "args": ["-m", "vllm.entrypoints.openai.api_server"]}),
+        ("litellm", f"{INIT}", {**container("server", "2.0"), "env": [{"name": "VLLM_USE_V1", "value": "1"}]}),
+        ("litellm", f"{INIT}", {**container("server", "2.0"), "args": ["--served-model-name=x"]}),
         ("litellm", f"{INIT}/args", ["sh", "-c", "pip install 'litellm[proxy]==1.82.8' && exec x"]),
     ],
     "no-privileged-container": [

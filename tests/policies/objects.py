@@ -16,6 +16,7 @@ PARAMETERS = Parameters(
     administration_port=8444,
     bastions=("10.0.0.9",),
     edge_addresses=("10.0.0.1",),
+    services={"llmaas:site.registry": "registry.example", "llmaas:site.artefacts_url": "weights.example"},
     places=(
         Place("llmaas:hosts[0].country", "host gpu-1", "FR"),
         Place("llmaas:site.registry_country", "registry", "FR"),

@@ -182,11 +182,12 @@ def _administration_frontend(front: _Frontend, bastions: list[str]) -> Iterator[
 )  # fmt: skip
 def edge_paths_on_a_list(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
     """One path too many on the public side is LiteLLM's whole administration."""
-    if resource.kind != "ConfigMap" or resource.namespace != parameters.edge_namespace:
+    if resource.namespace != parameters.edge_namespace:
         return
     for found in files_of(resource):
         if isinstance(found, Violation):
-            yield found
+            # Files of a Secret are judged as far as they are known.
+            yield from [found] if resource.kind == "ConfigMap" else []
             continue
         path, _, text = found
         for front in _frontends(text):

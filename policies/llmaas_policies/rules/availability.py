@@ -66,8 +66,8 @@ def _of_model(resources: Sequence[Resource], model: str) -> list[Resource]:
 def stable_model_survives_a_host(resources: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
     """Kubernetes takes six minutes to replace a lost host's pods; a second replica takes none."""
     for model in parameters.stable_models:
-        hosts: set[Any] = set()
-        total = 0
+        named: set[Any] = set()
+        spread, total = 0, 0
         for workload in _of_model(resources, model):
             wanted = workload.get("spec.replicas")
             count = 1 if wanted is MISSING else int(number(wanted) or 0)
@@ -75,12 +75,14 @@ def stable_model_survives_a_host(resources: Sequence[Resource], parameters: Para
                 yield Violation(workload.label, "spec.replicas is not known at preview")
             total += count
             if count > 0:
-                names = [_host(workload)] if not _spread(workload) else range(count)
-                hosts |= {(workload.label, name) if _spread(workload) else name for name in names}
+                host = _host(workload)
+                # A workload that is bound to no host may share it with the others.
+                named |= set() if host is None else {host}
+                spread = max(spread, count if host is None and _spread(workload) else 0)
         if total < _LEAST_REPLICAS:
             yield Violation(model, f"has {total} replicas; a stable model needs {_LEAST_REPLICAS}")
-        elif len(hosts) < _LEAST_REPLICAS:
-            yield Violation(model, f"has all its replicas on {next(iter(hosts), None) or 'hosts that are not named'}")
+        elif max(len(named), spread) < _LEAST_REPLICAS:
+            yield Violation(model, f"may have all its replicas on {next(iter(named), 'one host; bind them to two')}")
 
 
 def _keeps_one(budget: Resource, replicas: int) -> bool:

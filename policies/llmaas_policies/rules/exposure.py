@@ -32,8 +32,8 @@ def no_exposed_service(resource: Resource, parameters: Parameters) -> Iterator[V
     addresses = resource.get("spec.externalIPs")
     if resource.namespace != parameters.edge_namespace:
         yield from must_not_be_set(addresses, "spec.externalIPs", "only the edge may have one")
-    elif addresses is UNKNOWN or isinstance(addresses, (list, tuple)):
-        for address in addresses if isinstance(addresses, (list, tuple)) else (UNKNOWN,):
+    elif addresses is not MISSING:
+        for address in addresses if isinstance(addresses, (list, tuple)) else (addresses,):
             if address not in parameters.edge_addresses:
                 yield Violation("spec.externalIPs", f"{address} is no address of a service host")
 

@@ -8,7 +8,7 @@ from packaging.version import InvalidVersion, Version
 
 from llmaas_policies.model import MISSING, UNKNOWN, Parameters, Resource, Severity, Subject, Violation
 from llmaas_policies.pods import Part, containers_of, names_in, pod_metadata, programs_of, volumes_of
-from llmaas_policies.texts import open_texts
+from llmaas_policies.texts import configuration_texts
 
 subject = Subject()
 
@@ -116,7 +116,7 @@ def version_without_known_holes(resource: Resource, _: Parameters) -> Iterator[V
             yield Violation(f"{container.path}.image", "is not known at preview, so neither is its version")
         else:
             yield from _version_of_container(resource, container)
-    texts = [found for found in open_texts(resource) if not isinstance(found, Violation)]
+    texts = [found for found in configuration_texts(resource) if not isinstance(found, Violation)]
     for path, text in texts:
         for match in _INSTALLED.finditer(text):
             program = match.group(1).lower()

@@ -1,6 +1,5 @@
 """LiteLLM: no text kept, nobody admitted unchecked, no model but those served here, nothing called home."""
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -33,6 +32,9 @@ _CALLS_OUT: Final = {
 _DEBUGGING: Final = {
     "LITELLM_DEBUG": "prompts would be in the log",
     "SET_VERBOSE": "prompts would be in the log",
+    "DEBUG": "prompts would be in the log",
+    "DETAILED_DEBUG": "prompts would be in the log",
+    "LITELLM_CONFIG_BUCKET_NAME": "settings would stand where no rule looks",
     "STORE_MODEL_IN_DB": "settings of the database would override the file",
     "STORE_PROMPTS_IN_SPEND_LOGS": "prompts would be in the database",
 }
@@ -93,8 +95,9 @@ _MUST_BE_ABSENT: Final = (
     ("general_settings.alert_to_webhook_url", "alerts with requests would be sent out"),
     ("general_settings.pass_through_endpoints", "requests would be led elsewhere"),
     ("general_settings.custom_auth", "keys would be checked by other code"),
-    ("include", "settings would stand where no rule looks"),
+    ("litellm_settings.default_team_settings", "loggers of teams would see prompts"),
 )
+_SECTIONS: Final = {"model_list", "litellm_settings", "general_settings", "router_settings"}
 _CALLBACKS: Final = ("callbacks", "success_callback", "failure_callback", "input_callback")
 
 
@@ -103,6 +106,8 @@ def _wrong_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         value = get(config, f"{section}.{name}")
         if value is not wanted:
             yield f"{section}.{name}", f"is {'missing' if value is MISSING else value}; it must be {wanted}, else {why}"
+    for name in sorted(map(str, set(config) - _SECTIONS)):
+        yield name, f"is a section that no rule judges; only {', '.join(sorted(_SECTIONS))} are"
     for path, why in _MUST_BE_ABSENT:
         value = get(config, path)
         if value is not MISSING and value not in (False, [], "", {}):
@@ -140,14 +145,30 @@ def no_prompt_kept_by_litellm(resource: Resource, _: Parameters) -> Iterator[Vio
 
 
 def _is_here(address: Any) -> bool:
-    """Whether an address is the loopback or a service of the cluster."""
-    host = (urlsplit(address).hostname or "") if isinstance(address, str) else ""
-    if host == "localhost" or host.endswith((".svc", ".svc.cluster.local")):
-        return True
+    """Whether an address is the loopback, or a service of the cluster by TLS."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        parts = urlsplit(address) if isinstance(address, str) else urlsplit("")
     except ValueError:
         return False
+    host = parts.hostname or ""
+    if host.endswith((".svc", ".svc.cluster.local")):
+        return parts.scheme == "https"
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _elsewhere(model: Any, where: str) -> Iterator[Violation]:
+    """By what an entry of the model list leads elsewhere."""
+    for name in ("api_base", "base_url"):
+        address = get(model, f"litellm_params.{name}")
+        if address is MISSING and name == "api_base":
+            yield Violation(f"{where}.{name}", "is missing; it must be on the loopback")
+        elif address is not MISSING and not _is_here(address):
+            yield Violation(f"{where}.{name}", f"is {address}; it must be on the loopback, or in the cluster by TLS")
+    name, provider = get(model, "litellm_params.model"), get(model, "litellm_params.custom_llm_provider")
+    if not str(name).startswith("hosted_vllm/"):
+        yield Violation(f"{where}.model", f"is {name}; only hosted_vllm/ is served here")
+    if provider not in (MISSING, "hosted_vllm"):
+        yield Violation(f"{where}.custom_llm_provider", f"is {provider}; only hosted_vllm is served here")
 
 
 @subject.rule(
@@ -164,11 +185,6 @@ def models_served_here_only(resource: Resource, _: Parameters) -> Iterator[Viola
         path, config = found
         models = config.get("model_list")
         for index, model in enumerate(models if isinstance(models, list) else ()):
-            where = f"{path}.model_list[{index}].litellm_params"
-            address = get(model, "litellm_params.api_base")
-            if not _is_here(address):
-                shown = "missing" if address is MISSING else address
-                yield Violation(f"{where}.api_base", f"is {shown}; it must be on the loopback or in the cluster")
-            name = get(model, "litellm_params.model")
-            if not str(name).startswith("hosted_vllm/"):
-                yield Violation(f"{where}.model", f"is {name}; only hosted_vllm/ is served here")
+            yield from _elsewhere(model, f"{path}.model_list[{index}].litellm_params")
+        if models is not None and not isinstance(models, list):
+            yield Violation(f"{path}.model_list", "is no list")

@@ -12,8 +12,11 @@ subject = Subject()
 _WITHOUT_NAMESPACE: Final = {
     "Namespace", "PersistentVolume", "StorageClass", "PriorityClass", "ClusterRole", "ClusterRoleBinding",
 }  # fmt: skip
-# Wider than this is no name of anybody: a network of hosts or of bastions is a /16 at most.
-_WIDEST: Final = {4: 16, 6: 48}
+# Wider than this is no name of anybody: a network of hosts or of bastions is a /24 at most, one of pods is wider.
+_WIDEST: Final = {4: 24, 6: 64}
+_INSIDE: Final = tuple(
+    ipaddress.ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
 
 
 def _denies_by_default(policy: Resource) -> bool:
@@ -72,13 +75,22 @@ def _wide(cidr: Any) -> str | None:
     return None
 
 
+def is_inside(cidr: Any) -> bool:
+    """Whether an address or a range is one that the internet does not know; addresses of metadata services are not."""
+    try:
+        network = ipaddress.ip_network(str(cidr), strict=False)
+    except ValueError:
+        return False
+    return any(network.version == each.version and network.subnet_of(each) for each in _INSIDE)  # type: ignore[arg-type]
+
+
 def _wrong_peer(peer: Part, direction: str) -> Iterator[Violation]:
     if peer.get("ipBlock") is not MISSING:
         cidr = peer.get("ipBlock.cidr")
         wide = _wide(cidr)
         if wide:
             yield Violation(f"{peer.path}.ipBlock.cidr", wide)
-        elif direction == "egress" and not ipaddress.ip_network(str(cidr), strict=False).is_private:
+        elif direction == "egress" and not is_inside(cidr):
             yield Violation(f"{peer.path}.ipBlock.cidr", f"{cidr} is outside the site; nothing may leave it")
         return
     namespaces, pods = peer.get("namespaceSelector"), peer.get("podSelector")

@@ -19,16 +19,17 @@ _NOT_A_SECRET: Final = re.compile(
 )
 _SECRET_TEXT: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|\bsk-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bglpat-[\w-]{16,}|\bAKIA[0-9A-Z]{16}\b"
+    r"|\bsk-(?=[\w-]*\d)[\w-]{4,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bglpat-[\w-]{16,}|\bAKIA[0-9A-Z]{16}\b"
     r"|\bhvs\.[\w-]{16,}|\bxox[abprs]-[\w-]{10,}|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
     r"|://[^/\s:@'\"]*:(?![$%{<])[^/\s@'\"]+@"
-    r"|(?i:\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+(?![$<{]|KEY\b)[\w+/.=-]{8,})"
+    r"|(?i:\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)\s+(?![$<{]|KEY\b)[\w+/.=-]{6,})"
+    r"|[\"']auth[\"']\s*:\s*[\"'][A-Za-z0-9+/]{8,}={0,2}[\"']"
 )
 _LINE: Final = re.compile(
     rf"(?im)^[\s\-\"'{{,]*(?:export\s+|set\s+|--)?([\w.-]*{_NAME}[\w.-]*)[\"']?\s*(?::(?!:)|=)\s*[\"']?([^\s\"',}}#]+)"
 )
 _REDIS_LINE: Final = re.compile(r"(?im)^\s*(requirepass|masterauth)\s+[\"']?([^\s\"']+)")
-_INLINE: Final = re.compile(rf"(?i)(?:^|[\s;&]|--)([\w-]*{_NAME})=[\"']?([^\s\"']+)")
+_INLINE: Final = re.compile(rf"(?i)(?:^|[\s;&?]|--)([\w-]*{_NAME})=[\"']?([^\s\"']+)")
 # A reference, a path, a number, or a word that says that there is none.
 _HARMLESS: Final = re.compile(
     r"(?i)(os\.environ.*|\$.*|\{\{.*|<.*>|:'.*|/.*|[\d.]+(e-?\d+)?|none|null|~|true|false|\"\"|'')"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from llmaas_policies.model import Parameters, Resource, Severity, Subject, Violation
+from llmaas_policies.rules.network import is_inside
 
 subject = Subject()
 
@@ -38,9 +39,14 @@ _EUROPEAN_UNION: Final = frozenset(
         "SK",
     ]
 )
-_PUBLIC_REGISTRIES: Final = (
+_PUBLIC_SERVERS: Final = (
+    # registries
     "docker.io", "docker.com", "ghcr.io", "quay.io", "gcr.io", "pkg.dev", "mcr.microsoft.com", "azurecr.io",
-    "amazonaws.com", "public.ecr.aws", "registry.k8s.io", "nvcr.io", "registry.gitlab.com", "huggingface.co",
+    "public.ecr.aws", "registry.k8s.io", "nvcr.io", "nvidia.com",
+    # packages, weights and clouds
+    "debian.org", "ubuntu.com", "pypi.org", "pythonhosted.org", "github.com", "githubusercontent.com", "gitlab.com",
+    "huggingface.co", "hf.co", "hf-mirror.com", "modelscope.cn", "modelscope.ai", "kaggle.com", "amazonaws.com",
+    "cloudfront.net", "googleapis.com", "windows.net", "azureedge.net", "cloudflarestorage.com",
 )  # fmt: skip
 _REQUIRED_KINDS: Final = ("host", "registry", "state backend", "backup")
 
@@ -74,15 +80,27 @@ def declared_country(_: Sequence[Resource], parameters: Parameters) -> Iterator[
 
 
 @subject.stack_rule(
-    "registry-of-this-site", "The registry is the site's own and no public one.", Severity.HIGH,
-    ("SecNumCloud 3.2 19.2.a", "SecNumCloud 3.2 12.10.a"), "Name the site's own registry at llmaas:site.registry",
+    "services-of-this-site", "Registry, packages and weights come from the site's own servers and no public ones.",
+    Severity.HIGH, ("SecNumCloud 3.2 19.2.a", "SecNumCloud 3.2 12.10.a"),
+    "Name the site's own servers at llmaas:site",
 )  # fmt: skip
-def registry_of_this_site(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
-    """A public registry is run by somebody else, mostly in another country, and tells him what runs here."""
-    host = parameters.registry.rsplit(":", 1)[0].lower()
-    for public in _PUBLIC_REGISTRIES:
-        if host == public or host.endswith(f".{public}"):
-            yield Violation("llmaas:site.registry", f"is {parameters.registry}, a public registry")
+def services_of_this_site(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
+    """A public server is run by somebody else, mostly in another country, and tells him what runs here."""
+    for path, host in parameters.services.items():
+        name = host.lower().rstrip(".")
+        if any(name == public or name.endswith(f".{public}") for public in _PUBLIC_SERVERS):
+            yield Violation(path, f"is {host}, a public server")
+
+
+@subject.stack_rule(
+    "bastions-inside", "Administrators come from addresses that the internet does not know.", Severity.HIGH,
+    ("SecNumCloud 3.2 9.6.d", "SecNumCloud 3.2 13.2.a"), "Name bastions inside the site at llmaas:site.bastions",
+)  # fmt: skip
+def bastions_inside(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
+    """A bastion at a public address is the administration interface on a public network."""
+    for index, bastion in enumerate(parameters.bastions):
+        if not is_inside(bastion):
+            yield Violation(f"llmaas:site.bastions[{index}]", f"is {bastion}, a public address")
 
 
 @subject.stack_rule(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from llmaas_policies.model import MISSING, UNKNOWN, Parameters, Resource, Severity, Subject, Violation
-from llmaas_policies.pods import Part, parts, volumes_of
+from llmaas_policies.pods import Part, containers_of, names_in, parts, volumes_of
 
 subject = Subject()
 
@@ -15,6 +15,9 @@ _OTHER_SOURCES_OF_A_VOLUME: Final = {
     "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",
     "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte",
     "rbd", "scaleIO", "storageos", "vsphereVolume",
+}  # fmt: skip
+_STORES: Final = {
+    "postgres", "postgresql", "patroni", "redis", "valkey", "prometheus", "alertmanager", "grafana", "etcd", "minio",
 }  # fmt: skip
 
 
@@ -102,6 +105,27 @@ def no_storage_from_elsewhere(resources: Sequence[Resource], _: Parameters) -> I
                 )
             if name is not MISSING and name not in names:
                 yield Violation(resource.label, f"{claim.path}.volumeName {name!r} is no declared volume")
+    yield from _claims_that_are_not_there(resources)
+
+
+def _claims_that_are_not_there(resources: Sequence[Resource]) -> Iterator[Violation]:
+    """Volumes of pods whose claim is made elsewhere, by somebody, on something."""
+    claims = [(each.namespace, each.get("metadata.name")) for each in resources if each.kind == "PersistentVolumeClaim"]
+    for resource in resources:
+        for volume in volumes_of(resource):
+            if isinstance(volume, Violation) or volume.get("persistentVolumeClaim") is MISSING:
+                continue
+            name = volume.get("persistentVolumeClaim.claimName")
+            if (resource.namespace, name) not in claims:
+                yield Violation(resource.label, f"{volume.path}.persistentVolumeClaim: {name!r} is no declared claim")
+
+
+def _runs_a_store(resource: Resource) -> bool:
+    """Whether a workload that stays up runs a database under its usual name."""
+    if resource.kind not in {"DaemonSet", "Deployment", "Pod", "ReplicaSet", "ReplicationController"}:
+        return False
+    images = [each.get("image") for each in containers_of(resource) if isinstance(each, Part)]
+    return any(_STORES.intersection(names_in(image)) for image in images)
 
 
 @subject.rule(
@@ -110,7 +134,7 @@ def no_storage_from_elsewhere(resources: Sequence[Resource], _: Parameters) -> I
 )  # fmt: skip
 def stateful_data_on_a_claim(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """Scratch space lies where the kubelet wants it and ends with the pod."""
-    if resource.kind != "StatefulSet":
+    if resource.kind != "StatefulSet" and not _runs_a_store(resource):
         return
     templates = resource.get("spec.volumeClaimTemplates")
     claims = bool(isinstance(templates, (list, tuple)) and templates)

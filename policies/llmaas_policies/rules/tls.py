@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from llmaas_policies.model import UNKNOWN, Parameters, Resource, Severity, Subject, Violation
-from llmaas_policies.pods import containers_of, variables_of
-from llmaas_policies.texts import files_of, open_texts, without_comments
+from llmaas_policies.pods import Part, containers_of, names_in, options_of, variables_of
+from llmaas_policies.texts import configuration_texts, container_texts, files_of, without_comments
 
 subject = Subject()
 
@@ -18,7 +18,8 @@ _OLD_NAME: Final = re.compile(
 # tls_min_version: "1.2", --tls-min-version 1.2, minTLSVersion=1.0, ssl-min-ver=0x0303
 _OLD_NUMBER: Final = re.compile(
     r"(?i)[\w.-]*(?:tls|ssl)[\w.-]*(?:ver|version|proto|protocol|protocols|min|max|minimum|maximum)\w*"
-    r"[\"']?[\s:=]+[\"'\[]*(?:1\.[012]|0x030[0123]|77[01])\b"
+    r"[\"']?[\s:=]+[\"'\[]*(?:1\.?[012]|0x030[0123]|77[01])\b"
+    r"|\bmin(?:imum)?_?(?:protocol_?)?version[\"']?\s*[:=]\s*[\"']?1\.?[012]\b"
 )
 _WITHOUT_NEW: Final = re.compile(r"(?i)\bno-tlsv?1\.?3\b|[+,:\s]!TLSv?1\.?3\b|-TLSv1\.3\b")
 
@@ -35,9 +36,11 @@ _UNCHECKED: Final = tuple(
         (r"\bPYTHONHTTPSVERIFY=0\b", "the other side is not checked"),
         (r"(?:^|\s)(?:curl|wget)\b.*\s(?:-k|--insecure|--no-check-certificate)\b", "the other side is not checked"),
         (r"^\s*ssl\s*=\s*off\b", "PostgreSQL speaks without TLS"),
+        (r"^\W*scheme:\s*[\"']?http\b(?!s)", "it is asked without TLS"),
         (r"\bredis://(?!127\.0\.0\.1|localhost)", "Redis is spoken to without TLS; write rediss://"),
     )
 )
+_PLAIN_ADDRESS: Final = re.compile(r"(?i)\b(?:http|ws)://(?!127\.0\.0\.1|localhost|\[::1\])[\w.$({\[-]+")
 _TLS_VARIABLE: Final = re.compile(r"(?i)(TLS|SSL).*(VER|PROTO|MODE|VERIFY|REJECT)")
 
 
@@ -47,7 +50,7 @@ _TLS_VARIABLE: Final = re.compile(r"(?i)(TLS|SSL).*(VER|PROTO|MODE|VERIFY|REJECT
 )  # fmt: skip
 def tls_1_3_only(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """The oldest version that a listener takes is the one an attacker chooses."""
-    for found in open_texts(resource):
+    for found in configuration_texts(resource):
         if isinstance(found, Violation):
             yield found
             continue
@@ -62,6 +65,9 @@ def tls_1_3_only(resource: Resource, _: Parameters) -> Iterator[Violation]:
                 yield Violation(f"{container.path}.env[{name}]", "is not known at preview")
 
 
+_LOOPBACK: Final = ("127.0.0.1:", "[::1]:", "::1:", "localhost:", "unix@", "/")
+
+
 def _haproxy(text: str) -> Iterator[str]:
     """A listener of HAProxy takes TLS 1.2 unless told otherwise, and plain HTTP unless it says ssl."""
     lines = [" ".join(line.split()) for line in without_comments(text).splitlines()]
@@ -70,12 +76,22 @@ def _haproxy(text: str) -> Iterator[str]:
         if not line.startswith("bind "):
             continue
         address = line.split()[1]
-        if address.startswith(("127.0.0.1:", "[::1]:", "::1:", "localhost:", "unix@", "/")):
+        if address.startswith(_LOOPBACK):
             continue
         if " ssl " not in f"{line} ":
             yield f"`{line[:60]}` listens without TLS"
         elif not floor and "ssl-min-ver TLSv1.3" not in line:
             yield f"`{line[:60]}` has no ssl-min-ver TLSv1.3"
+
+
+def _haproxy_servers(text: str) -> Iterator[str]:
+    for line in (" ".join(each.split()) for each in without_comments(text).splitlines()):
+        # server NAME ADDRESS ..., server-template PREFIX COUNT ADDRESS ...
+        words = line.split()
+        place = {"server": 2, "server-template": 3}.get(words[0] if words else "", len(words))
+        address = words[place] if place < len(words) else "127.0.0.1:"
+        if not address.startswith(_LOOPBACK) and "ssl" not in words:
+            yield f"`{line[:60]}` is spoken to without TLS"
 
 
 def _redis(text: str) -> Iterator[str]:
@@ -84,6 +100,15 @@ def _redis(text: str) -> Iterator[str]:
         yield "Redis listens without TLS: port must be 0"
     if ("tls-protocols", "TLSv1.3") not in words:
         yield 'has no line tls-protocols "TLSv1.3"'
+
+
+def _redis_by_options(container: Part) -> Iterator[Violation]:
+    """Redis whose ports are set where it is started."""
+    if "redis" not in names_in(container.get("image")):
+        return
+    for option in options_of(container):
+        if not isinstance(option, Violation) and option[1] == "--port" and option[2] != "0":
+            yield Violation(option[0], "Redis listens without TLS: --port must be 0")
 
 
 def _prometheus(text: str) -> Iterator[str]:
@@ -98,16 +123,17 @@ def _prometheus(text: str) -> Iterator[str]:
 )  # fmt: skip
 def tls_minimum_is_written(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """Their defaults take TLS 1.2 or none at all; a missing line is as bad as a wrong one."""
-    if resource.kind != "ConfigMap":
-        return
+    for container in containers_of(resource):
+        yield from [container] if isinstance(container, Violation) else _redis_by_options(container)
     for found in files_of(resource):
         if isinstance(found, Violation):
-            yield found
+            # Files of a Secret are judged as far as they are known.
+            yield from [found] if resource.kind == "ConfigMap" else []
             continue
         path, name, text = found
         if re.search(r"(?m)^\s*bind\s+\S*:", text) and re.search(r"(?m)^(frontend|listen)\b", text):
-            yield from (Violation(path, wrong) for wrong in _haproxy(text))
-        if name.startswith("redis") or re.search(r"(?m)^\s*(tls-port|requirepass|appendonly|maxmemory)\s", text):
+            yield from (Violation(path, wrong) for wrong in (*_haproxy(text), *_haproxy_servers(text)))
+        if name == "redis.conf" or re.search(r"(?m)^\s*(tls-port|appendonly|maxmemory)\s", text):
             yield from (Violation(path, wrong) for wrong in _redis(text))
         yield from (Violation(path, wrong) for wrong in _prometheus(text))
 
@@ -118,7 +144,11 @@ def tls_minimum_is_written(resource: Resource, _: Parameters) -> Iterator[Violat
 )  # fmt: skip
 def tls_is_checked(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """Encryption towards an unknown is encryption towards whoever stands between."""
-    for found in open_texts(resource):
+    for container in containers_of(resource):
+        for found in container_texts(container) if not isinstance(container, Violation) else ():
+            if not isinstance(found, Violation) and (match := _PLAIN_ADDRESS.search(found[1])):
+                yield Violation(found[0], f"names {match.group(0)}, which is spoken to without TLS")
+    for found in configuration_texts(resource):
         if isinstance(found, Violation):
             yield found
             continue

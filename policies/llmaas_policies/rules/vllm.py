@@ -1,10 +1,11 @@
 """vLLM: no development doors, no prompt in a log, no code that comes with weights, nothing called home."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from llmaas_policies.model import MISSING, UNKNOWN, Parameters, Resource, Severity, Subject, Violation
-from llmaas_policies.pods import Part, containers_of, options_of, programs_of, variables_of
+from llmaas_policies.pods import Part, containers_of, options_of, programs_of, variables_of, words_of
 
 subject = Subject()
 
@@ -136,6 +137,10 @@ def no_vllm_request_logging_or_remote_code(resource: Resource, _: Parameters) ->
 
 
 def _model_is_a_path(container: Part) -> Iterator[Violation]:
+    words = [found for found in words_of(container) if not isinstance(found, Violation)]
+    for (_, word), (path, following) in pairwise(words):
+        if word == "serve" and not following.startswith(("/", "-")):
+            yield Violation(path, f"serves {following}; it must be a folder, not a name of a hub")
     for option in options_of(container):
         if not isinstance(option, Violation) and option[1] in {"--model", "--tokenizer", "--hf-config-path"}:
             path, name, value = option
