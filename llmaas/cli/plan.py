@@ -53,9 +53,18 @@ def plan(
     else:
         _print(made)
     if not made.fits:
+        if svg is not None or write:
+            print("nothing is drawn or written: there is no placement", file=sys.stderr)
         raise typer.Exit(DOES_NOT_FIT)
     if svg is not None:
-        svg.write_text(picture(made), encoding="utf-8")
+        try:
+            svg.write_text(picture(made), encoding="utf-8")
+        except OSError as error:
+            print(
+                f"--svg: {svg} cannot be written ({error.strerror}); give a file in a folder that exists",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1) from None
     if write:
         _write(platform, made)
 

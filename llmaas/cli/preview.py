@@ -56,7 +56,10 @@ def _print(report: Report) -> None:
         console.print(f"note: {note}", style="dim")
     refused = sum(len(verdict.refusals) for verdict in report.verdicts)
     if report.holds:
-        console.print(f"{report.environment}: holds; next: pulumi preview -s {report.environment}", style="bold green")
+        console.print(
+            f"{report.environment}: holds; next: pulumi preview -s {report.environment} --policy-pack policies",
+            style="bold green",
+        )
     else:
         reasons = "reason" if refused == 1 else "reasons"
         console.print(f"{report.environment}: refused for {refused} {reasons}", style="bold red")

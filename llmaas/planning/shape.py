@@ -8,6 +8,11 @@ from llmaas.settings import Architecture
 
 # how safetensors names its types
 _TYPES: Final = {"F32": "fp32", "BF16": "bf16", "F16": "fp16", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "I8": "int8"}
+_NEEDED: Final = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
+_OPTIONAL: Final = ("num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings",
+                    "num_local_experts", "num_experts")  # fmt: skip
+# latent attention and state-space layers keep something else than keys and values of every head
+_OTHER_CACHES: Final = ("kv_lora_rank", "mamba_n_heads", "mamba_num_heads", "ssm_cfg")
 _CONFIG_TYPES: Final = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -17,12 +22,9 @@ class ShapeError(ValueError):
 
 def architecture_of(config: Mapping[str, Any], tensors: Iterable[tuple[str, tuple[int, ...]]] = ()) -> Architecture:
     """The shape that ``config.json`` gives; ``tensors`` are (type, shape) of every weight, for the exact count."""
-    missing = [
-        key for key in ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size") if key not in config
-    ]
-    if missing:
-        raise ShapeError(f"config.json has no {', '.join(missing)}; only decoder-only transformers can be planned")
     listed = list(tensors)
+    config = _text_part(config, weights_are_there=bool(listed))
+    _check(config)
     heads = int(config["num_attention_heads"])
     sizes: dict[str, int] = {}
     for kind, shape in listed:
@@ -49,6 +51,37 @@ def architecture_of(config: Mapping[str, Any], tensors: Iterable[tuple[str, tupl
             "weight_type": _TYPES[largest] if largest is not None else _CONFIG_TYPES.get(stated, "bf16"),
         }
     )
+
+
+def _text_part(config: Mapping[str, Any], *, weights_are_there: bool) -> Mapping[str, Any]:
+    """The language model of a model that also sees or hears; its other weights are in the safetensors files only."""
+    if not isinstance(config, Mapping):
+        raise ShapeError("config.json is no mapping; give the one that lies beside the weights")
+    inner = config.get("text_config")
+    if not isinstance(inner, Mapping):
+        return config
+    if not weights_are_there:
+        raise ShapeError("config.json has more parts than text_config; give the safetensors files as well")
+    return {**config, **inner}
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    missing = [key for key in _NEEDED if key not in config]
+    if missing:
+        raise ShapeError(f"config.json has no {', '.join(missing)}; only decoder-only transformers can be planned")
+    wrong = [
+        f"{key} is {config[key]!r}"
+        for key in (*_NEEDED, *_OPTIONAL)
+        if config.get(key) is not None and (type(config[key]) is not int or config[key] < 1)
+    ]
+    if wrong:
+        raise ShapeError(f"config.json: {', '.join(wrong)}; each is a whole number of 1 or more")
+    strange = [key for key in _OTHER_CACHES if config.get(key) is not None]
+    if strange:
+        raise ShapeError(
+            f"config.json has {', '.join(strange)}: its cache is no plain KV cache, whose size these formulas give;"
+            " measure the KV tokens of one replica before you plan it"
+        )
 
 
 def parameters_of(config: Mapping[str, Any]) -> int:

@@ -263,6 +263,30 @@ def test_a_shape_is_printed_from_the_files_of_a_model(tmp_path: Path) -> None:
     assert "cut off" in found.output
 
 
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ([], "is no mapping"),
+        ({"hidden_size": 8}, "has no num_hidden_layers, num_attention_heads, vocab_size"),
+        ({"num_hidden_layers": -1, "num_attention_heads": 0}, "num_hidden_layers is -1, num_attention_heads is 0"),
+        ({"vocab_size": "many"}, "vocab_size is 'many'; each is a whole number"),
+        ({"kv_lora_rank": 512}, "kv_lora_rank: its cache is no plain KV cache"),
+        ({"text_config": {"hidden_size": 16}}, "give the safetensors files as well"),
+    ],
+)
+def test_a_config_that_cannot_be_planned_is_told(tmp_path: Path, config: Any, says: str) -> None:
+    whole = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 10}
+    given = {**whole, **config} if isinstance(config, dict) and config.keys() != {"hidden_size"} else config
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    found = RUNNER.invoke(plan_cli.app, ["shape", str(tmp_path)])
+    assert (found.exit_code, says in found.output) == (1, True), found.output
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    found = RUNNER.invoke(plan_cli.app, ["-e", "production", "--json", "--svg", str(tmp_path / "none" / "fleet.svg")])
+    assert (found.exit_code, "cannot be written" in found.stderr) == (1, True)
+
+
 def test_levels_that_no_figure_keeps_are_refused(production: Platform) -> None:
     strict = ServiceLevels(
         time_to_first_token_seconds=0.01, output_tokens_per_second=15, answer_seconds=2, availability_percent=99.9
