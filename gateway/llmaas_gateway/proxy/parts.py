@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 import socket
 import uuid
@@ -113,9 +114,19 @@ class Parts:
         )
         return Gateway(audited, self.settings, self.settlement, self.running)
 
-    def _in_force(self) -> Act:
+    def _in_force(self) -> tuple[Act, ...]:
+        """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""
+        at = datetime.now(UTC)
         digest = hashlib.sha256(self.settings.prices.read_bytes()).hexdigest()
-        return Act("system:gateway", "prices.in_force", "prices.yaml", datetime.now(UTC), details={"sha256": digest})
+        acts = [Act("system:gateway", "prices.in_force", "prices.yaml", at, details={"sha256": digest})]
+        for what, entries in (("catalogue", self.settings.models), ("tiers", self.settings.tiers)):
+            text = json.dumps([entry.model_dump(mode="json") for entry in entries], sort_keys=True)
+            details = {
+                "names": [entry.name for entry in entries],
+                "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            }
+            acts.append(Act("system:gateway", f"{what}.in_force", "gateway.yaml", at, details=details))
+        return tuple(acts)
 
     async def _rebuild(self) -> bool:
         return await rebuild(self._patient, self.ledger, self._secrets.database_url)
@@ -137,7 +148,7 @@ class Parts:
         if self._nightly is not None:
             tasks.append(asyncio.create_task(self._nightly.run()))
         try:
-            async with self.audit.running(self._in_force()):
+            async with self.audit.running(*self._in_force()):
                 yield
                 await self.settlement.drain(_DRAIN_SECONDS)
         finally:

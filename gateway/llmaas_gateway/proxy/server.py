@@ -47,8 +47,12 @@ def _prepare(arguments: Sequence[str]) -> FastAPI:
     return app
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; arguments are LiteLLM's own.
+def main(arguments: Sequence[str] | None = None, *, bare: bool = False) -> int:
+    """Serve until told to stop.
+
+    Args:
+        arguments: LiteLLM's own.
+        bare: serve LiteLLM without the gateway, all else equal, to measure what the gateway costs.
 
     Returns:
         The exit code: 2 for a gateway that is not configured or wrongly.
@@ -60,12 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=4000)
     known, _ = parser.parse_known_args(given)
     try:
-        gateway = application(_prepare(given))
+        app = _prepare(given)
+        served = app if bare else application(app)
     except (SettingsError, PriceError, KeyFormatError) as error:
         print(f"the gateway cannot start: {error}", file=sys.stderr)
         return 2
     uvicorn.run(
-        gateway,
+        served,
         host=known.host,
         port=known.port,
         lifespan="on",

@@ -91,18 +91,17 @@ class Proxy(Program):
 
     def __init__(self, stack: "Stack", name: str, *, bare: bool = False) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        start = (
-            "from litellm.proxy.proxy_cli import run_server; run_server()"
-            if bare
-            else "import sys; from llmaas_gateway.proxy.server import main; sys.exit(main())"
-        )
+        start = f"import sys; from llmaas_gateway.proxy.server import main; sys.exit(main(bare={bare}))"
         arguments = ["--config", str(stack.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
         command = [image_python(), "-s", "-c", start, *arguments]
         super().__init__(command, stack.environment(), stack.folder / f"{name}.log")
 
+    def ready(self) -> bool:
+        return _answers(f"{self.url}/health/readiness")
+
     def wait(self) -> None:
         try:
-            wait_until(lambda: _answers(f"{self.url}/health/readiness"), self.url)
+            wait_until(self.ready, self.url)
         except TimeoutError as error:
             raise TimeoutError(f"{error}:\n{self.log.read_text()[-4000:]}") from None
 

@@ -1,0 +1,244 @@
+"""What the gateway costs: the same LiteLLM with it and without, in turns, on this machine.
+
+``PYTHONPATH=tests .venv/bin/python -m gateway.proxy.bench [--rounds N] [--json FILE]``
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import signal
+import statistics
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import redis
+from llmaas_gateway.accounts.account import Account, Budget, State, Tier, limits_of
+from llmaas_gateway.ledger.ledger import Ledger, connect
+from llmaas_gateway.ledger.limits import Window
+
+from .client import request
+from .stack import Proxy, Stack
+
+_TICKS = 100
+_AT = datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
+_TIER = {
+    "name": "T1", "billing": "prepaid", "priority": "normal", "requests_per_minute": 1000, "monthly_cap_eur": 1000,
+    "output_tokens_per_hour": 150_000, "parallel_requests": 50,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure beside the most (or least) that it may be."""
+
+    what: str
+    value: str
+    wanted: str
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class Load:
+    """Answers of one server under one number of clients.
+
+    Attributes:
+        seconds: of each answer.
+        wall: seconds that all took.
+        cpu: seconds of CPU that the server took.
+    """
+
+    seconds: list[float]
+    wall: float
+    cpu: float
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds within which a share of the answers came."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+
+
+def _cpu(pid: int | None) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+async def _client(url: str, message: bytes, number: int, seconds: list[float]) -> None:
+    """Ask one after the other on one connection; as little work as possible, so that the server is what is measured."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    for _ in range(number):
+        begun = time.perf_counter()
+        writer.write(message)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"{url} answered {head[:200]!r}")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        await reader.readexactly(length)
+        seconds.append(time.perf_counter() - begun)
+    writer.close()
+
+
+def _load(url: str, key: str, clients: int, number: int, pid: int | None) -> Load:
+    body = json.dumps(request("/v1/chat/completions", max_tokens=20)).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    seconds: list[float] = []
+
+    async def run() -> None:
+        each = max(1, number // clients)
+        await asyncio.gather(*(_client(url, head.encode() + body, each, seconds) for _ in range(clients)))
+
+    begun, cpu = time.perf_counter(), _cpu(pid)
+    asyncio.run(run())
+    return Load(seconds, time.perf_counter() - begun, _cpu(pid) - cpu)
+
+
+def _joined(loads: Sequence[Load]) -> Load:
+    return Load([s for load in loads for s in load.seconds], sum(a.wall for a in loads), sum(a.cpu for a in loads))
+
+
+def paired(stack: Stack, gated: Proxy, bare: Proxy, key: str, rounds: int) -> Iterator[Line]:
+    """LiteLLM with and without the gateway, in turns, at 1 and 16 clients."""
+    targets = {
+        "gated": (gated.url, gated.pid),
+        "bare": (bare.url, bare.pid),
+        "model": (stack.upstream_url, stack.upstream.pid),
+    }
+    for url, pid in targets.values():
+        _load(url, key, 4, 60, pid)
+    for clients, number in ((1, 40), (16, 160)):
+        loads: dict[str, list[Load]] = {name: [] for name in targets}
+        for _ in range(rounds):
+            for name, (url, pid) in targets.items():
+                loads[name].append(_load(url, key, clients, number, pid))
+        joined = {name: _joined(some) for name, some in loads.items()}
+        yield from _compare(clients, joined)
+
+
+def _compare(clients: int, loads: dict[str, Load]) -> Iterator[Line]:
+    gated, bare, model = loads["gated"], loads["bare"], loads["model"]
+    who = f"{clients} client{'s' if clients > 1 else ''}"
+    for name, share, most in (("p50", 0.5, 2.0), ("p99", 0.99, 10.0)):
+        added = gated.percentile(share) - bare.percentile(share)
+        text = f"{added:+.1f} ms (bare {bare.percentile(share):.1f} ms)"
+        yield Line(f"added latency {name}, {who}", text, f"+{most:.0f} ms", added <= most)
+    ratio = (len(gated.seconds) / gated.wall) / (len(bare.seconds) / bare.wall)
+    yield Line(f"throughput with the gateway, {who}", f"{ratio:.0%} of bare LiteLLM's", "90 %", ratio >= 0.9)
+    for name, load in loads.items():
+        text = f"{load.cpu / len(load.seconds) * 1000:.1f} ms ({len(load.seconds) / load.wall:.0f} a second)"
+        yield Line(f"CPU of a call, {name}, {who}", text, "", None)
+    added = bare.percentile(0.5) - model.percentile(0.5)
+    yield Line(f"bare LiteLLM over the model server alone, p50, {who}", f"{added:+.1f} ms", "", None)
+
+
+def _limits(tenant: int, key: int) -> Any:
+    account = Account(f"tn-{tenant:012x}", "T1", State.ACTIVE, 10**12, 1)
+    budget = Budget(10**11, Window.MONTH)
+    return limits_of(Tier.model_validate(_TIER), account, f"team-{tenant}", budget, f"{tenant:032x}{key:032x}", budget)
+
+
+async def _calls(port: int, tenants: int, keys: int) -> None:
+    client = connect(f"redis://127.0.0.1:{port}/0", timeout_seconds=5)
+    ledger = Ledger(client)
+    record = {"counts": {"input": 100, "output": 50}, "price_ids": {"input": "a/input", "output": "a/output"}}
+
+    async def call(tenant: int, key: int) -> None:
+        identity, limits = uuid.uuid4().hex, _limits(tenant, key)
+        lease = timedelta(seconds=60)
+        await ledger.reserve(identity, limits, nano_eur=10**6, output_tokens=100, at=_AT, lease=lease)
+        await ledger.settle(identity, nano_eur=10**5, output_tokens=50, record=record, at=_AT, limits=limits)
+
+    for tenant in range(tenants):
+        await asyncio.gather(*(call(tenant, key) for key in range(keys)))
+    await client.aclose()
+
+
+def script(port: int) -> Iterator[Line]:
+    """How long Redis takes for one script, by its own clock, with every limit there is."""
+    with redis.Redis(port=port) as client:
+        client.config_set("slowlog-log-slower-than", 0)
+        client.config_set("slowlog-max-len", 20_000)
+        client.slowlog_reset()
+        asyncio.run(_calls(port, 200, 10))
+        took = sorted(
+            entry["duration"] for entry in client.slowlog_get(20_000) if entry["command"].startswith(b"EVALSHA")
+        )
+        client.config_set("slowlog-log-slower-than", 10_000)
+    p99 = took[int(len(took) * 0.99)] / 1000
+    text = f"{p99:.2f} ms (p50 {statistics.median(took) / 1000:.2f} ms, {len(took)} runs, 8 limits)"
+    yield Line("ledger script in Redis, p99", text, "1 ms", p99 <= 1)
+
+
+def memory(port: int) -> Iterator[Line]:
+    """What 1,000 tenants with 10 keys take, each key having made a call in these windows."""
+    with redis.Redis(port=port) as client:
+        client.flushall()
+        client.set("llmaas:epoch", "1")
+        before = client.info("memory")["used_memory"]
+        asyncio.run(_calls(port, 1000, 10))
+        client.delete("llmaas:records")
+        whole = client.info("memory")["used_memory"] - before
+        for name in client.scan_iter("llmaas:reservation:*", count=1000):
+            client.delete(name)
+        counters = client.info("memory")["used_memory"] - before
+    text = f"{counters / 1e6:.1f} MB, and {(whole - counters) / 1e6:.1f} MB for the traces of 10,000 calls of two hours"
+    yield Line("1,000 tenants x 10 keys in Redis", text, "50 MB", whole <= 50e6)
+
+
+@contextmanager
+def _stack() -> Iterator[tuple[Stack, Proxy, Proxy]]:
+    folder = Path(f"/tmp/llmaas-bench-{uuid.uuid4().hex}")  # noqa: S108 - PostgreSQL's account must reach it
+    folder.mkdir(mode=0o755)
+    stack = Stack(folder)
+    stack.start()
+    proxies = [Proxy(stack, "gated"), Proxy(stack, "bare", bare=True)]
+    try:
+        for proxy in proxies:
+            proxy.start()
+        for proxy in proxies:
+            proxy.wait()
+        yield stack, proxies[0], proxies[1]
+    finally:
+        for proxy in proxies:
+            proxy.end(signal.SIGTERM)
+        stack.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Print the figures, and write them as JSON if wanted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8, help="turns of each")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    lines: list[Line] = []
+    with _stack() as (stack, gated, bare):
+        stack.tenant("bench", "open")
+        key = stack.key(gated, "bench")
+        for figures in (
+            paired(stack, gated, bare, key, options.rounds),
+            script(stack.redis.port),
+            memory(stack.redis.port),
+        ):
+            for line in figures:
+                lines.append(line)
+                print(
+                    f"{line.what:52} {line.value:48} {line.wanted:8} {'' if line.met is None else line.met}", flush=True
+                )
+    if options.json:
+        options.json.write_text(json.dumps([asdict(line) for line in lines], indent=2))
+
+
+if __name__ == "__main__":
+    main()

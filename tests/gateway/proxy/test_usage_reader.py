@@ -1,0 +1,31 @@
+"""A usage is found however the pieces of a stream are cut."""
+
+import itertools
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, usage_of_body, usage_of_event
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
+EVENTS = [b'{"choices":[{"delta":{"content":"\\"usage\\""}}]}', json.dumps({"usage": USAGE}).encode(), DONE]
+STREAM = b": ping\n\n" + b"".join(b"data: " + event + b"\n\n" for event in EVENTS)
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=8))
+def test_events_are_whole_however_they_are_cut(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(STREAM)]
+    reader = StreamReader()
+    seen = [event for a, b in itertools.pairwise(places) for event in reader.events(STREAM[a:b])]
+    assert seen == EVENTS
+    assert [usage_of_event(event) for event in seen] == [None, USAGE, None]
+
+
+def test_what_is_no_usage_is_none() -> None:
+    for body in (b"", b"[]", b'{"usage": null}', b'{"usage": 3}', b"not json", b'{"usage": {}}'):
+        assert usage_of_body(body) is None
+
+
+def test_an_error_is_known() -> None:
+    assert is_error(b'{"error":{"message":"x"}}')
+    assert not is_error(EVENTS[0])
