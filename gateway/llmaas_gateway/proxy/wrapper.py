@@ -81,12 +81,12 @@ class Gateway:
         self._settings = settings
         self._settlement = settlement
         self._running = running
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the process's life."""
         if scope["type"] == "lifespan":
-            async with self._running():
-                await self._app(scope, receive, send)
+            await self._live(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -98,6 +98,21 @@ class Gateway:
                 await self._app(scope, receive, send)
             else:
                 await _answer(send, _UNKNOWN, [])
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What runs beside LiteLLM begins before it and ends after it; only then may the server end the process."""
+        last: list[Message] = []
+
+        async def hold_back(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                last.append(message)
+            else:
+                await send(message)
+
+        async with self._running():
+            await self._app(scope, receive, hold_back)
+        for message in last:
+            await send(message)
 
     async def _model_call(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -126,8 +141,15 @@ class Gateway:
         finally:
             CURRENT.reset(token)
             # Whatever happened, and even if this task is being cancelled: the call is settled.
-            call.usage = normalised(call.usage)
-            await asyncio.shield(self._settlement.settle(call, "error" if answer.failed else "abandoned"))
+            if call.admitted is not None and not call.settled:
+                await self._close(call, "error" if answer.failed else "abandoned")
+
+    async def _close(self, call: Call, status: str) -> None:
+        call.usage = normalised(call.usage)
+        closing = asyncio.create_task(self._settlement.settle(call, status))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
 
     def _begin(self, kind: str, path: str, raw: bytes) -> Call:
         """The call with what of its body may pass; what is wrong with it is told only to who has a valid key."""

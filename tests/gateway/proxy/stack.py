@@ -44,7 +44,8 @@ entries:
   - {id: all, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1", output: "10"}}
   - {id: spare, model: spare-model, per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "2", output: "20"}}
 """
-_READY_SECONDS = 150
+# An idle machine takes 20 s for one and 40 s for three; a busy one much longer.
+_READY_SECONDS = 240
 
 
 def wait_until(ready: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
@@ -203,6 +204,7 @@ class Stack:
         few = {"context_tokens": 4096, "template_tokens": 0, "message_tokens": 0}
         chat: list[dict[str, Any]] = [{"name": name, **few} for name in MODELS]
         chat[0]["fallbacks"] = [MODELS[1]]
+        chat[1]["most_output_tokens"] = 50
         gateway = {
             "prices": "prices.yaml",
             "models": [*chat, {"name": EMBEDDING_MODEL, "context_tokens": 512, "capability": "embedding"}],

@@ -103,3 +103,13 @@ def test_models_are_listed_without_touching_a_limit(proxy: Proxy, new_key: NewKe
     _, key = new_key("slow")
     statuses = {httpx.get(f"{proxy.url}/v1/models", headers=headers(key)).status_code for _ in range(5)}
     assert statuses == {200}
+
+
+def test_a_request_that_names_no_bound_gets_that_of_its_model(stack: Stack, proxy: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("few")
+    httpx.delete(f"{stack.upstream_url}/seen")
+    answer = ask(proxy, key, model="spare-model", max_tokens=None, output=3)
+    assert answer.status_code == 200
+    assert [body["max_tokens"] for body in stack.seen()["bodies"]] == [50]
+    # The other model has none: what its context leaves would not fit.
+    assert ask(proxy, key, max_tokens=None, output=3).status_code == 429
