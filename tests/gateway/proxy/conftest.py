@@ -24,13 +24,16 @@ def stack() -> Iterator[Stack]:
 def proxies(stack: Stack) -> Iterator[list[Proxy]]:
     """Three replicas."""
     proxies = [Proxy(stack, f"proxy-{number}") for number in range(3)]
-    for proxy in proxies:
-        proxy.start()
-    for proxy in proxies:
-        proxy.wait()
-    yield proxies
-    for proxy in proxies:
-        proxy.end(signal.SIGTERM)
+    try:
+        for proxy in proxies:
+            proxy.start()
+        for proxy in proxies:
+            proxy.wait()
+        yield proxies
+    finally:
+        # Also those that were not ready in time.
+        for proxy in proxies:
+            proxy.end(signal.SIGTERM)
 
 
 @pytest.fixture(scope="session")
