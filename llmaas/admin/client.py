@@ -174,6 +174,8 @@ class AdminClient:
         self, name: str, limits: KeyLimits, tier: str | None, first_payment_eur: str | None
     ) -> dict[str, Any]:
         gateway = self.with_gateway()
+        if any(tenant.name == name for tenant in self.tenants()):
+            raise AdminError(f"tenant {name!r} exists already; names are unique")
         if tier is None:
             tiers = ", ".join(str(known["name"]) for known in gateway.tiers())
             raise AdminError(f"a tenant has a tier; name one with --tier: {tiers}")

@@ -58,7 +58,7 @@ class Administration:
             return
         served = await self.litellm.models()
         if unknown := sorted(set(models) - served):
-            raise AccountError(f"there is no model {', '.join(unknown)}; there are {', '.join(sorted(served))}")
+            raise AccountError(f"no model {', '.join(map(repr, unknown))}; there are {', '.join(sorted(served))}")
 
     async def tell(self, account: Account) -> None:
         """Push a committed change to the replicas."""
