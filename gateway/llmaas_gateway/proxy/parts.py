@@ -87,7 +87,7 @@ class Parts:
     def wrap(self, app: FastAPI) -> Gateway:
         """LiteLLM's application with our routes beside its own, its administration recorded, the gateway around it."""
         http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),
+            transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
             base_url="http://litellm",
             headers={"Authorization": f"Bearer {self._secrets.master_key}"},
         )
