@@ -4,12 +4,14 @@ import base64
 import binascii
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from llmaas_policies.model import MISSING, UNKNOWN, Resource, Violation
 from llmaas_policies.pods import Part, arguments_of, containers_of, environment_of
+
+_HOOKS: Final = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle.postStart", "lifecycle.preStop")
 
 
 def decoded(text: Any) -> str:
@@ -48,15 +50,18 @@ def files_of(resource: Resource) -> Iterator[tuple[str, str, str] | Violation]:
                 yield path, str(name), decoded(text) if field in encoded else str(text)
 
 
+def commands_of(container: Part) -> Iterator[tuple[str, str]]:
+    """The command lines that a container runs, also in probes and hooks: words one a line, with their paths."""
+    for name in ("command", "args", *(f"{hook}.exec.command" for hook in _HOOKS)):
+        words = container.get(name)
+        if isinstance(words, (list, tuple)):
+            yield f"{container.path}.{name}", "\n".join(map(str, words))
+
+
 def container_texts(container: Part) -> Iterator[tuple[str, str] | Violation]:
-    """Command line and environment of a container. A value that is not known is left to the rules on its name."""
-    line: list[str] = []
-    for found in arguments_of(container):
-        if isinstance(found, Violation):
-            yield found
-        else:
-            line.append(found[1])
-    yield f"{container.path}.args", "\n".join(line)
+    """Command lines and environment of a container. A value that is not known is left to the rules on its name."""
+    yield from (found for found in arguments_of(container) if isinstance(found, Violation))
+    yield from commands_of(container)
     for variable in environment_of(container):
         if isinstance(variable, Violation):
             yield variable

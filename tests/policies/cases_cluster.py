@@ -69,6 +69,7 @@ BAD: dict[str, list[Case]] = {
         ("allow", "spec/ingress/0/from", [{}]),
         ("allow", "spec/ingress/0/from", {"podSelector": {}}),
         ("allow", "spec/ingress/0/from", [{"namespaceSelector": {}}]),
+        ("allow", "spec/ingress/0/from", [{"namespaceSelector": {"matchLabels": {"x": "y"}}}]),
         ("allow", "spec/ingress/0/from", [{"namespaceSelector": {"matchLabels": {}}, "podSelector": {}}]),
         ("allow", "spec/ingress/0/from", [{"podSelector": {}}]),
         (
@@ -124,6 +125,9 @@ BAD: dict[str, list[Case]] = {
         ("role", "rules/0/apiGroups", ["*"]),
         ("role", "rules/0/resources", ["secrets"]),
         ("role", "rules/0/resources", ["pods/exec"]),
+        ("role", "rules/0", {"resources": ["pods"], "verbs": ["create"]}),
+        ("role", "rules/0", {"resources": ["secrets"], "verbs": ["deletecollection"]}),
+        ("role", "rules/0", {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]}),
         ("role", "rules/0/verbs", ["Escalate"]),
         ("role", "rules", [{"nonResourceURLs": ["*"], "verbs": ["get"]}]),
         ("role", "aggregationRule", {"clusterRoleSelectors": []}),

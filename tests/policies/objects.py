@@ -5,6 +5,7 @@ from typing import Any
 
 from llmaas_policies.model import Parameters, Period, Place
 
+GATEWAY_PODS = {"namespaceSelector": {"matchLabels": {"x": "y"}}, "podSelector": {"matchLabels": {"app": "litellm"}}}
 REGISTRY = "registry.example:5000"
 PARAMETERS = Parameters(
     registry=REGISTRY,
@@ -168,7 +169,7 @@ def good() -> dict[str, dict[str, Any]]:
         "spec": {
             "podSelector": {"matchLabels": {"app": "vllm"}},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"x": "y"}}}], "ports": [{"port": 8443}]}],
+            "ingress": [{"from": [GATEWAY_PODS], "ports": [{"port": 8443}]}],
         },
     }
     objects["vllm-a"], objects["vllm-b"] = _vllm("gpu-1"), _vllm("gpu-2")

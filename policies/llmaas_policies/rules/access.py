@@ -9,11 +9,14 @@ from llmaas_policies.pods import Part, parts, pod_of, volumes_of
 subject = Subject()
 
 _STRONG_VERBS: Final = {"*", "bind", "escalate", "impersonate"}
-_WRITES_OR_READS: Final = {"create", "get", "list", "patch", "update", "watch"}
 _STRONG_RESOURCES: Final = {
     "*", "secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers", "nodes/proxy",
     "serviceaccounts/token", "certificatesigningrequests/approval", "roles", "clusterroles", "rolebindings",
     "clusterrolebindings", "validatingwebhookconfigurations", "mutatingwebhookconfigurations", "persistentvolumes",
+}  # fmt: skip
+# Who may make or change these runs what he likes.
+_WORKLOADS: Final = {
+    "pods", "deployments", "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs",
 }  # fmt: skip
 _STRONG_ROLES: Final = {"cluster-admin", "admin", "edit"}
 _EVERYBODY: Final = ("system:anonymous", "system:unauthenticated", "system:authenticated", "system:serviceaccounts",
@@ -79,8 +82,9 @@ def _rights(rule: Part) -> Iterator[Violation]:
     for verb in sorted(verbs & _STRONG_VERBS):
         yield Violation(f"{rule.path}.verbs", f"{verb!r} is more than any part needs")
     for name in sorted(resources):
-        strong = name in _STRONG_RESOURCES or "*" in name
-        if strong and verbs & (_WRITES_OR_READS | _STRONG_VERBS):
+        runs = {"create"} if name == "pods" else {"create", "patch", "update"}
+        workload = name in _WORKLOADS and bool(verbs & runs)
+        if verbs and (workload or name in _STRONG_RESOURCES or "*" in name):
             yield Violation(f"{rule.path}.resources", f"{name!r} is more than any part needs")
     for name in ("apiGroups", "nonResourceURLs"):
         if any("*" in each for each in lists[name][0]):

@@ -98,10 +98,8 @@ def _wrong_peer(peer: Part, direction: str) -> Iterator[Violation]:
         yield Violation(peer.path, "a peer is empty, which allows everybody")
     elif namespaces is not MISSING and _selector_of_all(namespaces):
         yield Violation(f"{peer.path}.namespaceSelector", "selects every namespace, or is not known at preview")
-    elif namespaces is MISSING and _selector_of_all(pods):
-        yield Violation(f"{peer.path}.podSelector", "selects every pod, or is not known at preview")
-    elif pods is UNKNOWN:
-        yield Violation(f"{peer.path}.podSelector", "is not known at preview")
+    elif _selector_of_all(pods):
+        yield Violation(f"{peer.path}.podSelector", "selects every pod of the namespace, or is not known at preview")
 
 
 def _wrong_ports(rule: Part) -> Iterator[Violation]:

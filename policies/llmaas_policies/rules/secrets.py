@@ -6,12 +6,17 @@ from typing import Any, Final
 
 from llmaas_policies.model import MISSING, Parameters, Resource, Severity, Subject, Violation
 from llmaas_policies.pods import Part, containers_of, environment_of, options_of, parts
-from llmaas_policies.texts import files_of, parsed, strings_of, without_comments
+from llmaas_policies.texts import commands_of, files_of, parsed, strings_of, without_comments
 
 subject = Subject()
 
-_NAME: Final = r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:API|ACCESS|MASTER|PRIVATE)[_-]?KEY|SALT|CREDENTIAL)"
-_SECRET_NAME: Final = re.compile(rf"(?i){_NAME}|^REDISCLI_AUTH$|^PGPASS$|(?:^|_)DSN$")
+_NAME: Final = (
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|REQUIREPASS|MASTERAUTH|(?:API|ACCESS|MASTER|PRIVATE)[_-]?KEY"
+    r"|SALT|CREDENTIAL)"
+)
+_SECRET_NAME: Final = re.compile(rf"(?i){_NAME}")
+# Names of variables that are too short to be looked for in files.
+_SECRET_VARIABLE: Final = re.compile(r"(?i)(?:^|_)(?:PASS|PWD|KEY|AUTH|BEARER|DSN|PIN)$")
 # What names such as MAX_TOKENS and PASSWORD_FILE hold is no secret.
 _NOT_A_SECRET: Final = re.compile(
     r"(?i)(_FILE|_PATH|_DIR|-file|-path|-dir|_TOKENS?_.*|MAX_.*TOKENS?|TOKENS|-tokens|_NAME|-name|_ENABLED|PER_TOKEN"
@@ -29,11 +34,18 @@ _LINE: Final = re.compile(
     rf"(?im)^[\s\-\"'{{,]*(?:export\s+|set\s+|--)?([\w.-]*{_NAME}[\w.-]*)[\"']?\s*(?::(?!:)|=)\s*[\"']?([^\s\"',}}#]+)"
 )
 _REDIS_LINE: Final = re.compile(r"(?im)^\s*(requirepass|masterauth)\s+[\"']?([^\s\"']+)")
+_OTHER_PASSWORDS: Final = re.compile(
+    r"(?im)^\s*[\"']?(?:pass|pwd)[\"']?\s*[:=]\s*[\"']?(?![$<{/])[^\s\"']+"
+    r"|^[^:\s#]+:(?:\d+|\*):[^:\s]+:[^:\s]+:\S+$"
+    r"|\buser\s+\S+\s+(?:insecure-)?password\s+\S+"
+    r"|\bPASSWORD\s+'[^']+'"
+    r"|\bredis-cli\b[^|;]*\s-a\s+(?![$])\S+|\bsshpass\s+-p\s*(?![$])\S+|\bmysql\w*\b[^|;]*\s-p(?![\s$])\S+"
+    r"|\bcurl\b[^|;]*\s(?:-u|--user)[\s=]+(?![$])[^\s:]+:[^\s$]+"
+)
 _INLINE: Final = re.compile(rf"(?i)(?:^|[\s;&?]|--)([\w-]*{_NAME})=[\"']?([^\s\"']+)")
 # A reference, a path, a number, or a word that says that there is none.
-_HARMLESS: Final = re.compile(
-    r"(?i)(os\.environ.*|\$.*|\{\{.*|<.*>|:'.*|/.*|[\d.]+(e-?\d+)?|none|null|~|true|false|\"\"|'')"
-)
+_HARMLESS: Final = re.compile(r"(?i)(os\.environ.*|\$.*|\{\{.*|<.*>|:'.*|/.*|none|null|~|true|false|\"\"|'')")
+_NUMBER: Final = re.compile(r"[\d.]+(e-?\d+)?")
 
 
 def _named_like_a_secret(name: str) -> bool:
@@ -41,7 +53,10 @@ def _named_like_a_secret(name: str) -> bool:
 
 
 def _holds_one(name: str, value: str) -> bool:
-    return _named_like_a_secret(name) and bool(value) and not _HARMLESS.fullmatch(value)
+    if not _named_like_a_secret(name) or not value or _HARMLESS.fullmatch(value):
+        return False
+    # A number of tokens and a price of one are no secrets, a number as a password is.
+    return "TOKEN" not in name.upper() or _NUMBER.fullmatch(value) is None
 
 
 def _assignments(text: str) -> Iterator[str]:
@@ -51,6 +66,8 @@ def _assignments(text: str) -> Iterator[str]:
         for name, value in pattern.findall(clean):
             if pattern is _REDIS_LINE or _holds_one(name, value):
                 yield name
+    if _OTHER_PASSWORDS.search(clean):
+        yield "a password"
     yield from _settings(parsed(text))
 
 
@@ -58,7 +75,7 @@ def _settings(value: Any) -> Iterator[str]:
     """Names of the secrets in a parsed file, wherever they are nested."""
     if isinstance(value, Mapping):
         for name, below in value.items():
-            if isinstance(below, str) and _holds_one(str(name), below):
+            if isinstance(below, (str, int, float)) and _holds_one(str(name), str(below)):
                 yield str(name)
             yield from _settings(below)
     elif isinstance(value, list):
@@ -72,10 +89,17 @@ def _environment(container: Part) -> Iterator[Violation]:
             yield variable
             continue
         name, value = str(variable.get("name")), variable.get("value")
-        if value in (MISSING, "") or not _named_like_a_secret(name):
+        path = f"{variable.path}.value"
+        if value in (MISSING, ""):
             continue
-        if not (isinstance(value, str) and re.fullmatch(r"\$\(\w+\)", value)):
-            yield Violation(f"{variable.path}.value", f"{name} has a value in the clear")
+        named = _named_like_a_secret(name) or _SECRET_VARIABLE.search(name) is not None
+        # Another variable, and a file, are references.
+        if named and not (isinstance(value, str) and re.fullmatch(r"\$\(\w+\)|/\S+", value)):
+            yield Violation(path, f"{name} has a value in the clear")
+        elif isinstance(value, str):
+            yield from (
+                Violation(path, f"sets {setting} in the clear") for setting in dict.fromkeys(_assignments(value))
+            )
 
 
 def _command_line(container: Part) -> Iterator[Violation]:
@@ -84,11 +108,10 @@ def _command_line(container: Part) -> Iterator[Violation]:
             yield option
         elif _holds_one(option[1].lstrip("-").replace("-", "_"), option[2]):
             yield Violation(option[0], f"{option[1]} has a value in the clear")
-    for name in ("command", "args"):
-        listed = container.get(name)
-        for index, text in enumerate(listed if isinstance(listed, (list, tuple)) else ()):
-            if any(_holds_one(*pair) for pair in _INLINE.findall(str(text))):
-                yield Violation(f"{container.path}.{name}[{index}]", "sets a secret in the clear")
+    for found in commands_of(container):
+        line = " ".join(found[1].split())
+        if any(_holds_one(*pair) for pair in _INLINE.findall(line)) or _OTHER_PASSWORDS.search(line):
+            yield Violation(found[0], "sets a secret in the clear")
 
 
 @subject.rule(

@@ -28,6 +28,9 @@ _DOOR_OPTIONS: Final = {
 }
 _LOGGING: Final = {
     "VLLM_DEBUG_LOG_API_SERVER_RESPONSE": "answers would be in the log",
+    "VLLM_DEBUG_DUMP_PATH": "what is computed would be in files",
+    "LD_PRELOAD": "loads other code",
+    "PYTHONSTARTUP": "loads other code",
     "VLLM_TRACE_FUNCTION": "every call would be in a file",
     "VLLM_LOGGING_CONFIG_PATH": "what is logged would stand where no rule looks",
 }
@@ -41,6 +44,12 @@ _LOGGING_OPTIONS: Final = {
     "--tool-parser-plugin": "loads code from a file",
     "--reasoning-parser-plugin": "loads code from a file",
     "--logits-processors": "loads code by its name",
+    "--logits-processor-pattern": "loads code that callers name",
+    "--io-processor-plugin": "loads code by its name",
+    "--scheduler-cls": "loads code by its name",
+    "--worker-cls": "loads code by its name",
+    "--enable-log-deltas": "answers would be in the log",
+    "--kv-events-config": "tokens of prompts would be published",
 }
 _CALLS_OUT: Final = {
     "HF_ENDPOINT": "names a hub",
@@ -58,6 +67,7 @@ _CALLS_OUT_OPTIONS: Final = {
     "--otlp-traces-endpoint": "sends traces",
     "--collect-detailed-traces": "sends traces",
     "--hf-token": "is a key to a hub",
+    "--lora-modules": "names weights that are not of the catalogue",
 }
 _LEAST_ABBREVIATION: Final = len("--trust-")
 # a whole word of its own, and not the beginning of a refused one
@@ -131,9 +141,17 @@ def no_vllm_request_logging_or_remote_code(resource: Resource, _: Parameters) ->
             continue
         yield from refused_options(part, _LOGGING_OPTIONS)
         yield from refused_variables(part, _LOGGING)
-        for value in variables_of(part).get("VLLM_LOGGING_LEVEL", ()):
-            if str(value).upper() not in {"INFO", "WARNING", "ERROR", "CRITICAL"}:
-                yield Violation(f"{part.path}.env[VLLM_LOGGING_LEVEL]", f"is {value!r}; prompts would be in the log")
+        yield from _debugging(part)
+
+
+def _debugging(part: Part) -> Iterator[Violation]:
+    """Levels at which prompts are logged."""
+    for option in options_of(part):
+        if not isinstance(option, Violation) and option[1] == "--uvicorn-log-level" and option[2] in {"debug", "trace"}:
+            yield Violation(option[0], f"{option[1]} is {option[2]}; requests would be in the log")
+    for value in variables_of(part).get("VLLM_LOGGING_LEVEL", ()):
+        if str(value).upper() not in {"INFO", "WARNING", "ERROR", "CRITICAL"}:
+            yield Violation(f"{part.path}.env[VLLM_LOGGING_LEVEL]", f"is {value!r}; prompts would be in the log")
 
 
 def _model_is_a_path(container: Part) -> Iterator[Violation]:
@@ -142,7 +160,12 @@ def _model_is_a_path(container: Part) -> Iterator[Violation]:
         if word == "serve" and not following.startswith(("/", "-")):
             yield Violation(path, f"serves {following}; it must be a folder, not a name of a hub")
     for option in options_of(container):
-        if not isinstance(option, Violation) and option[1] in {"--model", "--tokenizer", "--hf-config-path"}:
+        if not isinstance(option, Violation) and option[1] in {
+            "--model",
+            "--tokenizer",
+            "--hf-config-path",
+            "--chat-template",
+        }:
             path, name, value = option
             if not value.startswith("/"):
                 yield Violation(path, f"{name} is {value or 'missing'}; it must be a folder, not a name of a hub")
