@@ -1,4 +1,4 @@
-"""A small site of emulated hosts and key servers; whoever starts it ends it, and nothing of it outlives that process."""
+"""A small site of emulated hosts and key servers; nothing of it outlives the process that started it."""
 
 import shutil
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,7 @@
 """The typed description of an environment: ``load_platform("lab")`` gives a frozen, checked ``Platform``."""
 
 from llmaas.settings.catalogue import Architecture, Artefact, Model, slug_of
+from llmaas.settings.disks import DataDevice, DiskEncryption, KeyServer
 from llmaas.settings.errors import Problem, SettingsError
 from llmaas.settings.flows import DeclaredFlow
 from llmaas.settings.infrastructure import Gpus, Host, Kubernetes, Network, Site
@@ -13,12 +14,15 @@ __all__ = [
     "Architecture",
     "Artefact",
     "Backup",
+    "DataDevice",
     "DeclaredFlow",
     "Demand",
+    "DiskEncryption",
     "Gateway",
     "Gpus",
     "Host",
     "Images",
+    "KeyServer",
     "Kubernetes",
     "Measurement",
     "Model",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 
 from llmaas.settings.catalogue import Artefact, Model, slug_of
+from llmaas.settings.disk_checks import CHECKS as DISK_CHECKS
 from llmaas.settings.draft import Draft, Item
 from llmaas.settings.errors import Problem
 from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
@@ -286,4 +287,5 @@ CHECKS: tuple[Check, ...] = (
     listeners_have_names_of_their_own,
     contexts_are_possible,
     *FLOW_CHECKS,
+    *DISK_CHECKS,
 )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from llmaas.settings.disks import DataDevice
 from llmaas.settings.types import (
     Address,
     CountryCode,
@@ -83,3 +84,6 @@ class Host(Section):
         default=None, description='the ISO 3166 code of the country it stands in, such as FR (quote "NO")'
     )
     gpus: Gpus | None = Field(default=None, description="kind, model, count and memory_gib of the host's GPUs")
+    data_devices: tuple[DataDevice, ...] = Field(
+        default=(), description="a list of devices that hold data, each with purpose and path"
+    )

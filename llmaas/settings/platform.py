@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from pydantic import Field
 
 from llmaas.settings.catalogue import Artefact, Model
+from llmaas.settings.disks import DiskEncryption
 from llmaas.settings.flows import DeclaredFlow
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Role, Site
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
@@ -46,6 +47,9 @@ class Platform(Section):
     service_levels: ServiceLevels = Field(description="a mapping with the promised levels")
     demand: tuple[Demand, ...] = Field(default=(), description="a list of expected loads, one for a model")
     measurements: tuple[Measurement, ...] = Field(default=(), description="a list of measured throughputs")
+    disk_encryption: DiskEncryption | None = Field(
+        default=None, description="a mapping with key_servers, threshold and recovery_recipients"
+    )
     state: State | None = Field(default=None, description="a mapping with backend and country")
     backup: Backup | None = Field(default=None, description="a mapping with target and country")
     retention: Retention | None = Field(default=None, description="a mapping with request_metadata, logs and audit")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
+from llmaas.views import disks
 from llmaas.views.host_rules import Rule, host_rules
 
 LABEL_PREFIX: Final = "llmaas.io/"
@@ -34,10 +35,11 @@ def inventory(platform: Platform) -> dict[str, Any]:
             groups[role].append(host.name)
         if any(host.name in model.placement for model in platform.models):
             groups["weights"].append(host.name)
+    hosts = {host.name: _host(platform, host) | disks.of_host(platform, host) for host in platform.hosts}
     return {
-        "groups": groups,
-        "all": _common(platform),
-        "hosts": {host.name: _host(platform, host) for host in platform.hosts},
+        "groups": groups | disks.groups(platform),
+        "all": _common(platform) | disks.common(platform),
+        "hosts": hosts | disks.of_key_servers(platform),
     }
 
 

@@ -1,0 +1,74 @@
+"""What must agree between data devices, hosts and key servers."""
+
+from collections.abc import Iterator
+
+from llmaas.settings.disks import DiskEncryption
+from llmaas.settings.draft import Draft
+from llmaas.settings.errors import Problem
+from llmaas.settings.infrastructure import Host, Site
+
+
+def data_devices_stand_once(draft: Draft) -> Iterator[Problem]:
+    """A host has one device for a purpose, and no device serves two."""
+    for item in draft.entries("hosts", Host):
+        if not item.sure("data_devices"):
+            continue
+        for field in ("purpose", "path"):
+            seen: dict[str, int] = {}
+            for index, device in enumerate(item.value.data_devices):
+                value = getattr(device, field)
+                if value in seen:
+                    yield Problem(
+                        f"{item.path}.data_devices[{index}].{field}",
+                        f"{value!r} stands in data_devices[{seen[value]}] already; give each device its own",
+                    )
+                seen.setdefault(value, index)
+
+
+def encrypted_devices_have_key_servers(draft: Draft) -> Iterator[Problem]:
+    """Devices are declared only where something unlocks them."""
+    if "disk_encryption" in draft.raw:
+        return
+    for item in draft.entries("hosts", Host):
+        if item.sure("data_devices") and item.value.data_devices:
+            yield Problem(
+                f"{item.path}.data_devices",
+                "has devices, but llmaas:disk_encryption is missing; give key_servers and recovery_recipients",
+            )
+
+
+def key_servers_agree(draft: Draft) -> Iterator[Problem]:
+    """Key servers are different machines with different keys, none of them a host that they unlock."""
+    hosts = [item.value for item in draft.entries("hosts", Host) if item.sure("name", "address")]
+    names = {host.name: f"the host {host.name}" for host in hosts}
+    addresses = {host.address: f"the host {host.name}" for host in hosts}
+    addresses |= {item.value.address: "the site" for item in draft.entries("site", Site) if item.sure("address")}
+    for item in draft.entries("disk_encryption", DiskEncryption):
+        if not item.sure("key_servers"):
+            continue
+        thumbprints: dict[str, str] = {}
+        for index, server in enumerate(item.value.key_servers):
+            path = f"{item.path}.key_servers[{index}]"
+            if server.name in names:
+                yield Problem(f"{path}.name", f"{server.name!r} is the name of {names[server.name]}; give its own")
+            if server.address in addresses:
+                yield Problem(
+                    f"{path}.address", f"{server.address} is the address of {addresses[server.address]}; give its own"
+                )
+            if server.thumbprint in thumbprints:
+                yield Problem(
+                    f"{path}.thumbprint",
+                    f"is that of {thumbprints[server.thumbprint]} too; each key server makes keys of its own",
+                )
+            names.setdefault(server.name, f"the key server {server.name}")
+            addresses.setdefault(server.address, f"the key server {server.name}")
+            if server.thumbprint is not None:
+                thumbprints.setdefault(server.thumbprint, server.name)
+        if item.sure("threshold") and item.value.threshold > len(item.value.key_servers):
+            yield Problem(
+                f"{item.path}.threshold",
+                f"{item.value.threshold} is more than the {len(item.value.key_servers)} key servers; give fewer",
+            )
+
+
+CHECKS = (data_devices_stand_once, encrypted_devices_have_key_servers, key_servers_agree)

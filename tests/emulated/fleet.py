@@ -1,0 +1,141 @@
+"""An environment of one emulated host and two key servers, and Ansible run against it as an operator would."""
+
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.command import run
+from lab.emulated.guest import DataDisk, Guest
+from lab.emulated.site import ADDRESS, ENVIRONMENT, EmulatedSite
+from llmaas.paths import PROJECT_ROOT
+from llmaas.settings import Platform, build_platform
+from llmaas.settings.source import sections_of_file
+from llmaas.views.inventory import inventory
+
+KEY_SERVERS = (("key-01", "10.79.0.11"), ("key-02", "10.79.0.12"))
+HOST = ("store-01", "10.79.0.21")
+LOGS = DataDisk("data-01", 256)
+# holds somebody's file system
+FOREIGN = DataDisk("data-02", 128)
+DEVICES = ({"purpose": "logs", "path": LOGS.path},)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of ansible-playbook did."""
+
+    returncode: int
+    text: str
+    seconds: float
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host -> number of changed tasks, from the recap."""
+        return {
+            host: int(count)
+            for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.text, re.MULTILINE)
+        }
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The site, and the recipient of recovery keys whose identity lies in ``identity``."""
+
+    site: EmulatedSite
+    recipient: str
+    identity: Path
+
+    @property
+    def guest(self) -> Guest:
+        """The one emulated host."""
+        return self.site.guests[0]
+
+    @property
+    def records(self) -> Path:
+        """What is kept of the host's volumes on this machine."""
+        return self.site.layout.state / "disks" / HOST[0]
+
+    def platform(self, devices: Sequence[dict[str, str]] = DEVICES) -> Platform:
+        """The lab's stack file with other hosts and no models."""
+        _, sections = sections_of_file("lab")
+        changed: dict[str, Any] = {
+            "environment": ENVIRONMENT,
+            "network": sections["network"] | {"hosts": str(ADDRESS.network)},
+            "site": sections["site"] | {"address": str(ADDRESS.ip), "bastions": [str(ADDRESS.ip)]},
+            "kubernetes": sections["kubernetes"] | {"api_address": HOST[1]},
+            "hosts": [
+                {
+                    "name": HOST[0],
+                    "address": HOST[1],
+                    "country": "FR",
+                    "roles": ["control", "service"],
+                    "data_devices": list(devices),
+                }
+            ],
+            "models": [],
+            "demand": [],
+            "disk_encryption": {
+                "key_servers": [{"name": name, "address": address} for name, address in KEY_SERVERS],
+                "threshold": 1,
+                "recovery_recipients": [self.recipient],
+            },
+        }
+        return build_platform("the emulated environment", sections | changed)
+
+    def playbook(
+        self,
+        *arguments: str,
+        devices: Sequence[dict[str, str]] = DEVICES,
+        name: str = "disks.yml",
+        seconds: float = 900,
+    ) -> Run:
+        """Run a playbook against the environment."""
+        view = inventory(self.platform(devices))
+        hosts = dict(view["hosts"].items())
+        groups = {group: {"hosts": dict.fromkeys(names)} for group, names in view["groups"].items()}
+        document = {"all": {"vars": view["all"], "hosts": hosts, "children": groups}}
+        path = self.site.layout.state / "inventory.yaml"
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        environment = {
+            "ANSIBLE_CONFIG": str(PROJECT_ROOT / "ansible" / "ansible.cfg"),
+            "ANSIBLE_INVENTORY_ENABLED": "yaml",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_TIMEOUT": "120",
+            # connections of an earlier start of the host would only time out
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s -o Compression=no",
+        }
+        command = [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", path, f"playbooks/{name}", *arguments]
+        began = time.monotonic()
+        done = self.site.network.run(["env", "-C", PROJECT_ROOT / "ansible", *command], seconds, environment)
+        return Run(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
+
+    def silence(self, *names: str) -> None:
+        """Make key servers stop answering."""
+        self._each(names, "systemctl stop tangd.socket")
+
+    def let_answer(self, *names: str) -> None:
+        """Make key servers answer again."""
+        self._each(names, "systemctl start tangd.socket")
+
+    def _each(self, names: Sequence[str], command: str) -> None:
+        for server in self.site.key_servers:
+            if server.host.name in names:
+                done = server.ssh(command)
+                assert done.returncode == 0, done.stderr
+
+    def recovery_key(self, purpose: str) -> str:
+        """The recovery key of a volume, as its recipient reads it."""
+        (path,) = self.records.glob(f"{purpose}-*.recovery.age")
+        return run(["age", "--decrypt", "--identity", self.identity, path]).splitlines()[-1]
+
+
+def new_identity(path: Path) -> str:
+    """Make an age identity; its recipient."""
+    made = subprocess.run(["age-keygen", "--output", str(path)], check=True, capture_output=True, text=True)
+    return made.stderr.split()[-1]

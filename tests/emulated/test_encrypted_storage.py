@@ -1,0 +1,168 @@
+"""Data devices lie under LUKS2, open by themselves when a key server answers, and stay locked when none does."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from fleet import FOREIGN, HOST, LOGS, Fleet, Run
+
+from lab.command import run
+
+MOUNTS = {"logs": "/var/log/pods"}
+DISKS = {"logs": LOGS}
+OPENED = "/run/llmaas-disks/state.json"
+
+each_volume = pytest.mark.parametrize("purpose", list(MOUNTS))
+
+
+def header(fleet: Fleet, purpose: str) -> dict[str, dict[str, dict[str, object]]]:
+    text = fleet.guest.output(f"cryptsetup luksDump --dump-json-metadata {DISKS[purpose].path}")
+    found: dict[str, dict[str, dict[str, object]]] = json.loads(text)
+    return found
+
+
+def opened(fleet: Fleet) -> dict[str, float]:
+    done = fleet.guest.ssh(f"cat {OPENED}")
+    found: dict[str, float] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
+def wait_until_open(fleet: Fleet) -> float:
+    """Seconds from the start of the kernel to the last volume's opening."""
+    fleet.guest.wait(lambda: set(opened(fleet)) == set(MOUNTS), "open volumes", 420)
+    return max(opened(fleet).values())
+
+
+def test_the_second_run_changes_nothing(encrypted: Fleet, figures: Callable[[str, float], None]) -> None:
+    again = encrypted.playbook()
+    assert again.returncode == 0, again.text
+    assert set(again.changed.values()) == {0}, again.text
+    figures("second run", again.seconds)
+
+
+@each_volume
+def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, purpose: str) -> None:
+    found = header(encrypted, purpose)
+    bound = {slot for token in found["tokens"].values() if token["type"] == "clevis" for slot in token["keyslots"]}
+    assert {segment["encryption"] for segment in found["segments"].values()} == {"aes-xts-plain64"}
+    assert {slot["key_size"] for slot in found["keyslots"].values()} == {64}
+    by_person = {number: slot["kdf"]["type"] for number, slot in found["keyslots"].items() if number not in bound}
+    assert list(by_person.values()) == ["argon2id"]
+    assert len(bound) == 1
+
+
+@each_volume
+def test_data_lies_on_the_volume_and_on_nothing_else(encrypted: Fleet, purpose: str) -> None:
+    encrypted.guest.output(f"echo llmaas-plain-text-{purpose} > {MOUNTS[purpose]}/probe && sync")
+    assert encrypted.guest.output(f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}") == (
+        f"/dev/mapper/llmaas-{purpose}"
+    )
+    content = encrypted.guest.disk_file(DISKS[purpose]).read_bytes()
+    assert b"LUKS\xba\xbe" in content
+    assert f"llmaas-plain-text-{purpose}".encode() not in content
+
+
+@each_volume
+def test_the_recovery_key_opens_the_volume_and_only_its_recipient_has_it(encrypted: Fleet, purpose: str) -> None:
+    key = encrypted.recovery_key(purpose)
+    encrypted.guest.output("sync")
+    command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {DISKS[purpose].path}"
+    assert encrypted.guest.ssh(command, 300).returncode == 0
+    assert key.encode() not in (encrypted.guest.folder / "root.img").read_bytes()
+    kept = [path for path in encrypted.records.rglob("*") if key.encode() in path.read_bytes()]
+    assert kept == []
+
+
+@each_volume
+def test_the_copy_of_the_header_is_encrypted_and_whole(encrypted: Fleet, purpose: str) -> None:
+    (path,) = encrypted.records.glob(f"{purpose}-*.header.age")
+    assert b"LUKS" not in path.read_bytes()
+    plain = path.with_suffix(".plain")
+    run(["age", "--decrypt", "--identity", encrypted.identity, "--output", plain, path])
+    record = json.loads((encrypted.records / f"{purpose}.json").read_text())
+    said = run(["blkid", "--probe", "--output", "value", "--match-tag", "UUID", plain]).strip()
+    plain.unlink()
+    assert said == record["uuid"] == encrypted.guest.output(f"cryptsetup luksUUID {DISKS[purpose].path}")
+    assert record["status"] == "ready"
+
+
+def test_a_host_opens_its_volumes_by_itself_when_one_key_server_answers(
+    encrypted: Fleet, figures: Callable[[str, float], None]
+) -> None:
+    encrypted.silence("key-01")
+    try:
+        figures("reset to SSH", encrypted.guest.reboot())
+        figures("start of the kernel to unlocked, one of two key servers", wait_until_open(encrypted))
+    finally:
+        encrypted.let_answer("key-01")
+    for purpose, mount in MOUNTS.items():
+        assert (
+            encrypted.guest.output(f"findmnt --noheadings --output SOURCE {mount}") == f"/dev/mapper/llmaas-{purpose}"
+        )
+    again = encrypted.playbook()
+    assert again.returncode == 0, again.text
+    assert set(again.changed.values()) == {0}, again.text
+
+
+def test_a_host_stays_locked_and_says_so_when_no_key_server_answers(
+    encrypted: Fleet, figures: Callable[[str, float], None]
+) -> None:
+    guest = encrypted.guest
+    unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
+    guest.output(f"printf '{unit}' > /etc/systemd/system/kubelet.service && systemctl enable --quiet kubelet")
+    encrypted.silence("key-01", "key-02")
+    try:
+        guest.reboot()
+        said = f"LOCKED: logs on {LOGS.path} (/var/log/pods): 1 of 2 key servers must answer"
+        guest.wait(lambda: said in guest.console.read_text(errors="replace"), "word of the lock on the console", 420)
+        assert said in guest.output('journal=$(journalctl --boot --unit llmaas-disks); echo "$journal"')
+        assert opened(encrypted) == {}
+        for mount in MOUNTS.values():
+            assert guest.ssh(f"mountpoint --quiet {mount}").returncode != 0
+            # nothing is written beside the volume, and no service that needs it runs
+            assert guest.ssh(f"touch {mount}/stray").returncode != 0
+        assert guest.output("systemctl is-active kubelet || true") == "inactive"
+    finally:
+        encrypted.let_answer("key-01", "key-02")
+    figures("key servers back to unlocked", guest.wait(lambda: set(opened(encrypted)) == set(MOUNTS), "volumes", 300))
+    guest.wait(lambda: guest.ssh("systemctl is-active --quiet kubelet").returncode == 0, "kubelet", 120)
+    guest.output("systemctl disable --quiet --now kubelet && rm /etc/systemd/system/kubelet.service")
+
+
+def test_a_swapped_disk_is_named_and_left_alone(converged: tuple[Fleet, Run]) -> None:
+    fleet, _ = converged
+    guest = fleet.guest
+    kept = guest.disk_file(LOGS).with_suffix(".kept")
+    guest.power_off()
+    guest.disk_file(LOGS).rename(kept)
+    guest.new_disk(LOGS)
+    try:
+        guest.start()
+        done = fleet.playbook()
+        uuid = json.loads((fleet.records / "logs.json").read_text())["uuid"]
+        assert done.returncode != 0
+        assert f"llmaas:hosts[0].data_devices[0].path: {LOGS.path} is not the recorded disk (LUKS {uuid})" in done.text
+        assert guest.ssh(f"blkid --probe {LOGS.path}").returncode == 2
+    finally:
+        guest.power_off()
+        kept.replace(guest.disk_file(LOGS))
+        guest.start()
+    wait_until_open(fleet)
+
+
+def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet, Run]) -> None:
+    fleet, _ = converged
+    devices = [*fleet_devices(), {"purpose": "weights", "path": FOREIGN.path}]
+    given = json.dumps({"disk_encryption_erase": {HOST[0]: [FOREIGN.path]}})
+    before = fleet.guest.output(f"cryptsetup luksUUID {LOGS.path}")
+    done = fleet.playbook("-e", given, devices=devices)
+    assert done.returncode == 0, done.text
+    assert (
+        fleet.guest.output("findmnt --noheadings --output SOURCE /var/lib/llmaas/models")
+        == "/dev/mapper/llmaas-weights"
+    )
+    assert fleet.guest.output(f"cryptsetup luksUUID {LOGS.path}") == before
+
+
+def fleet_devices() -> list[dict[str, str]]:
+    return [{"purpose": purpose, "path": disk.path} for purpose, disk in DISKS.items()]
