@@ -49,6 +49,10 @@ standins-test: environment packages  ## stand-ins against a real API server, ker
 	bin/llmaas lab toolchain
 	$(PYTEST) -q tests/standins
 
+.PHONY: emulated
+emulated: environment packages  ## encrypted storage on a host with a kernel of its own, restarts included (about 20 min)
+	$(PYTEST) -q -s tests/emulated
+
 .PHONY: check
 check: lint unit gateway-test  ## lint, types and the tests that need neither lab nor toolchain
 

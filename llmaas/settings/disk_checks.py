@@ -43,32 +43,33 @@ def key_servers_agree(draft: Draft) -> Iterator[Problem]:
     names = {host.name: f"the host {host.name}" for host in hosts}
     addresses = {host.address: f"the host {host.name}" for host in hosts}
     addresses |= {item.value.address: "the site" for item in draft.entries("site", Site) if item.sure("address")}
-    for item in draft.entries("disk_encryption", DiskEncryption):
-        if not item.sure("key_servers"):
-            continue
-        thumbprints: dict[str, str] = {}
-        for index, server in enumerate(item.value.key_servers):
-            path = f"{item.path}.key_servers[{index}]"
-            if server.name in names:
-                yield Problem(f"{path}.name", f"{server.name!r} is the name of {names[server.name]}; give its own")
-            if server.address in addresses:
-                yield Problem(
-                    f"{path}.address", f"{server.address} is the address of {addresses[server.address]}; give its own"
-                )
-            if server.thumbprint in thumbprints:
-                yield Problem(
-                    f"{path}.thumbprint",
-                    f"is that of {thumbprints[server.thumbprint]} too; each key server makes keys of its own",
-                )
-            names.setdefault(server.name, f"the key server {server.name}")
-            addresses.setdefault(server.address, f"the key server {server.name}")
-            if server.thumbprint is not None:
-                thumbprints.setdefault(server.thumbprint, server.name)
-        if item.sure("threshold") and item.value.threshold > len(item.value.key_servers):
+    # of a section that may be missing the draft keeps only what is right as a whole
+    encryption: DiskEncryption | None = draft.values.get("disk_encryption")
+    if encryption is None:
+        return
+    thumbprints: dict[str, str] = {}
+    for index, server in enumerate(encryption.key_servers):
+        path = f"llmaas:disk_encryption.key_servers[{index}]"
+        if server.name in names:
+            yield Problem(f"{path}.name", f"{server.name!r} is the name of {names[server.name]}; give its own")
+        if server.address in addresses:
             yield Problem(
-                f"{item.path}.threshold",
-                f"{item.value.threshold} is more than the {len(item.value.key_servers)} key servers; give fewer",
+                f"{path}.address", f"{server.address} is the address of {addresses[server.address]}; give its own"
             )
+        if server.thumbprint in thumbprints:
+            yield Problem(
+                f"{path}.thumbprint",
+                f"is that of {thumbprints[server.thumbprint]} too; each key server makes keys of its own",
+            )
+        names.setdefault(server.name, f"the key server {server.name}")
+        addresses.setdefault(server.address, f"the key server {server.name}")
+        if server.thumbprint is not None:
+            thumbprints.setdefault(server.thumbprint, server.name)
+    if encryption.threshold > len(encryption.key_servers):
+        yield Problem(
+            "llmaas:disk_encryption.threshold",
+            f"{encryption.threshold} is more than the {len(encryption.key_servers)} key servers; give fewer",
+        )
 
 
 CHECKS = (data_devices_stand_once, encrypted_devices_have_key_servers, key_servers_agree)

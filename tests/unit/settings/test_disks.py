@@ -1,0 +1,100 @@
+"""Data devices and key servers: every mistake has its path in the stack file and what would be right."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from llmaas.settings import SettingsError, build_platform
+from llmaas.settings.source import sections_of_file
+from llmaas.views.inventory import inventory
+
+HOST = "llmaas:hosts[1].data_devices"
+SERVERS = "llmaas:disk_encryption.key_servers"
+RECIPIENT = "age1" + "q" * 58
+THUMBPRINT = "A" * 43
+
+
+@pytest.fixture
+def sections() -> dict[str, Any]:
+    found = copy.deepcopy(sections_of_file("lab")[1])
+    found["hosts"][1]["data_devices"] = [
+        {"purpose": "containers", "path": "/dev/disk/by-id/nvme-one"},
+        {"purpose": "volumes", "path": "/dev/disk/by-id/nvme-two"},
+    ]
+    found["disk_encryption"] = {
+        "key_servers": [
+            {"name": "key-01", "address": "10.77.0.51"},
+            {"name": "key-02", "address": "10.77.0.52", "thumbprint": THUMBPRINT},
+        ],
+        "recovery_recipients": [RECIPIENT],
+    }
+    return found
+
+
+def problems(sections: dict[str, Any]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        build_platform("stack", sections)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_only_stable_names_are_devices(sections: dict[str, Any]) -> None:
+    sections["hosts"][1]["data_devices"][0]["path"] = "/dev/sdb"
+    assert [text.split(": ")[0] for text in problems(sections)] == [f"{HOST}[0].path"]
+
+
+def test_a_device_serves_one_purpose(sections: dict[str, Any]) -> None:
+    sections["hosts"][1]["data_devices"][1] = sections["hosts"][1]["data_devices"][0]
+    found = problems(sections)
+    assert [text.split(": ")[0] for text in found] == [f"{HOST}[1].path", f"{HOST}[1].purpose"]
+
+
+def test_devices_need_key_servers(sections: dict[str, Any]) -> None:
+    del sections["disk_encryption"]
+    assert [text.split(": ")[0] for text in problems(sections)] == [HOST]
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"name": "gpu-host-01"}, f"{SERVERS}[0].name"),
+        ({"name": "key-02"}, f"{SERVERS}[1].name"),
+        ({"address": "10.77.0.21"}, f"{SERVERS}[0].address"),
+        ({"address": "10.77.0.1"}, f"{SERVERS}[0].address"),
+        ({"address": "10.77.0.52"}, f"{SERVERS}[1].address"),
+        ({"thumbprint": THUMBPRINT}, f"{SERVERS}[1].thumbprint"),
+    ],
+)
+def test_key_servers_are_machines_of_their_own(sections: dict[str, Any], change: dict[str, str], path: str) -> None:
+    sections["disk_encryption"]["key_servers"][0] |= change
+    assert [text.split(": ")[0] for text in problems(sections)] == [path]
+
+
+def test_a_threshold_can_be_reached(sections: dict[str, Any]) -> None:
+    sections["disk_encryption"]["threshold"] = 3
+    assert [text.split(": ")[0] for text in problems(sections)] == ["llmaas:disk_encryption.threshold"]
+
+
+def test_somebody_can_read_the_recovery_keys(sections: dict[str, Any]) -> None:
+    sections["disk_encryption"]["recovery_recipients"] = []
+    assert [text.split(": ")[0] for text in problems(sections)] == ["llmaas:disk_encryption.recovery_recipients"]
+
+
+def test_ansible_is_told_the_place_of_each_device_in_the_stack_file(sections: dict[str, Any]) -> None:
+    view = inventory(build_platform("stack", sections))
+    assert view["groups"]["encrypted"] == ["gpu-host-01"]
+    assert view["groups"]["key_servers"] == ["key-01", "key-02"]
+    assert [device["where"] for device in view["hosts"]["gpu-host-01"]["disk_encryption_devices"]] == [
+        f"{HOST}[0]",
+        f"{HOST}[1]",
+    ]
+    assert {server["where"] for server in view["all"]["disk_encryption_key_servers"]} == {
+        f"{SERVERS}[0]",
+        f"{SERVERS}[1]",
+    }
+
+
+def test_nothing_is_encrypted_where_nothing_is_declared() -> None:
+    view = inventory(build_platform("stack", sections_of_file("lab")[1]))
+    assert view["groups"]["encrypted"] == view["groups"]["key_servers"] == []
+    assert not [name for variables in view["hosts"].values() for name in variables if name.startswith("disk_")]
