@@ -5,8 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ports import free_port
 from lab.images.site_packages import image_python
 
 from .packages import litellm_part
+from .processes import Nursery, Program, answers, wait_until
 
 ROOT = Path(__file__).parents[3]
 MASTER_KEY = "sk-master-of-the-tests"
@@ -44,61 +44,29 @@ entries:
   - {id: all, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1", output: "10"}}
   - {id: spare, model: spare-model, per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "2", output: "20"}}
 """
-# An idle machine takes 20 s for one and 40 s for three; a busy one much longer.
-_READY_SECONDS = 240
 
 
-def wait_until(ready: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} is not ready after {seconds} s")
-        time.sleep(0.1)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-class Program:
-    """A process of ours with its log."""
-
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self._command, self._environment, self.log = command, environment, log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command, env=dict(self._environment), stdout=output, stderr=output, cwd=self.log.parent
-            )
-
-    def end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(60)
-            self._process = None
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
-
-
-class Proxy(Program):
+class Proxy:
     """One LiteLLM with the gateway in it, or without."""
 
     def __init__(self, stack: "Stack", name: str, *, bare: bool = False) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        start = f"import sys; from llmaas_gateway.proxy.server import main; sys.exit(main(bare={bare}))"
-        arguments = ["--config", str(stack.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
-        command = [image_python(), "-s", "-c", start, *arguments]
-        super().__init__(command, stack.environment(), stack.folder / f"{name}.log")
+        self.log = stack.folder / f"{name}.log"
+        self.pid: int | None = None
+        self._nursery, self._bare = stack.nursery, bare
+        self._arguments = ["--config", str(stack.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
+
+    def start(self) -> None:
+        self.pid = self._nursery.fork(self._arguments, self.log, bare=self._bare)
+
+    def end(self, how: signal.Signals) -> None:
+        """Nothing if it is not started."""
+        pid, self.pid = self.pid, None
+        if pid is not None:
+            self._nursery.end(pid, how)
 
     def ready(self) -> bool:
-        return _answers(f"{self.url}/health/readiness")
+        return answers(f"{self.url}/health/readiness")
 
     def wait(self) -> None:
         try:
@@ -121,6 +89,7 @@ class Stack:
         self.upstream_url = f"http://127.0.0.1:{port}"
         command = [image_python(), "-s", "-m", "uvicorn", "--log-level", "warning", "--port", str(port), "upstream:app"]
         self.upstream = Program(command, self.environment(), folder / "upstream.log")
+        self.nursery = Nursery(self.environment(), folder)
         self.admin = httpx.Client(headers={"Authorization": f"Bearer {MASTER_KEY}"}, timeout=60)
 
     def environment(self) -> dict[str, str]:
@@ -164,7 +133,7 @@ class Stack:
         self.upstream.start()
         migrate = [image_python(), "-s", str(ROOT / "images/litellm/programs/migrate.py")]
         subprocess.run(migrate, check=True, env=self.environment(), stdout=subprocess.DEVNULL)
-        wait_until(lambda: _answers(f"{self.upstream_url}/seen"), "the model server")
+        wait_until(lambda: answers(f"{self.upstream_url}/seen"), "the model server")
 
     def _write_configuration(self) -> None:
         def model(name: str, mode: str) -> dict[str, Any]:
@@ -216,6 +185,7 @@ class Stack:
         (self.folder / "gateway.yaml").write_text(yaml.safe_dump(gateway))
 
     def stop(self) -> None:
+        self.nursery.close()
         self.upstream.end(signal.SIGTERM)
         self.redis.kill()
         self.postgres.kill()

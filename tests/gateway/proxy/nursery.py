@@ -1,0 +1,51 @@
+"""Imports LiteLLM once and forks replicas of the proxy from there, since the import is most of what a start takes.
+
+Run by the image's Python with LiteLLM's packages. A line of JSON on standard input starts a replica and is answered
+with its process id: ``{"arguments": [...], "bare": false, "log": "..."}``; ``{"reap": PID}`` waits for one that ends.
+"""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import litellm.proxy.proxy_cli
+import litellm.proxy.proxy_server  # noqa: F401 - imported for the replicas
+from llmaas_gateway.proxy.server import main
+
+
+def _replica(order: dict[str, Any]) -> None:
+    """Become a process like one that was started by itself."""
+    os.setsid()
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = 1
+    try:
+        code = main(order["arguments"], bare=order["bare"])
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _run() -> None:
+    # Whoever interrupts the tests does not mean the nursery: it ends when its standard input does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "reap" in order:
+            os.waitpid(order["reap"], 0)
+            print("gone", flush=True)
+            continue
+        child = os.fork()
+        if child == 0:
+            _replica(order)
+        print(child, flush=True)
+
+
+if __name__ == "__main__":
+    _run()
