@@ -43,33 +43,8 @@ class Report:
         }
 
 
-def preview(
-    platform: Platform, moment: datetime, alter: Callable[[list[Declared]], list[Declared]] = lambda declared: declared
-) -> Report:
-    """Judge plan, promises, prices and, on what the program declares, policies and secrets; nothing is written.
-
-    ``alter`` may change what is declared before it is judged, as a trial does.
-
-    Raises:
-        MaterialError: the environment's image lock is there and wrong.
-    """
-    plan, placed = plan_verdict(platform)
-    verdicts = [plan, promise_verdict(placed or platform, moment), price_verdict(placed or platform, moment)]
-    notes = ["secrets and certificates are placeholders; the real ones are neither read nor made"]
-    counts: dict[str, int] = {}
-    if placed is None:
-        notes.append("policies are not judged: without a placement there is nothing to declare")
-        return Report(platform.environment, moment, tuple(verdicts), counts, tuple(notes))
-    images, source = images_of(placed)
-    notes.append(f"images are those of {source}")
-    declared = alter(_declared(placed, images, moment))
-    verdicts += [policy_verdict(placed, declared, moment.date()), secrets_verdict(declared)]
-    for each in declared:
-        counts[each.kind] = counts.get(each.kind, 0) + 1
-    return Report(platform.environment, moment, tuple(verdicts), dict(sorted(counts.items())), tuple(notes))
-
-
-def _declared(platform: Platform, images: Mapping[str, str], moment: datetime) -> list[Declared]:
+def declare(platform: Platform, images: Mapping[str, str], moment: datetime) -> list[Declared]:
+    """What the program declares of a placed platform with these images, at the prices of ``moment``."""
     try:
         prices: Mapping[str, TokenPrices] = read_prices(platform, moment)
     except MaterialError:
@@ -83,3 +58,31 @@ def _declared(platform: Platform, images: Mapping[str, str], moment: datetime) -
         deploy(platform, materials)
 
     return record(program, platform.environment)
+
+
+def preview(
+    platform: Platform,
+    moment: datetime,
+    declared_of: Callable[[Platform, Mapping[str, str], datetime], list[Declared]] = declare,
+) -> Report:
+    """Judge plan, promises, prices and, on what the program declares, policies and secrets; nothing is written.
+
+    ``declared_of`` says what is declared; a trial changes it.
+
+    Raises:
+        MaterialError: the environment's image lock is there and wrong.
+    """
+    plan, placed = plan_verdict(platform)
+    verdicts = [plan, promise_verdict(placed or platform, moment), price_verdict(placed or platform, moment)]
+    notes = ["secrets and certificates are placeholders; the real ones are neither read nor made"]
+    counts: dict[str, int] = {}
+    if placed is None:
+        notes.append("policies are not judged: without a placement there is nothing to declare")
+        return Report(platform.environment, moment, tuple(verdicts), counts, tuple(notes))
+    images, source = images_of(placed)
+    notes.append(f"images are those of {source}")
+    declared = declared_of(placed, images, moment)
+    verdicts += [policy_verdict(placed, declared, moment.date()), secrets_verdict(declared)]
+    for each in declared:
+        counts[each.kind] = counts.get(each.kind, 0) + 1
+    return Report(platform.environment, moment, tuple(verdicts), dict(sorted(counts.items())), tuple(notes))

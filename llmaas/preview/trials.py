@@ -2,11 +2,10 @@
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +13,10 @@ import yaml
 from llmaas_policies.model import UNKNOWN, Resource
 from pydantic import Field
 
-from llmaas.preview.policies import policy_verdict, secrets_verdict
 from llmaas.preview.recorder import Declared
-from llmaas.preview.report import preview
+from llmaas.preview.report import declare, preview
 from llmaas.preview.verdicts import Refusal
-from llmaas.settings import SettingsError, build_platform, load_platform
+from llmaas.settings import Platform, SettingsError, build_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.settings.types import Day, Section
 
@@ -126,25 +124,25 @@ def judge(trial: Trial) -> list[tuple[str, Refusal]]:
         platform = build_platform(source, sections)
     except SettingsError as error:
         return [("settings", Refusal(problem.path, problem.text)) for problem in error.problems]
-    if trial.stack:
-        verdicts = preview(platform, trial.moment, lambda declared: _altered(trial, declared)).verdicts
-    else:
-        altered = _altered(trial, _declared(trial.base, trial.moment))
-        verdicts = (policy_verdict(platform, altered, trial.moment.date()), secrets_verdict(altered))
-    return [(verdict.subject, refusal) for verdict in verdicts for refusal in verdict.refusals]
+    report = preview(platform, trial.moment, lambda *asked: _altered(trial, _declared(*asked)))
+    return [(verdict.subject, refusal) for verdict in report.verdicts for refusal in verdict.refusals]
 
 
-@cache
-def _declared(environment: str, moment: datetime) -> tuple[Declared, ...]:
-    """What an environment declares; kept, because trials by the dozen change the same one."""
-    kept: list[Declared] = []
+# What the program declares of one environment; kept, because trials by the dozen change the same one.
+_KEPT: Final[dict[str, list[Declared]]] = {}
+# Of these sections nothing is rendered; tests hold that.
+NOT_RENDERED: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("country", "state", "backup", "waivers"), True),
+    "hosts": {"__all__": {"country"}},
+    "site": {"registry_country"},
+}
 
-    def keep(declared: list[Declared]) -> list[Declared]:
-        kept.extend(declared)
-        return declared
 
-    preview(load_platform(environment), moment, keep)
-    return tuple(kept)
+def _declared(platform: Platform, images: Mapping[str, str], moment: datetime) -> list[Declared]:
+    key = f"{platform.model_dump_json(exclude=dict(NOT_RENDERED))} {sorted(images.items())} {moment}"
+    if key not in _KEPT:
+        _KEPT[key] = declare(platform, images, moment)
+    return _KEPT[key]
 
 
 def _altered(trial: Trial, declared: Sequence[Declared]) -> list[Declared]:

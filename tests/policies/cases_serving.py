@@ -169,7 +169,7 @@ BAD: dict[str, list[Case]] = {
         ),
         ("vllm-a", f"{MAIN}/command", ["sh", "-c", "exec vllm serve /models --trust-remote-code"]),
         env("VLLM_LOGGING_LEVEL", "debug"),
-        env("LD_PRELOAD", "/tmp/x.so"),
+        env("LD_PRELOAD", "/models/x.so"),
     ],
     "vllm-offline": [
         ("vllm-a", f"{MAIN}/env", []),

@@ -2,12 +2,16 @@
 
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from llmaas_policies.pack import RULES
 
-from llmaas.preview.trials import Expected, TrialError, judge, read_trial
+from llmaas.preview.placeholders import images_of
+from llmaas.preview.report import declare
+from llmaas.preview.trials import NOT_RENDERED, Expected, TrialError, judge, read_trial
+from llmaas.settings import load_platform
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BAD = sorted((FIXTURES / "bad").glob("*.yaml"))
@@ -38,6 +42,21 @@ def test_what_is_right_passes(path: Path) -> None:
     trial = read_trial(path)
     assert trial.refused is None
     assert [f"{subject}: {refusal}" for subject, refusal in judge(trial)] == []
+
+
+def test_what_trials_take_for_not_rendered_is_rendered_nowhere() -> None:
+    moment = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    platform = load_platform("production")
+    hosts = tuple(host.model_copy(update={"country": "DE"}) for host in platform.hosts)
+    other = platform.model_copy(
+        update={
+            **{name: None for name, whole in NOT_RENDERED.items() if whole is True},
+            "hosts": hosts,
+            "site": platform.site.model_copy(update={"registry_country": None}),
+        }
+    )
+    images, _ = images_of(platform)
+    assert declare(other, images, moment) == declare(platform, images, moment)
 
 
 def test_every_rule_has_a_fixture_and_every_fixture_a_rule_that_is_there() -> None:

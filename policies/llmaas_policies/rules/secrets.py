@@ -1,5 +1,6 @@
 """No secret stands in the clear: it is in a Secret, and is referred to."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -59,8 +60,13 @@ def _holds_one(name: str, value: str) -> bool:
     return "TOKEN" not in name.upper() or _NUMBER.fullmatch(value) is None
 
 
-def _assignments(text: str) -> Iterator[str]:
+@functools.lru_cache(maxsize=2048)
+def _assignments(text: str) -> tuple[str, ...]:
     """Names of what a configuration file sets in the clear."""
+    return tuple(dict.fromkeys(_found(text)))
+
+
+def _found(text: str) -> Iterator[str]:
     clean = without_comments(text)
     for pattern in (_LINE, _REDIS_LINE, _INLINE):
         for name, value in pattern.findall(clean):
@@ -97,9 +103,7 @@ def _environment(container: Part) -> Iterator[Violation]:
         if named and not (isinstance(value, str) and re.fullmatch(r"\$\(\w+\)|/\S+", value)):
             yield Violation(path, f"{name} has a value in the clear")
         elif isinstance(value, str):
-            yield from (
-                Violation(path, f"sets {setting} in the clear") for setting in dict.fromkeys(_assignments(value))
-            )
+            yield from (Violation(path, f"sets {setting} in the clear") for setting in _assignments(value))
 
 
 def _command_line(container: Part) -> Iterator[Violation]:
@@ -135,8 +139,7 @@ def no_plain_secret(resource: Resource, _: Parameters) -> Iterator[Violation]:
             path, name, text = found
             if "\n" not in text.strip() and _holds_one(name, text.strip()):
                 yield Violation(path, "is named like a secret and has a value in the clear")
-            settings = dict.fromkeys(_assignments(text))
-            yield from (Violation(path, f"sets {setting} in the clear") for setting in settings)
+            yield from (Violation(path, f"sets {setting} in the clear") for setting in _assignments(text))
             if _SECRET_TEXT.search(text):
                 yield Violation(path, _LOOKS)
     yield from _anywhere(resource)

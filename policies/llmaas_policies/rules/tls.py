@@ -1,5 +1,6 @@
 """On the wire: TLS 1.3 wherever a version is set, written out where the default is older, and always checked."""
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -44,6 +45,22 @@ _PLAIN_ADDRESS: Final = re.compile(r"(?i)\b(?:http|ws)://(?!127\.0\.0\.1|localho
 _TLS_VARIABLE: Final = re.compile(r"(?i)(TLS|SSL).*(VER|PROTO|MODE|VERIFY|REJECT)")
 
 
+@functools.lru_cache(maxsize=2048)
+def _old_versions(text: str) -> tuple[str, ...]:
+    """How a text names a version that is too old. Kept, because the same texts are judged again and again."""
+    clean = without_comments(text)
+    patterns = (_OLD_NAME, _OLD_NUMBER, _WITHOUT_NEW)
+    return tuple(" ".join(match.group(0).split()) for pattern in patterns for match in pattern.finditer(clean))
+
+
+@functools.lru_cache(maxsize=2048)
+def _unchecked(text: str) -> tuple[str, ...]:
+    """What a text says against checking the other side."""
+    clean = without_comments(text)
+    found = ((pattern.search(clean), meaning) for pattern, meaning in _UNCHECKED)
+    return tuple(f"says {' '.join(match.group(0).split())}: {meaning}" for match, meaning in found if match)
+
+
 @subject.rule(
     "tls-1-3-only", "Wherever a TLS version is set, it is 1.3.", Severity.CRITICAL,
     ("SecNumCloud 3.2 10.2.a", "ANSSI TLS R3"), "Write TLSv1.3 as the minimum",
@@ -54,11 +71,7 @@ def tls_1_3_only(resource: Resource, _: Parameters) -> Iterator[Violation]:
         if isinstance(found, Violation):
             yield found
             continue
-        path, text = found
-        clean = without_comments(text)
-        for pattern in (_OLD_NAME, _OLD_NUMBER, _WITHOUT_NEW):
-            for match in pattern.finditer(clean):
-                yield Violation(path, f"names {' '.join(match.group(0).split())}; only TLS 1.3 is allowed")
+        yield from (Violation(found[0], f"names {old}; only TLS 1.3 is allowed") for old in _old_versions(found[1]))
     for container in containers_of(resource):
         for name, values in variables_of(container).items() if not isinstance(container, Violation) else ():
             if UNKNOWN in values and _TLS_VARIABLE.search(name):
@@ -152,8 +165,4 @@ def tls_is_checked(resource: Resource, _: Parameters) -> Iterator[Violation]:
         if isinstance(found, Violation):
             yield found
             continue
-        path, text = found
-        clean = without_comments(text)
-        for pattern, meaning in _UNCHECKED:
-            if match := pattern.search(clean):
-                yield Violation(path, f"says {' '.join(match.group(0).split())}: {meaning}")
+        yield from (Violation(found[0], wrong) for wrong in _unchecked(found[1]))
