@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from llmaas.settings import Platform
 from llmaas.views import topology as t
 from llmaas.views import zones as z
+from llmaas.views.disks import KEY_SERVER_PORT
 
 Protocol = Literal["tcp", "udp", "icmp"]
 Encryption = Literal["TLS 1.3, mutual", "TLS 1.3", "SSH", "none"]
@@ -194,6 +195,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
             "administration of tenants and keys; callers show the master key",
             answer=Answer(t.EDGE_SERVICE, t.ADMINISTRATION_PORT),
         ),
+        *_unlocking(platform),
         *_declared(platform),
     )
 
@@ -202,6 +204,14 @@ def _site_ports(platform: Platform) -> tuple[int, ...]:
     site = platform.site
     urls = (str(site.packages_url), str(site.artefacts_url), f"https://{site.registry}")
     return tuple(sorted({urlsplit(url).port or 443 for url in urls}))
+
+
+def _unlocking(platform: Platform) -> tuple[Flow, ...]:
+    """What hosts ask to open their disks; nothing where no disk is encrypted by the platform."""
+    if platform.disk_encryption is None:
+        return ()
+    reason = "clevis asks tang for a host's disks; what passes tells no key"
+    return (Flow("disk-unlock", z.HOSTS, z.KEY_SERVERS, ("tcp",), (KEY_SERVER_PORT,), "none", reason),)
 
 
 def _declared(platform: Platform) -> tuple[Flow, ...]:

@@ -40,6 +40,7 @@ OUTSIDE: Final = "outside"
 BASTIONS: Final = "bastions"
 SITE: Final = "site"
 TIME_SERVERS: Final = "time-servers"
+KEY_SERVERS: Final = "key-servers"
 HOSTS: Final = "hosts"
 CONTROL: Final = "control"
 SERVICE: Final = "service"
@@ -60,11 +61,17 @@ PARTS: Final = (
 
 # In the order in which they are listed: from the outside to the inside.
 ZONES: Final = (
-    Zone(ANYWHERE, "outside", "callers from wherever they are; tenants", (OUTSIDE, BASTIONS, SITE, TIME_SERVERS)),
+    Zone(
+        ANYWHERE,
+        "outside",
+        "callers from wherever they are; tenants",
+        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS, KEY_SERVERS),
+    ),
     Zone(OUTSIDE, "outside", "every address that is neither the platform's nor the site's"),
     Zone(BASTIONS, "site", "the machines that administrators come from"),
     Zone(SITE, "site", "package mirror, image registry, model weights"),
     Zone(TIME_SERVERS, "site", "the site's clocks"),
+    Zone(KEY_SERVERS, "site", "the servers by which hosts unlock their disks"),
     Zone(HOSTS, "hosts", "every host", (CONTROL, SERVICE, GPU)),
     Zone(CONTROL, "hosts", "hosts of the Kubernetes API and etcd"),
     Zone(SERVICE, "hosts", "hosts of the edge and the data stores"),
@@ -117,16 +124,20 @@ def zones_of_host(host: Host) -> tuple[str, ...]:
 
 
 def addresses(platform: Platform, name: str) -> tuple[str, ...]:
-    """The addresses that a zone connects from or is reached at, sorted; none for ``anywhere`` and ``outside``."""
+    """The addresses that a zone connects from or is reached at, sorted.
+
+    None for ``anywhere``, for ``outside``, and for machines that the environment does not have.
+    """
     if name in {ANYWHERE, OUTSIDE}:
         return ()
     if zone(name).kind == "pods":
         return (str(platform.network.pods),)
-    site = platform.site
+    site, encryption = platform.site, platform.disk_encryption
     found = {
         BASTIONS: site.bastions,
         SITE: (site.address,),
         TIME_SERVERS: site.time_servers,
+        KEY_SERVERS: tuple(server.address for server in encryption.key_servers) if encryption else (),
         HOSTS: tuple(host.address for host in platform.hosts),
         CONTROL: (
             *(host.address for host in platform.hosts_with_role("control")),

@@ -119,7 +119,7 @@ class Map:
     def _around(self) -> Iterator[tuple[End, list[tuple[Any, int, str]]]]:
         """The machines of the site, each once though it be in several zones, and the outside."""
         zones: dict[str, list[str]] = {}
-        for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS):
+        for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS, z.KEY_SERVERS):
             for address in z.addresses(self.platform, name):
                 zones.setdefault(address, []).append(name)
         site = sorted(
@@ -160,7 +160,8 @@ def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
     lone = ALONE | {name for name in ("control", "service", "gpu") if len(platform.hosts_with_role(name)) == 1}
     kinds: dict[str, list[str]] = {}
     for zone in z.ZONES:
-        if not zone.members and zone.name != PASSING_PART:
+        is_there = zone.kind != "site" or z.addresses(platform, zone.name)
+        if is_there and not zone.members and zone.name != PASSING_PART:
             kinds.setdefault(zone.kind, []).append(zone.name)
     inside = [*kinds["hosts"], *kinds["pods"]]
     pairs = [*product(inside, [*inside, *kinds["site"], *kinds["outside"]]), *product([z.BASTIONS], kinds["hosts"])]

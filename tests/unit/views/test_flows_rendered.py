@@ -22,21 +22,32 @@ PUBLISHED = {443: 8443, 8444: 8444}
 Party = tuple[Place, tuple[str, ...]]
 
 
-# What a site may need besides: from its hosts, among them, and to them.
+# What a site may need besides: from its hosts, among them, and to them; and who unlocks disks.
 DECLARED = [
     {"name": "logs", "source": "hosts", "destination": "site", "port": 6514},
     {"name": "storage", "source": "gpu", "destination": "service", "port": 2049},
     {"name": "metrics", "source": "bastions", "destination": "gpu", "port": 9100},
 ]
+KEY_SERVERS = {
+    "key_servers": [{"name": "key-01", "address": "10.77.0.5"}, {"name": "key-02", "address": "10.77.0.6"}],
+    "recovery_recipients": [f"age1{'q' * 58}"],
+}
 
 
-@pytest.fixture(scope="module", params=["lab", "production", "lab with declared flows"])
+@pytest.fixture(scope="module", params=["lab", "production", "lab with more flows"])
 def platform(request: pytest.FixtureRequest) -> Platform:
-    environment, _, declared = request.param.partition(" with ")
-    if not declared:
+    environment, _, more = request.param.partition(" with ")
+    if not more:
         return load_platform(environment)
     flows = [{**flow, "encryption": "TLS 1.3", "reason": "the site asks for it"} for flow in DECLARED]
-    return build_platform("stack", {**sections_of_file(environment)[1], "flows": flows})
+    sections = {**sections_of_file(environment)[1], "flows": flows, "disk_encryption": KEY_SERVERS}
+    return build_platform("stack", sections)
+
+
+def test_hosts_reach_key_servers_where_disks_are_encrypted_and_no_others_do(platform: Platform) -> None:
+    flows = [flow for flow in flow_matrix(platform) if flow.destination == z.KEY_SERVERS]
+    expected = [] if platform.disk_encryption is None else [("disk-unlock", "hosts", (7500,))]
+    assert [(flow.name, flow.source, flow.ports) for flow in flows] == expected
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def in_pods(platform: Platform) -> list[Party]:
 def around(platform: Platform) -> list[Party]:
     """The site's machines as they are reached, each of which may be in several zones, and somebody outside."""
     zones: dict[str, list[str]] = {}
-    for name in (z.BASTIONS, z.SITE, z.TIME_SERVERS):
+    for name in (z.BASTIONS, z.SITE, z.TIME_SERVERS, z.KEY_SERVERS):
         for address in z.addresses(platform, name):
             zones.setdefault(address, []).append(name)
     found: list[Party] = [(Place(address), (*names, z.ANYWHERE)) for address, names in zones.items()]
