@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from llmaas_gateway.api.keys import keys_router
 from llmaas_gateway.api.money import money_router
 from llmaas_gateway.api.own_usage import own_usage_router
 from llmaas_gateway.api.services import Services, litellm_authentication
@@ -13,7 +14,7 @@ __all__ = ["Services", "include", "litellm_authentication"]
 def include(app: FastAPI, services: Services) -> None:
     """Add the routes to an application, ahead of its own: LiteLLM's catch-all routes must not swallow them."""
     before = len(app.router.routes)
-    for router in (tenants_router(services), money_router(services), own_usage_router(services)):
-        app.include_router(router, include_in_schema=False)
+    for router in (tenants_router, keys_router, money_router, own_usage_router):
+        app.include_router(router(services), include_in_schema=False)
     routes = app.router.routes
     routes[:] = [*routes[before:], *routes[:before]]

@@ -1,4 +1,4 @@
-"""Routes of tenants and their keys, for operators."""
+"""Routes of tenants and their teams, for operators."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,13 +8,11 @@ from fastapi.responses import StreamingResponse
 
 from llmaas_gateway.accounts.account import Account
 from llmaas_gateway.accounts.database import Row
-from llmaas_gateway.accounts.keys import KeyOrder
 from llmaas_gateway.api.errors import Route
 from llmaas_gateway.api.operators import operator
 from llmaas_gateway.api.services import Services
 from llmaas_gateway.api.shapes import (
     Confirmation,
-    NewKey,
     NewTeam,
     NewTenant,
     NewTier,
@@ -26,7 +24,7 @@ from llmaas_gateway.ledger.limits import Kind, Limit, Window
 
 
 def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small function a route
-    """Everything below ``/llmaas/tenants``, and ``/llmaas/tiers``."""
+    """``/llmaas/tiers``, and below ``/llmaas/tenants`` what is neither a key nor an invoice."""
     router = APIRouter(route_class=Route)
     who: Any = operator(services.authenticate)
     administration = services.administration
@@ -93,28 +91,6 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
     @router.post("/llmaas/tenants/{tenant}/erase")
     async def erase(tenant: str, body: Confirmation, actor: str = who) -> dict[str, Any]:
         return {"tenant": await services.personal_data.erase(actor, tenant, body.confirm), "state": "erased"}
-
-    @router.post("/llmaas/tenants/{tenant}/keys", status_code=201)
-    async def create_key(tenant: str, body: NewKey, actor: str = who) -> dict[str, Any]:
-        order = KeyOrder(
-            name=body.name,
-            team=body.team,
-            models=body.models,
-            duration=body.duration,
-            budget=body.budget,
-            requests_per_minute=body.requests_per_minute,
-        )
-        made = await services.keys.create(actor, tenant, order)
-        return {**made.record, "key": made.text}
-
-    @router.post("/llmaas/keys/{key}/rotate", status_code=201)
-    async def rotate(key: str, actor: str = who) -> dict[str, Any]:
-        made = await services.keys.rotate(actor, key)
-        return {**made.record, "key": made.text}
-
-    @router.post("/llmaas/keys/{key}/revoke")
-    async def revoke(key: str, actor: str = who) -> dict[str, Any]:
-        return await services.keys.revoke(actor, key)
 
     return router
 
