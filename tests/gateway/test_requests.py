@@ -98,3 +98,15 @@ def test_a_file_that_would_be_fetched_is_refused() -> None:
     content = [{"type": "file", "file": {"file_id": "https://example.org/a.mp4"}}]
     with pytest.raises(RequestRefusedError, match="data: URL"):
         sanitise("chat", {**CHAT, "messages": [{"role": "user", "content": content}]}, BOUNDS)
+
+
+@pytest.mark.parametrize("prompt", ["text", ["a", "b"], [1, 2], [[1, 2], [3]]])
+def test_a_prompt_may_be_texts_or_tokens(prompt: Any) -> None:
+    assert sanitise("completion", {"model": "m", "prompt": prompt}, BOUNDS)["prompt"] == prompt
+
+
+@pytest.mark.parametrize("prompt", [{"a": "b"}, 5, [], ["a", 1], [["a"]], [True], [{"text": "a"}]])
+def test_a_prompt_of_another_type_is_the_clients_mistake(prompt: Any) -> None:
+    with pytest.raises(RequestRefusedError) as refused:
+        sanitise("completion", {"model": "m", "prompt": prompt}, BOUNDS)
+    assert refused.value.parameter == "prompt"

@@ -147,6 +147,19 @@ def _whole_number(body: Mapping[str, Any], name: str, least: int, most: int) -> 
     return value
 
 
+def _texts_or_tokens(body: Mapping[str, Any], name: str) -> None:
+    """A prompt of another type ends as an error inside the proxy, not as the client's mistake."""
+    value = body.get(name)
+    if value is None or isinstance(value, str):
+        return
+    items = value if isinstance(value, list) else []
+    texts = all(isinstance(item, str) for item in items)
+    tokens = all(type(item) is int for item in items)
+    lists = all(isinstance(item, list) and all(type(token) is int for token in item) for item in items)
+    if not items or not (texts or tokens or lists):
+        raise RequestRefusedError(name, "must be a text, a list of texts, a list of tokens or a list of such lists")
+
+
 def _only_functions(tools: Any) -> None:
     """A tool of another type would make the proxy itself search or call somewhere in the client's name."""
     if tools is None:
@@ -185,6 +198,8 @@ def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds) -> dict[str, An
     for name in _CONTENT:
         for path in _remote_media(passed.get(name), name):
             raise RequestRefusedError(path, "media must be sent inline as a data: URL; nothing is fetched for a client")
+    for name in ("prompt", "input"):
+        _texts_or_tokens(passed, name)
     _only_functions(passed.get("tools"))
     return passed
 
