@@ -51,7 +51,7 @@ def deploy_cluster(layout: Layout, log: Path) -> str:
     # an interrupted update leaves its lock and its operations behind; ours is the only one that may run here
     run([*pulumi, "cancel", "--yes", "--stack", ENVIRONMENT], cwd=PROJECT_ROOT, environment=environment, log=log)
     printed = run(
-        [*pulumi, "up", "--stack", ENVIRONMENT, "--yes", "--skip-preview"],
+        [*pulumi, "up", "--stack", ENVIRONMENT, "--yes", "--skip-preview", "--policy-pack", "policies"],
         cwd=PROJECT_ROOT,
         environment=environment,
         log=log,

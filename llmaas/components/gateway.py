@@ -106,10 +106,6 @@ def _environment(secret: str, names: Mapping[str, str]) -> list[k8s.core.v1.EnvV
     ]
 
 
-def _plain(values: Mapping[str, str]) -> list[k8s.core.v1.EnvVarArgs]:
-    return [k8s.core.v1.EnvVarArgs(name=name, value=value) for name, value in values.items()]
-
-
 def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
     """A Job named by what it runs: once for each version of LiteLLM, of the database script and of the secrets."""
     migration_secret = password_secret(t.MIGRATION_PART, args.namespace, args.migration_secrets, options)
@@ -126,7 +122,7 @@ def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOp
         image=args.postgres_image,
         command=["psql", "--no-psqlrc", "--file", f"{_DATABASE_FOLDER}/database.sql", "postgres"],
         env=[
-            *_plain(
+            *pods.plain(
                 {
                     "PGHOST": t.full_name(t.POSTGRES_SERVICE, t.DATA),
                     "PGPORT": str(t.POSTGRES_PORT),
@@ -147,7 +143,7 @@ def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOp
         image=args.image,
         command=["/usr/local/bin/migrate"],
         env=[
-            *_plain({**_TRUST_ENVIRONMENT, **_OFFLINE}),
+            *pods.plain({**_TRUST_ENVIRONMENT, **_OFFLINE}),
             *_environment(secret.name, {litellm.DATABASE_URL_VARIABLE: "database-url"}),
         ],
         volume_mounts=[certificate.mount(), pods.mount("tmp", "/tmp")],  # noqa: S108 - a volume of its own
@@ -208,7 +204,7 @@ def _pod(
             "--num_workers=1",
         ],
         env=[
-            *_plain({**_TRUST_ENVIRONMENT, **_OFFLINE, **_GATEWAY}),
+            *pods.plain({**_TRUST_ENVIRONMENT, **_OFFLINE, **_GATEWAY}),
             *_environment(
                 secret,
                 {

@@ -91,6 +91,11 @@ def config_map(resource: str, namespace: str, content: Mapping[str, str], option
     return Named(name, made)
 
 
+def plain(values: Mapping[str, str]) -> list[k8s.core.v1.EnvVarArgs]:
+    """Environment variables that are no secrets."""
+    return [k8s.core.v1.EnvVarArgs(name=name, value=value) for name, value in values.items()]
+
+
 def claimed(name: str, claim: str, *, read_only: bool | None = None) -> k8s.core.v1.VolumeArgs:
     """A volume that a claim is bound to."""
     source = k8s.core.v1.PersistentVolumeClaimVolumeSourceArgs(claim_name=claim, read_only=read_only)

@@ -13,6 +13,8 @@ from llmaas.views.vllm import WEIGHTS_ROOT
 
 # Written out, so that no image can leave them away.
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
+# The processes of a replica are on one host and talk over its loopback; else each listens on the pod's own address.
+_LOOPBACK: Final = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
         name="vllm",
         image=args.image,
         args=list(args.arguments),
-        env=[k8s.core.v1.EnvVarArgs(name=name, value="1") for name in _OFFLINE],
+        env=pods.plain({**dict.fromkeys(_OFFLINE, "1"), **_LOOPBACK}),
         volume_mounts=[
             k8s.core.v1.VolumeMountArgs(name="weights", mount_path=weights, read_only=True),
             pods.mount("tmp", "/tmp"),  # noqa: S108 - a volume of its own
