@@ -15,6 +15,7 @@ from lab.emulated.network import Network
 from lab.keys import administrator_key, write_known_hosts
 from lab.layout import Layout
 from lab.spec import LabHost, LabSpec
+from llmaas.files import locked
 from llmaas.paths import cache_dir, state_dir
 
 ENVIRONMENT: Final = "emulated"
@@ -48,9 +49,19 @@ def emulated_site(
 ) -> Iterator[EmulatedSite]:
     """Make the hosts (name, address[, disks]) and start the key servers; the guests are made and not yet switched on.
 
+    There is one such site on a machine at a time: a second one waits.
+
     Raises:
         LabError: something could not be made or does not answer.
     """
+    lock = state_dir(ENVIRONMENT).with_name(f"{ENVIRONMENT}.lock")
+    with locked(lock):
+        yield from _site(key_servers, guests)
+
+
+def _site(
+    key_servers: Sequence[tuple[str, str]], guests: Sequence[tuple[str, str, tuple[DataDisk, ...]]]
+) -> Iterator[EmulatedSite]:
     layout = fresh_layout()
     log = layout.logs / "image.log"
     image, base = ensure_image(layout, log), ensure_base(layout, log)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from fleet import FOREIGN, HOST, KEY_SERVERS, LOGS, Fleet, Run, new_identity
+from emulated.fleet import FOREIGN, HOST, KEY_SERVERS, LOGS, Fleet, Run, new_identity
 
 from lab.emulated.site import emulated_site
 

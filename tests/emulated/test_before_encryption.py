@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fleet import FOREIGN, KEY_SERVERS, LOGS, Fleet
+from emulated.fleet import FOREIGN, KEY_SERVERS, LOGS, Fleet
 
 WHERE = "llmaas:hosts[0].data_devices[0]"
 

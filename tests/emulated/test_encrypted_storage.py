@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from fleet import FOREIGN, HOST, LOGS, Fleet, Run
+from emulated.fleet import FOREIGN, HOST, LOGS, Fleet, Run
 
 from lab.command import run
 

@@ -49,7 +49,7 @@ def reason(device: dict[str, str], servers: list[str], threshold: int) -> str:
     quiet = silent(servers)
     if len(servers) - len(quiet) < threshold:
         return f"{threshold} of {len(servers)} key servers must answer, silent are: {', '.join(quiet)}"
-    return "the key servers answer: see journalctl -u clevis-luks-askpass; was the disk swapped?"
+    return "the key servers answer and it is being opened; if that lasts: journalctl -u clevis-luks-askpass"
 
 
 def main() -> int:

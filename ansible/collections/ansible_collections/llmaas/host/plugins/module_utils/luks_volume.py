@@ -97,10 +97,14 @@ class LuksVolume:
         slots = [token["keyslots"][0] for token in self.bindings().values()]
         if slots:
             self._with_input("", "clevis", "luks", "edit", "-f", "-d", self.path, "-s", slots[0], "-c", config)
-            return
-        if not key:
-            raise ValueError(f"{self.path} is bound to no key server; put its recovery key in to bind it again")
-        self._with_input(key, "clevis", "luks", "bind", "-y", "-k", "-", "-d", self.path, "sss", config)
+        elif key:
+            self._with_input(key, "clevis", "luks", "bind", "-y", "-k", "-", "-d", self.path, "sss", config)
+        else:
+            raise ValueError(f"{self.path} is bound to no key server, and only its recovery key could bind it again")
+        # tried first, so that a start does not pay for the slow derivation of the slot that a person opens
+        for token in self.bindings().values():
+            slot = token["keyslots"][0]
+            output("cryptsetup", "config", "--priority", "prefer", "--key-slot", slot, self.path)
 
     def open(self) -> None:
         """Open the volume as it is opened at every start: with what the key servers answer."""
