@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,21 +19,25 @@ _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-
 _GROUP: Final = "records"
 _BATCH: Final = 200
 _RETRY_SECONDS: Final = 2.0
+_GATHER_SECONDS: Final = 1.0
 _CLAIM_AFTER_MS: Final = 30_000
 
 _log = logging.getLogger(__name__)
 
-_INSERT: Final = """
-INSERT INTO ledger.record (request_id, began_at, kind, tenant, team, api_key, billing, model, endpoint, status, counts,
-    price_ids, factor, nano_eur, unbilled_nano_eur, output_tokens, latency_ms, settled_at, late)
-VALUES (%(request_id)s, %(began_at)s, 'settled', %(tenant)s, %(team)s, %(api_key)s, %(billing)s, %(model)s,
-    %(endpoint)s, %(status)s, %(counts)s, %(price_ids)s, %(factor)s, %(nano_eur)s, %(unbilled_nano_eur)s,
-    %(output_tokens)s, %(latency_ms)s, %(settled_at)s, %(late)s)
+_COLUMNS: Final = (
+    "request_id, began_at, kind, tenant, team, api_key, billing, model, endpoint, status, counts, price_ids, factor,"
+    " nano_eur, unbilled_nano_eur, output_tokens, latency_ms, settled_at, late"
+)
+_INSERT: Final = f"""
+INSERT INTO ledger.record ({_COLUMNS})
+SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::ledger.record, %s)
 ON CONFLICT DO NOTHING
 RETURNING request_id
-"""
+"""  # noqa: S608 - columns of ours
+# In one order everywhere, so that two replicas never wait for each other.
 _COUNT: Final = """
-INSERT INTO ledger.counter AS c (key, settled, expires_at) VALUES (%s, %s, %s)
+INSERT INTO ledger.counter AS c (key, settled, expires_at)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[]) ORDER BY 1
 ON CONFLICT (key) DO UPDATE SET settled = c.settled + excluded.settled
 """
 
@@ -69,7 +74,8 @@ class CallRecord:
 
     def payload(self) -> dict[str, Any]:
         """As plain data for the ledger's stream."""
-        return asdict(self)
+        # asdict would copy every value first.
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def _row(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -77,12 +83,11 @@ def _row(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     charged = int(fields[b"charged"])
     return {
         **record,
-        "counts": Jsonb(record["counts"]),
-        "price_ids": Jsonb(record["price_ids"]),
+        "kind": "settled",
         "nano_eur": charged,
         "unbilled_nano_eur": max(0, int(record["nano_eur"]) - charged),
         "output_tokens": int(fields[b"output"]),
-        "settled_at": datetime.fromtimestamp(int(fields[b"at"]) / 1000, tz=UTC),
+        "settled_at": datetime.fromtimestamp(int(fields[b"at"]) / 1000, tz=UTC).isoformat(),
         "late": fields[b"late"] == b"1",
     }
 
@@ -115,22 +120,20 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
     """
     settlements = {fields[b"id"].decode(): fields for fields in entries if fields.get(b"kind") == b"settled"}
     rows = {identity: _row(fields) for identity, fields in settlements.items()}
-    new: list[str] = []
+    if not rows:
+        return 0
     async with connection.transaction():
         for moment in {row["began_at"][:7]: row["began_at"] for row in rows.values()}.values():
             await connection.execute("SELECT ledger.ensure_month(%s)", [moment])
-        async with connection.cursor() as cursor:
-            for row in rows.values():
-                await cursor.execute(_INSERT, row)
-                if await cursor.fetchone():
-                    new.append(row["request_id"])
-            sums: dict[str, tuple[int, datetime | None]] = {}
-            for identity in new:
-                for key, amount, expires in _counted(settlements[identity]):
-                    sums[key] = (sums.get(key, (0, None))[0] + amount, expires)
-            # In one order everywhere, so that two replicas never wait for each other.
-            for key, (amount, expires) in sorted(sums.items()):
-                await cursor.execute(_COUNT, [key, amount, expires])
+        cursor = await connection.execute(_INSERT.encode(), [Jsonb(list(rows.values()))])
+        new = [str(identity) for (identity,) in await cursor.fetchall()]
+        sums: dict[str, tuple[int, datetime | None]] = {}
+        for identity in new:
+            for key, amount, expires in _counted(settlements[identity]):
+                sums[key] = (sums.get(key, (0, None))[0] + amount, expires)
+        if sums:
+            amounts, ends = zip(*sums.values(), strict=True)
+            await connection.execute(_COUNT, [list(sums), list(amounts), list(ends)])
     return len(new)
 
 
@@ -147,6 +150,8 @@ class RecordConsumer:
         self._stream = stream
         self._database = database
         self._name = name
+        self._grouped = False
+        self._claim_at = 0.0
 
     async def run(self) -> None:
         """Consume until cancelled; PostgreSQL or Redis being away only delays it."""
@@ -155,9 +160,11 @@ class RecordConsumer:
                 async with await psycopg.AsyncConnection.connect(self._database, connect_timeout=5) as connection:
                     await migrate(connection)
                     while True:
-                        if not await self.consume(connection, wait_ms=1_000):
-                            await asyncio.sleep(0)
+                        # One batch a second costs the proxy less than one a call.
+                        if await self.consume(connection, wait_ms=1_000) < _BATCH:
+                            await asyncio.sleep(_GATHER_SECONDS)
             except (psycopg.Error, RedisError, OSError) as error:
+                self._grouped = False
                 _log.warning("records wait: %s; trying again in %s s", type(error).__name__, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -176,15 +183,23 @@ class RecordConsumer:
         return len(batch)
 
     async def _ensure_group(self) -> None:
+        if self._grouped:
+            return
         try:
             await self._redis.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+        self._grouped = True
 
     async def _abandoned(self) -> list[Any]:
+        if time.monotonic() < self._claim_at:
+            return []
         answer = await self._redis.xautoclaim(self._stream, _GROUP, self._name, _CLAIM_AFTER_MS, "0-0", count=_BATCH)
-        return list(answer[1])
+        batch = list(answer[1])
+        if not batch:
+            self._claim_at = time.monotonic() + _CLAIM_AFTER_MS / 2_000
+        return batch
 
     async def _new(self, wait_ms: int) -> list[Any]:
         # Our own unfinished batch first ("0"), as after a failed commit; then what nobody has had (">").

@@ -56,9 +56,10 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _reply(send: Send, status: int, content: Any) -> None:
-    headers = [(b"content-type", b"application/json")]
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _whole(path: str, body: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
