@@ -65,23 +65,28 @@ def _site(
     layout = fresh_layout()
     log = layout.logs / "image.log"
     image, base = ensure_image(layout, log), ensure_base(layout, log)
-    lab_hosts = [LabHost(name, address, ADDRESS.network.prefixlen) for name, address, *_ in (*key_servers, *guests)]
+    length = ADDRESS.network.prefixlen
+    server_hosts = [LabHost(name, address, length) for name, address in key_servers]
+    guest_hosts = [LabHost(name, address, length) for name, address, _ in guests]
     administrator_key(layout)
-    write_known_hosts(layout, LabSpec(tuple(lab_hosts), ADDRESS.network, str(ADDRESS.ip), domain="", registry=""))
+    hosts = (*server_hosts, *guest_hosts)
+    write_known_hosts(layout, LabSpec(hosts, ADDRESS.network, str(ADDRESS.ip), domain="", registry=""))
     network = Network(f"llmaas-{ENVIRONMENT}", ADDRESS)
     network.create()
-    servers = tuple(Container(layout, network, image, base, host) for host in lab_hosts[: len(key_servers)])
+    servers = tuple(Container(layout, network, image, base, host) for host in server_hosts)
     machines = tuple(
-        Guest(layout, network, image, host, disks)
-        for host, (_, _, disks) in zip(lab_hosts[len(key_servers) :], guests, strict=True)
+        Guest(layout, network, image, host, disks) for host, (_, _, disks) in zip(guest_hosts, guests, strict=True)
     )
     try:
-        for machine in (*servers, *machines):
-            machine.create()
         for server in servers:
+            server.create()
             server.start()
+        for machine in machines:
+            machine.create()
         yield EmulatedSite(layout, network, servers, machines)
     finally:
-        for machine in (*machines, *servers):
+        for machine in machines:
             machine.kill()
+        for server in servers:
+            server.kill()
         network.remove()

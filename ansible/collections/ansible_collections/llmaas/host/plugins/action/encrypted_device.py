@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 _KEY_BYTES = 32
@@ -22,7 +23,10 @@ _GROUP = 4
 
 
 class ActionModule(ActionBase):
-    """Takes, beside the module's options, ``records`` (a folder here), ``recipients``, ``where`` and ``erase``."""
+    """Takes, beside the module's options, ``records`` (a folder here), ``recipients``, ``where`` and ``erase``.
+
+    With ``new_recovery_key`` a volume of ours gets a new one in place of the old.
+    """
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -35,6 +39,7 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         records, recipients = Path(arguments.pop("records")), list(arguments.pop("recipients"))
         where, erase = arguments.pop("where"), list(arguments.pop("erase", []))
+        renew = boolean(arguments.pop("new_recovery_key", False))
         record = _read(records / f"{arguments['purpose']}.json")
         judged = self._module("data_devices", _question(arguments, where, record, erase), variables)
         if judged.get("failed") or judged["problems"]:
@@ -45,6 +50,8 @@ class ActionModule(ActionBase):
         else:
             # a run that was interrupted after the volume was bound may have left it without a file system
             arguments |= {"format": False, "uuid": record["uuid"], "file_system": record["status"] == "formatting"}
+            if renew and not check:
+                arguments["recovery_key"] = self._recovery_key(arguments, records, recipients)
         done = self._module("encrypted_device", arguments, variables)
         result.update(done)
         if done.get("failed") or check:
@@ -52,8 +59,11 @@ class ActionModule(ActionBase):
         copied = record.get("epoch") == done["epoch"] and record.get("uuid") == done["uuid"]
         if not copied:
             self._copy_header(arguments, records, recipients, variables)
+            # it opens nothing any more
+            for before in records.glob(f"{arguments['purpose']}-*.recovery.age.before"):
+                before.unlink()
             result["changed"] = True
-            result["actions"].append(f"copy the header of {arguments['path']}, encrypted")
+            result["actions"] = [*done["actions"], f"copy the header of {arguments['path']}, encrypted"]
             kept = {"path": arguments["path"], "uuid": done["uuid"], "status": "ready", "epoch": done["epoch"]}
             _write(records / f"{arguments['purpose']}.json", kept)
         return result
@@ -63,20 +73,28 @@ class ActionModule(ActionBase):
         made = {"format": True, "uuid": str(uuid.uuid4())}
         if check:
             return made
+        key = self._recovery_key({**arguments, **made}, records, recipients)
+        _write(
+            records / f"{arguments['purpose']}.json",
+            {"path": arguments["path"], "uuid": made["uuid"], "status": "formatting", "epoch": 0},
+        )
+        return {**made, "recovery_key": key}
+
+    def _recovery_key(self, arguments: dict[str, Any], records: Path, recipients: list[str]) -> str:
+        """A new key, written down for its recipients; the one before stays beside it until it opens nothing."""
         if not self._is_pipelining_enabled("new"):
             raise AnsibleActionFail(
                 "pipelining is off: the recovery key would be written to the host's disk; set pipelining = true and"
                 " leave ANSIBLE_KEEP_REMOTE_FILES unset"
             )
         key = _recovery_key()
-        text = f"recovery key of {arguments['path']}, LUKS {made['uuid']}, on {records.name}\n{key}\n"
+        text = f"recovery key of {arguments['path']}, LUKS {arguments['uuid']}, on {records.name}\n{key}\n"
         records.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _encrypt(text.encode(), recipients, records / f"{arguments['purpose']}-{made['uuid']}.recovery.age")
-        _write(
-            records / f"{arguments['purpose']}.json",
-            {"path": arguments["path"], "uuid": made["uuid"], "status": "formatting", "epoch": 0},
-        )
-        return {**made, "recovery_key": key}
+        target = records / f"{arguments['purpose']}-{arguments['uuid']}.recovery.age"
+        if target.exists():
+            target.replace(target.with_suffix(".age.before"))
+        _encrypt(text.encode(), recipients, target)
+        return key
 
     def _copy_header(
         self, arguments: dict[str, Any], records: Path, recipients: list[str], variables: dict[str, Any]

@@ -106,6 +106,26 @@ class LuksVolume:
             slot = token["keyslots"][0]
             output("cryptsetup", "config", "--priority", "prefer", "--key-slot", slot, self.path)
 
+    def replace_recovery_key(self, key: str) -> None:
+        """Let ``key`` open the volume, and none that a person had before; the key servers authorise the change."""
+        (bound,) = (token["keyslots"][0] for token in self.bindings().values())
+        before = set(self.metadata()["keyslots"])
+        served = output("clevis", "luks", "pass", "-d", self.path, "-s", bound)
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w", encoding="ascii") as stream:
+            stream.write(served)
+        try:
+            self._with_input(
+                key,
+                *("cryptsetup", "luksAddKey", "--batch-mode", "--key-file", f"/dev/fd/{reading}", *argon2id()),
+                *(self.path, "-"),
+                pass_fds=(reading,),
+            )
+        finally:
+            os.close(reading)
+        for slot in sorted(before - {bound}):
+            output("cryptsetup", "luksKillSlot", "--batch-mode", self.path, slot)
+
     def open(self) -> None:
         """Open the volume as it is opened at every start: with what the key servers answer."""
         self._with_input("", "clevis", "luks", "unlock", "-d", self.path, "-n", self.name)
@@ -123,7 +143,7 @@ class LuksVolume:
         """Make ext4 on the opened volume."""
         output("mkfs.ext4", "-q", "-L", self.name[:16], self.mapper)
 
-    def _with_input(self, text: str, *command: str) -> None:
+    def _with_input(self, text: str, *command: str, pass_fds: tuple[int, ...] = ()) -> None:
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
         done = subprocess.run(
             command,
@@ -132,6 +152,7 @@ class LuksVolume:
             text=True,
             check=False,
             errors="replace",
+            pass_fds=pass_fds,
             env={**os.environ, "TMPDIR": _SCRATCH, "LC_ALL": "C.UTF-8"},
         )
         if done.returncode != 0:

@@ -48,7 +48,7 @@ options:
     type: str
     default: ""
   recovery_key:
-    description: The key of a person, for a new volume.
+    description: The key of a person, for a new volume or in place of the one that opens it now.
     type: str
     default: ""
   threshold:
@@ -129,6 +129,9 @@ def prepare(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, ch
         actions.append(f"bind {given['path']} to {given['threshold']} of {', '.join(sorted(servers))}")
         if not check:
             volume.bind(given["threshold"], servers, given["recovery_key"])
+    if given["recovery_key"] and not given["format"]:
+        volume.replace_recovery_key(given["recovery_key"])
+        actions.append(f"replace the recovery key of {given['path']}")
     if new or not volume.is_open():
         actions.append(f"open {given['path']} as {volume.mapper} with the key servers")
         if not check:

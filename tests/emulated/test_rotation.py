@@ -1,0 +1,39 @@
+"""Keys of a key server and recovery keys are exchanged while the volumes stay open."""
+
+from emulated.fleet import KEY_SERVERS, LOGS, Fleet
+
+MOUNT = "/var/log/pods"
+ALL = tuple(name for name, _ in KEY_SERVERS)
+
+
+def opens(fleet: Fleet, key: str) -> bool:
+    command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {LOGS.path}"
+    return fleet.guest.ssh(command, 300).returncode == 0
+
+
+def test_both_kinds_of_keys_are_exchanged_under_an_open_volume(encrypted: Fleet) -> None:
+    guest = encrypted.guest
+    before = encrypted.recovery_key("logs")
+    # a process that would be cut off if the volume were closed
+    guest.output(
+        f"echo before > {MOUNT}/kept && nohup sleep infinity < {MOUNT}/kept > /dev/null 2>&1 & echo $! > /run/holder"
+    )
+
+    rotated = encrypted.playbook("-e", "key_server_rotate=true", "-e", "disk_encryption_new_recovery_keys=true")
+    assert rotated.returncode == 0, rotated.text
+    assert f"bind {LOGS.path} to 1 of" in rotated.text
+    assert f"replace the recovery key of {LOGS.path}" in rotated.text
+
+    forgotten = encrypted.playbook("-e", "key_server_forget=true")
+    assert forgotten.returncode == 0, forgotten.text
+    # nothing was bound to the old keys any more
+    assert forgotten.changed["store-01"] == 0, forgotten.text
+    for server in encrypted.site.key_servers:
+        assert server.ssh("ls -A /var/lib/tang | grep -c '^\\.'").stdout.strip() == "0"
+
+    after = encrypted.recovery_key("logs")
+    assert after != before
+    assert opens(encrypted, after)
+    assert not opens(encrypted, before)
+    assert guest.output(f"clevis luks pass -d {LOGS.path} -s 1 | wc -c") != "0"
+    assert guest.output(f"cat {MOUNT}/kept; kill -0 $(cat /run/holder) && echo alive") == "before\nalive"
