@@ -22,16 +22,24 @@ class Calls:
         self.http = http
 
     def __call__(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        seconds: float | None = None,
     ) -> Any:
-        """What a call answers, from its JSON.
+        """What a call answers, from its JSON, within the connection's time limit or so many seconds.
 
         Raises:
             AdminError: no answer, a refusal, or no JSON; the gateway's own words.
         """
         where = f"{str(self.http.base_url).rstrip('/')}{path}"
         try:
-            answer = self.http.request(method, path, json=body, params=query)
+            answer = self.http.request(
+                method, path, json=body, params=query, timeout=self.http.timeout if seconds is None else seconds
+            )
         except httpx.HTTPError as error:
             raise AdminError(
                 f"no answer from {where}: {error}; check LLMAAS_ADMIN_URL and that this machine is a bastion"

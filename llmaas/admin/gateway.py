@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
@@ -11,6 +11,9 @@ import httpx
 from llmaas.admin.calls import AdminError, Calls, reason
 
 Answer = dict[str, Any]
+
+# What goes over all records of a month may take minutes.
+_SUM_SECONDS: Final = 1800.0
 
 
 class Gateway:
@@ -95,23 +98,23 @@ class Gateway:
 
     def usage(self, query: Mapping[str, str]) -> Answer:
         """Sums of calls, by what the query says."""
-        return dict(self._call("GET", "/llmaas/usage", query=query))
+        return dict(self._call("GET", "/llmaas/usage", query=query, seconds=_SUM_SECONDS))
 
     def invoice(self, tenant: str, month: str) -> Answer:
         """The invoice if it was issued, else a draft of it."""
-        return dict(self._call("GET", f"{_path(tenant)}/invoices/{quote(month, safe='')}"))
+        return dict(self._call("GET", f"{_path(tenant)}/invoices/{quote(month, safe='')}", seconds=_SUM_SECONDS))
 
     def issue_invoice(self, tenant: str, month: str) -> Answer:
         """The invoice of a closed month."""
-        return dict(self._call("POST", f"{_path(tenant)}/invoices/{quote(month, safe='')}"))
+        return dict(self._call("POST", f"{_path(tenant)}/invoices/{quote(month, safe='')}", seconds=_SUM_SECONDS))
 
     def replay_invoice(self, tenant: str, month: str) -> Answer:
         """Every record of a closed month charged anew, and where the invoice says otherwise."""
-        return dict(self._call("GET", f"{_path(tenant)}/invoices/{quote(month, safe='')}/replay"))
+        return dict(self._call("GET", f"{_path(tenant)}/invoices/{quote(month, safe='')}/replay", seconds=_SUM_SECONDS))
 
     def reconcile(self) -> Answer:
         """Compare everything that counts money."""
-        return dict(self._call("GET", "/llmaas/reconciliation"))
+        return dict(self._call("GET", "/llmaas/reconciliation", seconds=_SUM_SECONDS))
 
 
 def _path(tenant: str) -> str:

@@ -1,5 +1,6 @@
 """Invoices out of the records: a draft at any time, the issued one once the month is closed, and the replay of it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from llmaas_gateway.audit.records import Act
 from llmaas_gateway.invoices.invoice import Group, Invoice, Line, Totals, invoice_of
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import pending
-from llmaas_gateway.invoices.replay import Replay, Replayed
+from llmaas_gateway.invoices.replay import FIELDS, Replay, Replayed
 from llmaas_gateway.prices import PriceBook
 
 _OF_MONTH = "FROM ledger.record WHERE tenant = %s AND began_at >= %s AND began_at < %s"
@@ -32,7 +33,9 @@ SELECT count(*) AS calls, coalesce(sum(nano_eur), 0)::text AS nano_eur,
     coalesce(sum(unbilled_nano_eur), 0)::text AS unbilled_nano_eur
 {_OF_MONTH}
 """
-_RECORDS = f"SELECT * {_OF_MONTH} ORDER BY began_at, request_id"
+_RECORDS = f"SELECT {', '.join(FIELDS)} {_OF_MONTH} ORDER BY began_at, request_id"
+# So many records are charged anew before calls of tenants have their turn again: a few milliseconds.
+_AT_ONCE = 200
 
 
 class MonthNotClosedError(AccountError):
@@ -161,8 +164,10 @@ class Invoices:
         # A cursor of the server's: a month may have millions of records.
         async with connection.cursor(name="replay", row_factory=dict_row) as cursor:
             await cursor.execute(_RECORDS.encode(), self._bounds(tenant, month))
-            async for record in cursor:
-                replay.add(record)
+            while batch := await cursor.fetchmany(_AT_ONCE):
+                for record in batch:
+                    replay.add(record)
+                await asyncio.sleep(0)
         return replay.result()
 
 
