@@ -13,6 +13,7 @@ import yaml
 from llmaas_policies.model import UNKNOWN, Resource
 from pydantic import Field
 
+from llmaas.materials import MaterialError
 from llmaas.preview.recorder import Declared
 from llmaas.preview.report import declare, preview
 from llmaas.preview.verdicts import Refusal
@@ -111,7 +112,7 @@ def read_trial(path: Path) -> Trial:
 
 
 def judge(trial: Trial) -> list[tuple[str, Refusal]]:
-    """Everything that is refused, each with the name of who refuses: settings or a verdict of preview.
+    """Everything that is refused, each with the name of who refuses: settings, images or a verdict of preview.
 
     Raises:
         TrialError: what the trial changes is not there.
@@ -124,7 +125,10 @@ def judge(trial: Trial) -> list[tuple[str, Refusal]]:
         platform = build_platform(source, sections)
     except SettingsError as error:
         return [("settings", Refusal(problem.path, problem.text)) for problem in error.problems]
-    report = preview(platform, trial.moment, lambda *asked: _altered(trial, _declared(*asked)))
+    try:
+        report = preview(platform, trial.moment, lambda *asked: _altered(trial, _declared(*asked)))
+    except MaterialError as error:
+        return [("images", Refusal("llmaas:images.lock", str(error)))]
     return [(verdict.subject, refusal) for verdict in report.verdicts for refusal in verdict.refusals]
 
 

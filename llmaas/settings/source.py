@@ -14,6 +14,10 @@ from llmaas.paths import stack_file
 from llmaas.settings.errors import Problem, SettingsError
 
 NAMESPACE = "llmaas"
+# Pulumi writes a secret as a mapping with the key secure.
+_SECRET_KEY = re.compile(
+    r"(?i)(password|passwd|passphrase|secret|token|credential|(api|access|private|secret|master)_?key)$"
+)
 
 
 class _StackLoader(yaml.SafeLoader):
@@ -73,6 +77,13 @@ def sections_of_text(name: str, text: str) -> dict[str, Any]:
         raise SettingsError(name, [problem]) from error
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
         raise SettingsError(name, [Problem("config", "is missing; the description stands below one key config:")])
+    secrets = [
+        Problem(key, "is named like a secret and stands in the clear; set it with: pulumi config set --secret")
+        for key, value in document["config"].items()
+        if _SECRET_KEY.search(str(key)) and isinstance(value, (str, int, float))
+    ]
+    if secrets:
+        raise SettingsError(name, secrets)
     prefix = f"{NAMESPACE}:"
     return {
         str(key).removeprefix(prefix): value for key, value in document["config"].items() if str(key).startswith(prefix)

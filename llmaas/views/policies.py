@@ -30,6 +30,8 @@ def policy_parameters(platform: Platform, today: date) -> Parameters:
             "llmaas:site.registry": platform.site.registry.rsplit(":", 1)[0],
             "llmaas:site.packages_url": urlsplit(platform.site.packages_url).hostname or "",
             "llmaas:site.artefacts_url": urlsplit(platform.site.artefacts_url).hostname or "",
+            "llmaas:site.address": str(platform.site.address),
+            **{f"llmaas:site.time_servers[{i}]": str(each) for i, each in enumerate(platform.site.time_servers)},
         },
         places=_places(platform),
         retention=_retention(platform),

@@ -42,7 +42,15 @@ _FROM_SETTINGS: dict[str, list[Case]] = {
     ],
     "services-of-this-site": [
         ("parameters", "services", {"llmaas:site.registry": name})
-        for name in ("docker.io", "eu.gcr.io", "GHCR.io", "ghcr.io.", "huggingface.co", "bucket.s3.amazonaws.com")
+        for name in (
+            "docker.io",
+            "eu.gcr.io",
+            "GHCR.io",
+            "ghcr.io.",
+            "huggingface.co",
+            "8.8.8.8",
+            "bucket.s3.amazonaws.com",
+        )
     ],
     "bastions-inside": [
         ("parameters", "bastions", ["10.0.0.9", address]) for address in ("8.8.8.8", "169.254.169.254")

@@ -158,6 +158,24 @@ BAD: dict[str, list[Case]] = {
         edge("    http-request return status 404", "    # http-request return status 404"),
         edge("unless known_host listed or known_host one_model", "unless known_host"),
         edge("    default_backend gateway\nfrontend", "    use_backend gateway if { path_beg /ui }\nfrontend"),
+        *(
+            edge("acl one_model path_reg ^/v1/models/([A-Za-z0-9._:-])+$", f"acl one_model {test}")
+            for test in ("url_beg /key", "base_beg api.example/key", "always_true", "pathq_beg /key", "path -f /x")
+        ),
+        edge("acl listed path ", "acl listed always_true\n    acl listed path "),
+        edge(
+            "    default_backend gateway\nfrontend",
+            "    http-request set-path /key/generate\n    default_backend x\nfrontend",
+        ),
+        edge("    default_backend gateway\nfrontend", "    use_backend other if TRUE\n    default_backend x\nfrontend"),
+        edge(
+            "frontend administration",
+            "frontend other\n    bind :8445 ssl crt x\n    default_backend gateway\nfrontend administration",
+        ),
+        edge("unless { src 10.0.0.9 }", "unless { src 10.0.0.9 } or TRUE"),
+        edge(
+            "    tcp-request connection reject", "    tcp-request connection accept\n    tcp-request connection reject"
+        ),
         edge("bind :8444", "bind :8443 ssl crt x\n    bind :8444"),
         edge("bind :8443 ssl crt /run/tls.pem alpn", "bind :8440-8450 ssl crt /run/tls.pem alpn"),
         edge("src 10.0.0.9", "src 0.0.0.0/0"),

@@ -66,6 +66,7 @@ BAD: dict[str, list[Case]] = {
         ("edge-config", "data/haproxy.cfg", EDGE_CONFIG.replace("bind :8444 ssl crt /run/tls.pem", "bind :8444")),
         ("edge-config", "data/haproxy.cfg", EDGE_CONFIG.replace("ssl-default-bind", "# ssl-default-bind")),
         ("redis-config", "data/redis.conf", REDIS_CONFIG.replace("port 0", "port 6379")),
+        ("redis-config", "data/redis.conf", REDIS_CONFIG.replace("port 0", "port 0\nPORT 6379")),
         ("redis-config", "data/redis.conf", REDIS_CONFIG.replace('tls-protocols "TLSv1.3"\n', "")),
         (
             "edge-config",
@@ -206,6 +207,9 @@ BAD: dict[str, list[Case]] = {
         config("telemetry: false", "telemetry: false, callbacks: otel"),
         config("supported_call_types: []", "supported_call_types: [acompletion]"),
         config("disable_error_logs: true", "disable_error_logs: true, alerting: [slack]"),
+        config("disable_error_logs: true", "disable_error_logs: true, public_routes: [/key/generate]"),
+        config("disable_error_logs: true", "disable_error_logs: true, allow_client_side_credentials: true"),
+        config(", master_key: os.environ/LITELLM_MASTER_KEY", ""),
         *(
             ("litellm-config", "data/config.yaml", f"{LITELLM_CONFIG}{more}\n")
             for more in ("include: [x.yaml]", "environment_variables: {A: b}", "guardrails: []", "mcp_servers: {}")
@@ -229,6 +233,8 @@ BAD: dict[str, list[Case]] = {
         config("hosted_vllm/granite,", "hosted_vllm/granite, base_url: 'https://api.openai.com',"),
         config("hosted_vllm/granite,", "hosted_vllm/granite, custom_llm_provider: openai,"),
         ("litellm-config", "data/config.yaml", "model_list: {a: b}"),
+        config("model_name: granite,", "model_name: '*',"),
+        config("hosted_vllm/granite,", "hosted_vllm/granite, configurable_clientside_auth_params: [api_base],"),
     ],
     "stable-model-survives-a-host": [
         ("vllm-b", "spec/template/metadata/labels", {}),

@@ -95,6 +95,11 @@ _MUST_BE_ABSENT: Final = (
     ("general_settings.alert_to_webhook_url", "alerts with requests would be sent out"),
     ("general_settings.pass_through_endpoints", "requests would be led elsewhere"),
     ("general_settings.custom_auth", "keys would be checked by other code"),
+    ("general_settings.public_routes", "routes would be open without a key"),
+    ("general_settings.allow_client_side_credentials", "callers could lead their requests elsewhere"),
+    ("litellm_settings.configurable_clientside_auth_params", "callers could lead their requests elsewhere"),
+    ("general_settings.store_audit_logs", "values would be in the database"),
+    ("litellm_settings.store_audit_logs", "values would be in the database"),
     ("litellm_settings.default_team_settings", "loggers of teams would see prompts"),
 )
 _SECTIONS: Final = {"model_list", "litellm_settings", "general_settings", "router_settings"}
@@ -112,11 +117,19 @@ def _wrong_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         value = get(config, path)
         if value is not MISSING and value not in (False, [], "", {}):
             yield path, f"is {value!r}: {why}"
+    yield from _kept_or_open(config)
+
+
+def _kept_or_open(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Loggers, the cache and the key without which everybody is let in."""
     for name in _CALLBACKS:
         value = get(config, f"litellm_settings.{name}")
         for callback in value if isinstance(value, list) else [] if value is MISSING else [value]:
             if not str(callback).startswith("llmaas_gateway."):
                 yield f"litellm_settings.{name}", f"{callback!r} is a logger that is not the platform's own"
+    master = get(config, "general_settings.master_key")
+    if "general_settings" in config and not str(master).startswith("os.environ/"):
+        yield "general_settings.master_key", "is not os.environ/…; without it everybody is let in"
     caching = get(config, "litellm_settings.cache")
     if caching not in (MISSING, False) and get(config, "litellm_settings.cache_params.supported_call_types") != []:
         yield "litellm_settings.cache_params.supported_call_types", "is not []; answers would be kept in the cache"
@@ -164,6 +177,10 @@ def _elsewhere(model: Any, where: str) -> Iterator[Violation]:
             yield Violation(f"{where}.{name}", "is missing; it must be on the loopback")
         elif address is not MISSING and not _is_here(address):
             yield Violation(f"{where}.{name}", f"is {address}; it must be on the loopback, or in the cluster by TLS")
+    if get(model, "litellm_params.configurable_clientside_auth_params") is not MISSING:
+        yield Violation(f"{where}.configurable_clientside_auth_params", "lets callers lead their requests elsewhere")
+    if "*" in str(get(model, "model_name")):
+        yield Violation(f"{where.removesuffix('.litellm_params')}.model_name", "is a pattern; name each model")
     name, provider = get(model, "litellm_params.model"), get(model, "litellm_params.custom_llm_provider")
     if not str(name).startswith("hosted_vllm/"):
         yield Violation(f"{where}.model", f"is {name}; only hosted_vllm/ is served here")

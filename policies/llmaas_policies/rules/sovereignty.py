@@ -1,5 +1,6 @@
 """Where data lies and how long: in the one declared country of the Union, within what the law allows."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -48,6 +49,7 @@ _PUBLIC_SERVERS: Final = (
     "huggingface.co", "hf.co", "hf-mirror.com", "modelscope.cn", "modelscope.ai", "kaggle.com", "amazonaws.com",
     "cloudfront.net", "googleapis.com", "windows.net", "azureedge.net", "cloudflarestorage.com",
 )  # fmt: skip
+_ADDRESS: Final = re.compile(r"\d+(\.\d+){3}")
 _REQUIRED_KINDS: Final = ("host", "registry", "state backend", "backup")
 
 # Days, with where they come from. A stack file may declare narrower bounds, never wider ones.
@@ -80,7 +82,7 @@ def declared_country(_: Sequence[Resource], parameters: Parameters) -> Iterator[
 
 
 @subject.stack_rule(
-    "services-of-this-site", "Registry, packages and weights come from the site's own servers and no public ones.",
+    "services-of-this-site", "Registry, packages, weights and time come from the site's own servers, no public ones.",
     Severity.HIGH, ("SecNumCloud 3.2 19.2.a", "SecNumCloud 3.2 12.10.a"),
     "Name the site's own servers at llmaas:site",
 )  # fmt: skip
@@ -90,6 +92,8 @@ def services_of_this_site(_: Sequence[Resource], parameters: Parameters) -> Iter
         name = host.lower().rstrip(".")
         if any(name == public or name.endswith(f".{public}") for public in _PUBLIC_SERVERS):
             yield Violation(path, f"is {host}, a public server")
+        elif _ADDRESS.fullmatch(name) and not is_inside(name):
+            yield Violation(path, f"is {host}, a public address")
 
 
 @subject.stack_rule(

@@ -109,7 +109,7 @@ def _haproxy_servers(text: str) -> Iterator[str]:
 
 def _redis(text: str) -> Iterator[str]:
     words = {tuple(line.replace('"', "").split()) for line in without_comments(text).splitlines()}
-    if ("port", "0") not in words:
+    if {word for word in words if word and word[0].lower() == "port"} != {("port", "0")}:
         yield "Redis listens without TLS: port must be 0"
     if ("tls-protocols", "TLSv1.3") not in words:
         yield 'has no line tls-protocols "TLSv1.3"'

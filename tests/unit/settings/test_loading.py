@@ -207,6 +207,8 @@ def test_a_missing_file_names_the_environments_there_are() -> None:
     [
         ("config:\n  llmaas:country: FR\n  llmaas:country: DE\n", "stack:3:3: key 'llmaas:country' stands twice"),
         ("config: {llmaas:site: {address: 1.1.1.1, address: 1.1.1.2}}", "key 'address' stands twice"),
+        ("config:\n  aws:secretKey: hunter22\n  gitlab:token: x\n", "2 mistakes"),
+        ("config:\n  llmaas:master_token: hunter22\n", "llmaas:master_token: is named like a secret"),
         ("config: [", "stack:1"),
         ("", "is missing; the description stands below one key config:"),
         ("config: 3", "is missing; the description stands below one key config:"),
@@ -218,6 +220,11 @@ def test_broken_yaml_is_refused_with_its_place(text: str, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
         sections_of_text("stack", text)
     assert says in str(caught.value)
+
+
+def test_a_secret_that_pulumi_encrypted_is_no_mistake() -> None:
+    text = "config:\n  gitlab:token: {secure: v1:abc}\n  llmaas:country: FR\n"
+    assert sections_of_text("stack", text) == {"country": "FR"}
 
 
 def test_yaml_is_read_as_pulumi_reads_it() -> None:
