@@ -47,7 +47,8 @@ def only_this_cluster(resource: Resource, _: Parameters) -> Iterator[Violation]:
 @subject.rule(
     "known-kinds-only", "Every object is of a kind and version that these rules judge.", Severity.HIGH,
     ("SecNumCloud 3.2 14.2.a",),
-    "Write the object in one of the kinds that the rules know (docs/policies.md), one object at a time", waivable=True,
+    f"Use one of {', '.join(sorted(kind for kinds in _KNOWN.values() for kind in kinds))}; or name a waiver",
+    waivable=True,
 )  # fmt: skip
 def known_kinds_only(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """A chart, a list, a custom resource, an endpoint by hand or an admission webhook does what no rule here sees."""
