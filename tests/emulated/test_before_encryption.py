@@ -5,6 +5,9 @@ import json
 import pytest
 from emulated.fleet import FOREIGN, KEY_SERVERS, LOGS, Fleet
 
+# starts and restarts of an emulated host, and Ansible on it, take minutes
+pytestmark = pytest.mark.timeout(2400)
+
 WHERE = "llmaas:hosts[0].data_devices[0]"
 
 

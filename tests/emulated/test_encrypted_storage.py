@@ -8,6 +8,9 @@ from emulated.fleet import FOREIGN, HOST, LOGS, Fleet, Run
 
 from lab.command import run
 
+# starts and restarts of an emulated host, and Ansible on it, take minutes
+pytestmark = pytest.mark.timeout(2400)
+
 MOUNTS = {"logs": "/var/log/pods"}
 DISKS = {"logs": LOGS}
 OPENED = "/run/llmaas-disks/state.json"

@@ -6,6 +6,7 @@ of the kernel; a device that is not in it is locked.
 
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -16,6 +17,8 @@ STATE = "/run/llmaas-disks/state.json"
 PATIENCE_SECONDS = 30
 SAY_AGAIN_SECONDS = 300
 TIMEOUT_SECONDS = 5
+# a mount that failed at the start, as on a host that is very busy, is tried again
+MOUNT_AGAIN_SECONDS = 30
 
 
 def mounted() -> dict[str, str]:
@@ -52,12 +55,20 @@ def reason(device: dict[str, str], servers: list[str], threshold: int) -> str:
     return "the key servers answer and it is being opened; if that lasts: journalctl -u clevis-luks-askpass"
 
 
+def mount_what_is_open(devices: list[dict[str, str]]) -> None:
+    """Let systemd mount the volumes that are open and not mounted."""
+    for device in devices:
+        if os.path.exists(f"/dev/mapper/llmaas-{device['purpose']}"):
+            subprocess.run(["systemctl", "start", "--no-block", device["mount"]], check=False)
+
+
 def main() -> int:
     """Watch until everything is open."""
     with open(CONFIGURATION, encoding="utf-8") as file:
         configuration = json.load(file)
     opened: dict[str, float] = {}
     say_at = time.monotonic() + PATIENCE_SECONDS
+    mount_at = time.monotonic() + MOUNT_AGAIN_SECONDS
     while True:
         points = mounted()
         for device in configuration["devices"]:
@@ -74,6 +85,9 @@ def main() -> int:
                 f"llmaas: all {len(opened)} data devices are open, {max(opened.values(), default=0):.0f} s after start"
             )
             return 0
+        if time.monotonic() >= mount_at:
+            mount_at = time.monotonic() + MOUNT_AGAIN_SECONDS
+            mount_what_is_open(locked)
         if time.monotonic() >= say_at:
             say_at = time.monotonic() + SAY_AGAIN_SECONDS
             for device in locked:
