@@ -153,7 +153,7 @@ def tls_minimum_is_written(resource: Resource, _: Parameters) -> Iterator[Violat
 
 @subject.rule(
     "tls-is-checked", "Whoever connects checks the certificate and the name of the other side.", Severity.HIGH,
-    ("SecNumCloud 3.2 10.2.a", "ANSSI TLS R9"), "Name the certificate authority and keep the check on",
+    ("SecNumCloud 3.2 10.2.a",), "Name the certificate authority and keep the check on",
 )  # fmt: skip
 def tls_is_checked(resource: Resource, _: Parameters) -> Iterator[Violation]:
     """Encryption towards an unknown is encryption towards whoever stands between."""

@@ -45,7 +45,7 @@ def rule_on_waivers(rules: Sequence[Rule]) -> Rule:
         name="waiver-in-force",
         description="Every waiver names a rule that allows one, an object that is there, a reason and an end.",
         severity=Severity.HIGH,
-        frameworks=("SecNumCloud 3.2 5.3.c",),
+        frameworks=("SecNumCloud 3.2 5.3",),
         remediation="Correct or remove the entry of llmaas:waivers",
         check_stack=waiver_in_force,
     )
