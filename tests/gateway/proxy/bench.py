@@ -8,7 +8,6 @@ import asyncio
 import json
 import shutil
 import signal
-import statistics
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -167,17 +166,11 @@ async def _calls(port: int, tenants: int, keys: int) -> None:
 def script(port: int) -> Iterator[Line]:
     """How long Redis takes for one script, by its own clock, with every limit there is."""
     with redis.Redis(port=port) as client:
-        client.config_set("slowlog-log-slower-than", 0)
-        client.config_set("slowlog-max-len", 20_000)
-        client.slowlog_reset()
+        client.config_resetstat()
         asyncio.run(_calls(port, 200, 10))
-        took = sorted(
-            entry["duration"] for entry in client.slowlog_get(20_000) if entry["command"].startswith(b"EVALSHA")
-        )
-        client.config_set("slowlog-log-slower-than", 10_000)
-    p99 = took[int(len(took) * 0.99)] / 1000
-    text = f"{p99:.2f} ms (p50 {statistics.median(took) / 1000:.2f} ms, {len(took)} runs, 8 limits)"
-    yield Line("ledger script in Redis, p99", text, "1 ms", p99 <= 1)
+        took = client.info("latencystats")["latency_percentiles_usec_evalsha"]
+    text = f"{took['p99'] / 1000:.2f} ms (p50 {took['p50'] / 1000:.2f} ms, 4,000 runs, 8 limits)"
+    yield Line("ledger script in Redis, p99", text, "1 ms", took["p99"] <= 1_000)
 
 
 def memory(port: int) -> Iterator[Line]:
