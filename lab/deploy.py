@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import ssl
 import time
 from pathlib import Path
@@ -59,7 +60,20 @@ def deploy_cluster(layout: Layout, log: Path) -> str:
     )
     resources = printed.partition("Resources:")[2].strip().splitlines()
     counts = [line.strip() for line in resources if line.strip() and "Duration" not in line]
-    return ", ".join(counts) or "no resources"
+    result = ", ".join(counts) or "no resources"
+    if any("unchanged" not in count for count in counts):
+        _record_deployment(result, log)
+    return result
+
+
+def _record_deployment(result: str, log: Path) -> None:
+    """The audit's entry for an update that changed something."""
+    record = ["audit", "record", "deployment.update", ENVIRONMENT, "--detail", f"result={result}", "-e", ENVIRONMENT]
+    run(
+        [PROJECT_ROOT / "bin" / "llmaas", *record],
+        log=log,
+        remedy=f"the update is done but not in the audit: bin/llmaas {shlex.join(record)}",
+    )
 
 
 def demo_key(layout: Layout, log: Path) -> str:
