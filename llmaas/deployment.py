@@ -16,7 +16,7 @@ from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServ
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
 from llmaas.settings import Host, Model, Platform
-from llmaas.views import data, gateway, haproxy, litellm, prometheus, vllm
+from llmaas.views import data, gateway, haproxy, lifecycle, litellm, prometheus, vllm
 from llmaas.views import topology as t
 from llmaas.views.network_policies import network_policies
 
@@ -151,6 +151,7 @@ def _gateway(
                 litellm.CONFIGURATION_FILE: litellm.configuration(platform, trust, materials.prices),
                 gateway.CONFIGURATION_FILE: gateway.configuration(platform),
                 gateway.PRICE_BOOK_FILE: materials.price_book,
+                lifecycle.FILE_NAME: lifecycle.lifecycle_file(platform),
             },
             proxy_configuration=haproxy.gateway_configuration(platform),
             database_script=data.database_script(),

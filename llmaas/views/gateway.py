@@ -5,6 +5,7 @@ from typing import Any, Final
 import yaml
 
 from llmaas.settings import Model, Platform
+from llmaas.views import lifecycle
 from llmaas.views import topology as t
 
 # Names of environment variables that hold the gateway's secrets and the name of its file.
@@ -21,6 +22,7 @@ def configuration(platform: Platform) -> str:
     """gateway.yaml: what ``llmaas_gateway.proxy.settings.GatewaySettings`` reads."""
     content: dict[str, Any] = {
         "prices": PRICE_BOOK_FILE,
+        "lifecycle": lifecycle.FILE_NAME,
         "replicas": platform.gateway.replicas,
         "models": [_model(model) for model in t.served_models(platform)],
         "tiers": [tier.model_dump(mode="json", exclude_none=True) for tier in platform.tiers],

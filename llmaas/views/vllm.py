@@ -35,6 +35,8 @@ def arguments(platform: Platform, model: Model, host: str) -> tuple[str, ...]:
         f"--max-model-len={model.context_tokens}",
         "--enable-prefix-caching",
         "--enable-force-include-usage",
+        # Tokens found in the cache have a price of their own.
+        "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
         # Without it vLLM gives up what it is answering when it is told to stop, and the callers wait for ever.
         f"--shutdown-timeout={DRAIN_SECONDS}",

@@ -62,6 +62,12 @@ def model_endpoint(method: str, path: str) -> str | None:
     return MODEL_ENDPOINTS.get(_short(path)) if method == "POST" else None
 
 
+def lists_models(method: str, path: str) -> bool:
+    """Whether a request asks for the list of models, or for one of them."""
+    short = _short(path)
+    return method == "GET" and (short == "/models" or short.startswith("/models/"))
+
+
 def is_served(method: str, path: str) -> bool:
     """Whether a request that goes to no model is passed on."""
     short = _short(path)

@@ -33,12 +33,14 @@ from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
+from llmaas_gateway.lifecycle import read_lifecycle
 from llmaas_gateway.prices import load_price_book
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.admission import Admission
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.costs import Costs
 from llmaas_gateway.proxy.counting import InputCounter, tokenizer
+from llmaas_gateway.proxy.lifetimes import Lifetimes
 from llmaas_gateway.proxy.settings import GatewaySettings, Secrets
 from llmaas_gateway.proxy.settlement import Settlement
 from llmaas_gateway.proxy.wrapper import Gateway
@@ -63,6 +65,7 @@ class Parts:
         """
         self.book = book = load_price_book(settings.prices)
         zone = ZoneInfo(book.time_zone)
+        self._lifetimes = Lifetimes(read_lifecycle(settings.lifecycle) if settings.lifecycle else None)
         self.settings = settings
         self._secrets = secrets
         self.redis = connect(secrets.redis_url, timeout_seconds=settings.ledger_seconds, connections=_CONNECTIONS)
@@ -112,7 +115,7 @@ class Parts:
         audited = AdministrationAudit(
             app, self.audit.log, lambda method, path: endpoints.model_endpoint(method, path) is not None
         )
-        return Gateway(audited, self.settings, self.settlement, self.running)
+        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes)
 
     def _in_force(self) -> tuple[Act, ...]:
         """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""

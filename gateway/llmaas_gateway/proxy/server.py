@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from llmaas_gateway.audit.signing import KeyFormatError
+from llmaas_gateway.lifecycle import LifecycleError
 from llmaas_gateway.prices import PriceError
 from llmaas_gateway.proxy import logs
 from llmaas_gateway.proxy.hook import GatewayHook, watch_streams
@@ -28,6 +29,7 @@ def application(app: FastAPI) -> Gateway:
         SettingsError: the gateway is not configured, or wrongly.
         PriceError: the price book is wrong.
         KeyFormatError: the key of the audit is none.
+        LifecycleError: the lifecycle file is wrong.
     """
     parts = Parts(read_settings(), read_secrets())
     litellm.logging_callback_manager.add_litellm_callback(GatewayHook(parts.admission, parts.audit.refusals))
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None, *, bare: bool = False) -> int:
     try:
         app = _prepare(given)
         served = app if bare else application(app)
-    except (SettingsError, PriceError, KeyFormatError) as error:
+    except (SettingsError, PriceError, KeyFormatError, LifecycleError) as error:
         print(f"the gateway cannot start: {error}", file=sys.stderr)
         return 2
     uvicorn.run(

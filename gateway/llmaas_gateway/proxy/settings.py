@@ -68,6 +68,7 @@ class GatewaySettings(_Strict):
 
     Attributes:
         prices: path of the price book.
+        lifecycle: path of what is said of each model's life; without it nothing is.
         models: all that are served.
         tiers: all that a tenant can have.
         replicas: of the proxy; what a tenant may spend while the ledger is away is shared out among them.
@@ -81,6 +82,7 @@ class GatewaySettings(_Strict):
     """
 
     prices: Path
+    lifecycle: Path | None = None
     models: tuple[ServedModel, ...] = Field(min_length=1)
     tiers: tuple[Tier, ...] = Field(min_length=1)
     replicas: int = Field(default=1, ge=1)
@@ -179,4 +181,5 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> GatewaySetting
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
         raise SettingsError("\n".join(lines)) from None
-    return settings.model_copy(update={"prices": path.parent / settings.prices})
+    lifecycle = None if settings.lifecycle is None else path.parent / settings.lifecycle
+    return settings.model_copy(update={"prices": path.parent / settings.prices, "lifecycle": lifecycle})

@@ -15,6 +15,7 @@ from llmaas_gateway.isolation.requests import RequestRefusedError, sanitise
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.answers import bad_request, error_body, headers_of
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
+from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
 from llmaas_gateway.proxy.settings import GatewaySettings
 from llmaas_gateway.proxy.settlement import Settlement
 from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, normalised, usage_of_body, usage_of_event
@@ -75,9 +76,11 @@ class Gateway:
         settings: GatewaySettings,
         settlement: Settlement,
         running: Callable[[], AbstractAsyncContextManager[None]],
+        lifetimes: Lifetimes,
     ) -> None:
-        """Takes LiteLLM's application, the settings, what settles calls, and what runs beside the application."""
+        """Takes LiteLLM's application, the settings, what settles calls, what runs beside it, and models' dates."""
         self._app = app
+        self._lifetimes = lifetimes
         self._settings = settings
         self._settlement = settlement
         self._running = running
@@ -94,6 +97,8 @@ class Gateway:
             kind = endpoints.model_endpoint(scope["method"], scope["path"])
             if kind is not None:
                 await self._model_call(kind, scope, receive, send)
+            elif endpoints.lists_models(scope["method"], scope["path"]):
+                await self._app(scope, receive, ModelList(self._lifetimes, send).send)
             elif endpoints.is_served(scope["method"], scope["path"]):
                 await self._app(scope, receive, send)
             else:
@@ -134,7 +139,8 @@ class Gateway:
             sent = True
             return {"type": "http.request", "body": content, "more_body": False}
 
-        answer = _Answer(call, self._settlement, send)
+        notices = [] if call.model is None else self._lifetimes.headers(call.model.name)
+        answer = _Answer(call, self._settlement, send, notices)
         token = CURRENT.set(call)
         try:
             await self._app(passed, replay, answer.send)
@@ -182,8 +188,9 @@ class Gateway:
 class _Answer:
     """The answer to one call on its way to the client."""
 
-    def __init__(self, call: Call, settlement: Settlement, send: Send) -> None:
+    def __init__(self, call: Call, settlement: Settlement, send: Send, notices: list[tuple[bytes, bytes]]) -> None:
         self._call = call
+        self._notices = notices
         self._settlement = settlement
         self._send = send
         self._start: Message | None = None
@@ -221,7 +228,7 @@ class _Answer:
 
     def _with_headers(self, message: Message) -> Message:
         kept = [(name, value) for name, value in message["headers"] if not name.lower().startswith(_HIDDEN_HEADERS)]
-        return {**message, "headers": [*kept, *headers_of(self._call)]}
+        return {**message, "headers": [*kept, *headers_of(self._call), *self._notices]}
 
     async def _pass_whole(self) -> None:
         body = b"".join(self._body)
