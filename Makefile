@@ -17,8 +17,9 @@ down:  ## stop and remove everything that `make up` started
 	bin/llmaas lab down
 
 .PHONY: bench
-bench:  ## measure the lab that runs, write docs/figures.md
-	bin/llmaas lab bench
+bench: environment packages  ## measure the gateway, then the lab that runs, write docs/figures.md
+	figures=$$(mktemp) && trap 'rm -f "$$figures"' EXIT && \
+	PYTHONPATH=tests $(PYTHON) -m gateway.proxy.bench --json "$$figures" && bin/llmaas lab bench --also "$$figures"
 
 .PHONY: environment
 environment:

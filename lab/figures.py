@@ -35,12 +35,24 @@ _ASKED: Final = 30
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value beside the most that it may be."""
+    """One measured value beside what it should be."""
 
     what: str
     value: str
-    at_most: str
+    wanted: str
     met: bool | None
+
+
+def read_figures(path: Path) -> list[Figure]:
+    """Figures that another program measured and wrote as JSON: a list of objects with the fields of ``Figure``.
+
+    Raises:
+        LabError: the file is missing or of another form.
+    """
+    try:
+        return [Figure(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise LabError(f"{path} holds no figures: {error}", remedy="run: make bench") from error
 
 
 def measure(layout: Layout, log: Path) -> list[Figure]:
@@ -60,13 +72,13 @@ def write_figures(figures: list[Figure]) -> Path:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     where = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {machine.release()}"
     marks = {True: "yes", False: "**no**", None: "not measured"}
-    rows = [f"| {figure.what} | {figure.value} | {figure.at_most} | {marks[figure.met]} |" for figure in figures]
+    rows = [f"| {figure.what} | {figure.value} | {figure.wanted} | {marks[figure.met]} |" for figure in figures]
     lines = [
         "# Figures",
         "",
         f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Machine: {where}.",
         "",
-        "| what | measured | at most | met |",
+        "| what | measured | wanted | met |",
         "| --- | --- | --- | --- |",
         *rows,
         "",
@@ -87,10 +99,10 @@ def _bring_up_times(layout: Layout) -> list[Figure]:
         entry_of = latest.get(start.value)
         what = f"`make up`, {start.value}"
         if entry_of is None:
-            found.append(Figure(what, "no such run yet", f"{limit} s", None))
+            found.append(Figure(what, "no such run yet", f"{limit} s at most", None))
         else:
             value = f"{entry_of['total']:.0f} s ({entry_of['at'][:10]})"
-            found.append(Figure(what, value, f"{limit} s", entry_of["total"] <= limit))
+            found.append(Figure(what, value, f"{limit} s at most", entry_of["total"] <= limit))
     return found
 
 
@@ -98,7 +110,7 @@ def _ansible(layout: Layout, log: Path) -> Figure:
     began = time.monotonic()
     result = converge_hosts(layout, log)
     seconds = time.monotonic() - began
-    return Figure("Ansible, second run", f"{seconds:.0f} s, {result}", "60 s", seconds <= 60)
+    return Figure("Ansible, second run", f"{seconds:.0f} s, {result}", "60 s at most", seconds <= 60)
 
 
 def _preview(layout: Layout, log: Path) -> Figure:
@@ -113,7 +125,7 @@ def _preview(layout: Layout, log: Path) -> Figure:
         remedy="preview shows a change: read the log",
     )
     seconds = time.monotonic() - began
-    return Figure("`pulumi preview`, no change", f"{seconds:.1f} s", "15 s", seconds <= 15)
+    return Figure("`pulumi preview`, no change", f"{seconds:.1f} s", "15 s at most", seconds <= 15)
 
 
 def _memory() -> Figure:
@@ -128,7 +140,9 @@ def _memory() -> Figure:
         match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
         kib += int(match[1]) if match else 0
     gib = kib / 2**20
-    return Figure("memory of the whole lab at rest", f"{gib:.1f} GiB in {len(pids)} processes", "18 GiB", gib <= 18)
+    return Figure(
+        "memory of the whole lab at rest", f"{gib:.1f} GiB in {len(pids)} processes", "18 GiB at most", gib <= 18
+    )
 
 
 def _first_token(layout: Layout) -> Figure:
@@ -141,7 +155,7 @@ def _first_token(layout: Layout) -> Figure:
         alone = _median_first_piece(direct, "chat/completions", model)
     added = (through - alone) * 1000
     value = f"{added:.0f} ms ({through * 1000:.0f} ms through the edge, {alone * 1000:.0f} ms direct)"
-    return Figure("first token through the edge, over vLLM direct", value, "+30 ms", added <= 30)
+    return Figure("first token through the edge, over vLLM direct", value, "+30 ms at most", added <= 30)
 
 
 def _median_first_piece(asked: httpx.Client, path: str, model: str) -> float:

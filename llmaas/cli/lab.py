@@ -2,6 +2,7 @@
 """``llmaas lab``: the whole platform on this machine."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,16 +70,19 @@ def env() -> None:
 
 
 @app.command()
-def bench() -> None:
+def bench(
+    *, also: Annotated[Path | None, typer.Option(help="figures of another program, as JSON; they are added")] = None
+) -> None:
     """Measure the lab as it runs and write docs/figures.md."""
-    from lab.figures import measure, write_figures
+    from lab.figures import measure, read_figures, write_figures
 
     here = layout()
     with told(), announced_lock(here, console):
-        figures = measure(here, here.logs / "bench.log")
+        others = [] if also is None else read_figures(also)
+        figures = [*measure(here, here.logs / "bench.log"), *others]
         for figure in figures:
             console.print(
-                f"{figure.what:<48} {figure.value} (at most {figure.at_most})", highlight=False, soft_wrap=True
+                f"{figure.what:<48} {figure.value} (wanted: {figure.wanted})", highlight=False, soft_wrap=True
             )
         console.print(f"written to {write_figures(figures)}", highlight=False)
     if any(figure.met is False for figure in figures):
