@@ -84,12 +84,12 @@ def _fill_cpuset(folder: Path) -> None:
         (folder / name).write_text((folder.parent / name).read_text(encoding="ascii"), encoding="ascii")
 
 
-def lab_groups() -> tuple[Path, ...]:
-    """The lab's own folders in all hierarchies, whoever made them."""
+def lab_groups(top: str = CGROUP) -> tuple[Path, ...]:
+    """The lab's own folders in all hierarchies, whoever made them; ``top`` names those of another site."""
     found: list[Path] = []
     for hierarchy in cgroup_hierarchies():
         for folder, children, _ in os.walk(hierarchy):
-            ours = [child for child in children if child in {CGROUP, _SLICE}]
+            ours = [child for child in children if child in {top, _SLICE}]
             found.extend(Path(folder) / child for child in ours)
             children[:] = [child for child in children if child not in ours]
     return tuple(found)
@@ -105,10 +105,10 @@ def processes_in(group: Path) -> set[int]:
     return pids - {0, os.getpid()}
 
 
-def end_group(name: str, seconds: float = 10) -> set[int]:
+def end_group(name: str, seconds: float = 10, top: str = CGROUP) -> set[int]:
     """Kill every process of the group ``name`` and remove its folders; the processes that would not end."""
     scope = f"{CGROUP}-{name}."
-    found = (folder for group in lab_groups() for folder in group.iterdir() if folder.is_dir())
+    found = (folder for group in lab_groups(top) for folder in group.iterdir() if folder.is_dir())
     return _end(tuple(folder for folder in found if folder.name == name or folder.name.startswith(scope)), seconds)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from lab.cgroups import cgroup_folders, systemd_scope
+from lab.cgroups import cgroup_folders, end_group, systemd_scope
 from lab.disks import prepare_disk, remove_disk
 from lab.emulated.image import SOURCES, Image
 from lab.emulated.network import BRIDGE, Network
@@ -43,7 +43,8 @@ class Container:
         write_atomically(apt / "sources.list", SOURCES)
 
     def start(self) -> float:
-        """Start and wait for SSH; the seconds that it took."""
+        """Start and wait for SSH; the seconds that it took. One that a killed run left is ended first."""
+        self.kill()
         began = time.monotonic()
         folder = self.layout.hosts / self.host.name
         environment = {
@@ -54,10 +55,9 @@ class Container:
         }
         if not unified_cgroups():
             environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
-        name = f"emulated-{self.host.name}"
         command = [
-            *systemd_scope(name),
-            *("setpriv", "--pdeathsig", "KILL", str(_LAUNCH), *cgroup_folders(name, _TOP), "--"),
+            *systemd_scope(self._group),
+            *("setpriv", "--pdeathsig", "KILL", str(_LAUNCH), *cgroup_folders(self._group, _TOP), "--"),
             *self.network.inside(self._nspawn(folder)),
         ]
         with (folder / "console.log").open("ab") as console:
@@ -85,10 +85,15 @@ class Container:
             return subprocess.CompletedProcess(arguments, 255, "", f"no end within {seconds:.0f} s")
 
     def kill(self) -> None:
-        """Take the power away."""
+        """Take the power away from all that runs in it: what only its supervisor's end would leave at work."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+        end_group(self._group, top=_TOP)
+
+    @property
+    def _group(self) -> str:
+        return f"emulated-{self.host.name}"
 
     def _nspawn(self, folder: Path) -> list[str]:
         # fmt: off
