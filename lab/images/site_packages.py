@@ -18,8 +18,8 @@ from lab.errors import LabError
 from llmaas.paths import PROJECT_ROOT, cache_dir
 
 PYTHON: Final = "python3.11"
-# The C library of the images' Debian. An older one would refuse wheels and build them from source, with compilers that a
-# fresh machine lacks.
+# The C library of the images' Debian. An older one would refuse wheels and build them from source, with compilers that
+# a fresh machine lacks.
 _PLATFORM: Final = "x86_64-manylinux_2_36"
 # Only for who compiles or tests against a package; nothing of it is read when it runs.
 _UNREAD_SUFFIXES: Final = (".a", ".cu", ".cuh", ".dbg", ".h", ".hpp", ".lib", ".pyi")
@@ -63,11 +63,10 @@ def install(lock: Path, folder: Path) -> None:
     uv = str(found[-1]) if found else shutil.which("uv")
     if uv is None:
         raise LabError("uv is missing", remedy="bin/bootstrap")
-    wheels = ["--only-binary", ":all:"]
     target = ["--target", str(folder), "--python", image_python(), "--python-platform", _PLATFORM]
     # --link-mode copy: the files are changed below, and links would change uv's own cache
-    command = [uv, "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--link-mode", "copy", *wheels, *target]
-    run([*command, "--requirement", str(lock)])
+    exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"]
+    run([uv, "pip", "install", "--quiet", *exactly, *target, "--requirement", str(lock)])
 
 
 def run(command: Iterable[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
