@@ -38,7 +38,7 @@ lint: environment  ## style, types, YAML and roles, in seconds
 	cd ansible && ../.venv/bin/ansible-lint --offline -q . ../lab/ansible/roles/*
 
 .PHONY: unit
-unit: environment  ## tests that need nothing but Python and this machine's programs
+unit: environment packages  ## tests that need neither a lab nor the toolchain
 	$(PYTEST) -q tests/unit tests/policies tests/ansible
 
 .PHONY: gateway-test
