@@ -1,5 +1,6 @@
 """Measures the lab as it runs and writes what it found, with the date and the machine, to docs/figures.md."""
 
+import collections
 import json
 import os
 import platform as machine
@@ -170,9 +171,11 @@ def _median_first_piece(asked: httpx.Client, path: str, model: str) -> float:
         began = time.monotonic()
         with asked.stream("POST", path, json=question) as answer:
             answer.raise_for_status()
-            next(line for line in answer.iter_lines() if '"content"' in line)
+            lines = answer.iter_lines()
+            next(line for line in lines if '"content"' in line)
             seconds.append(time.monotonic() - began)
-            answer.read()
+            # to its end, so that the next question does not meet this answer
+            collections.deque(lines, maxlen=0)
     return statistics.median(seconds)
 
 
