@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from llmaas.preview.verdicts import Refusal, plan_verdict, price_verdict, promise_verdict
+from llmaas.preview.verdicts import Refusal, stack_verdicts
 from llmaas.settings import Platform, load_platform
 from llmaas.settings.recorded import write_placement
 
@@ -29,8 +29,7 @@ def admitted(platform: Platform, stack: str, moment: datetime) -> Platform:
     Raises:
         RefusedError: something does not hold; all of it in one text.
     """
-    plan, placed = plan_verdict(platform)
-    verdicts = (plan, promise_verdict(placed or platform, moment), price_verdict(placed or platform, moment))
+    verdicts, placed = stack_verdicts(platform, moment)
     found = [*_another_environment(platform, stack), *(refusal for verdict in verdicts for refusal in verdict.refusals)]
     if found or placed is None:
         raise RefusedError(stack, tuple(found))

@@ -9,7 +9,7 @@ from llmaas.materials import MaterialError, read_prices
 from llmaas.preview.placeholders import images_of, placeholder_materials
 from llmaas.preview.policies import policy_verdict, secrets_verdict
 from llmaas.preview.recorder import Declared, record
-from llmaas.preview.verdicts import Verdict, plan_verdict, price_verdict, promise_verdict
+from llmaas.preview.verdicts import Verdict, stack_verdicts
 from llmaas.settings import Platform
 from llmaas.views.litellm import TokenPrices
 from llmaas.views.topology import served_models
@@ -72,17 +72,16 @@ def preview(
     Raises:
         MaterialError: the environment's image lock is there and wrong.
     """
-    plan, placed = plan_verdict(platform)
-    verdicts = [plan, promise_verdict(placed or platform, moment), price_verdict(placed or platform, moment)]
+    verdicts, placed = stack_verdicts(platform, moment)
     notes = ["secrets and certificates are placeholders; the real ones are neither read nor made"]
     counts: dict[str, int] = {}
     if placed is None:
         notes.append("policies are not judged: without a placement there is nothing to declare")
-        return Report(platform.environment, moment, tuple(verdicts), counts, tuple(notes))
+        return Report(platform.environment, moment, verdicts, counts, tuple(notes))
     images, source = images_of(placed)
     notes.append(f"images are those of {source}")
     declared = declared_of(placed, images, moment)
-    verdicts += [policy_verdict(placed, declared, moment.date()), secrets_verdict(declared)]
+    verdicts = (*verdicts, policy_verdict(placed, declared, moment.date()), secrets_verdict(declared))
     for each in declared:
         counts[each.kind] = counts.get(each.kind, 0) + 1
-    return Report(platform.environment, moment, tuple(verdicts), dict(sorted(counts.items())), tuple(notes))
+    return Report(platform.environment, moment, verdicts, dict(sorted(counts.items())), tuple(notes))

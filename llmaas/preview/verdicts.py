@@ -46,6 +46,13 @@ class Verdict:
         return not self.refusals
 
 
+def stack_verdicts(platform: Platform, moment: datetime) -> tuple[tuple[Verdict, ...], Platform | None]:
+    """Plan, promises and prices, judged before anything is declared; and the platform as ``plan_verdict`` gives it."""
+    plan, placed = plan_verdict(platform)
+    judged = placed or platform
+    return (plan, promise_verdict(judged, moment), price_verdict(judged, moment)), placed
+
+
 def plan_verdict(platform: Platform) -> tuple[Verdict, Platform | None]:
     """Whether the replicas stand so that any one host may be lost, and the platform with every model placed.
 
