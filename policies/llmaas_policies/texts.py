@@ -50,6 +50,13 @@ def files_of(resource: Resource) -> Iterator[tuple[str, str, str] | Violation]:
                 yield path, str(name), decoded(text) if field in encoded else str(text)
 
 
+def known_files(resource: Resource) -> Iterator[tuple[str, str, str] | Violation]:
+    """As ``files_of``, but what is not known of a Secret is left out: its files are judged as far as they are known."""
+    for found in files_of(resource):
+        if not isinstance(found, Violation) or resource.kind == "ConfigMap":
+            yield found
+
+
 def commands_of(container: Part) -> Iterator[tuple[str, str]]:
     """The command lines that a container runs, also in probes and hooks: words one a line, with their paths."""
     for name in ("command", "args", *(f"{hook}.exec.command" for hook in _HOOKS)):
@@ -73,11 +80,8 @@ def container_texts(container: Part) -> Iterator[tuple[str, str] | Violation]:
 
 def configuration_texts(resource: Resource) -> Iterator[tuple[str, str] | Violation]:
     """What programs are told: files of ConfigMaps and known ones of Secrets, command lines, environments."""
-    for found in files_of(resource):
-        if not isinstance(found, Violation):
-            yield found[0], found[2]
-        elif resource.kind == "ConfigMap":
-            yield found
+    for found in known_files(resource):
+        yield found if isinstance(found, Violation) else (found[0], found[2])
     for container in containers_of(resource):
         if isinstance(container, Violation):
             yield container

@@ -7,7 +7,7 @@ from typing import Final
 
 from llmaas_policies.model import Parameters, Resource, Severity, Subject, Violation
 from llmaas_policies.rules.administration import in_bastions
-from llmaas_policies.texts import files_of, without_comments
+from llmaas_policies.texts import known_files, without_comments
 
 subject = Subject()
 
@@ -129,10 +129,9 @@ def edge_paths_on_a_list(resource: Resource, parameters: Parameters) -> Iterator
     """One path too many on the public side is LiteLLM's whole administration."""
     if resource.namespace != parameters.edge_namespace:
         return
-    for found in files_of(resource):
+    for found in known_files(resource):
         if isinstance(found, Violation):
-            # Files of a Secret are judged as far as they are known.
-            yield from [found] if resource.kind == "ConfigMap" else []
+            yield found
             continue
         path, _, text = found
         for front in _frontends(text):

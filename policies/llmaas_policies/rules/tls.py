@@ -7,7 +7,7 @@ from typing import Final
 
 from llmaas_policies.model import UNKNOWN, Parameters, Resource, Severity, Subject, Violation
 from llmaas_policies.pods import Part, containers_of, names_in, options_of, variables_of
-from llmaas_policies.texts import configuration_texts, container_texts, files_of, without_comments
+from llmaas_policies.texts import configuration_texts, container_texts, known_files, without_comments
 
 subject = Subject()
 
@@ -138,10 +138,9 @@ def tls_minimum_is_written(resource: Resource, _: Parameters) -> Iterator[Violat
     """Their defaults take TLS 1.2 or none at all; a missing line is as bad as a wrong one."""
     for container in containers_of(resource):
         yield from [container] if isinstance(container, Violation) else _redis_by_options(container)
-    for found in files_of(resource):
+    for found in known_files(resource):
         if isinstance(found, Violation):
-            # Files of a Secret are judged as far as they are known.
-            yield from [found] if resource.kind == "ConfigMap" else []
+            yield found
             continue
         path, name, text = found
         if re.search(r"(?m)^\s*bind\s+\S*:", text) and re.search(r"(?m)^(frontend|listen)\b", text):
