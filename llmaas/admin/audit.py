@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
+from llmaas_gateway.error_words import words_of
 
-from llmaas.admin.calls import AdminError
+from llmaas.admin.calls import MESSAGE_LENGTH, AdminError, Calls
+from llmaas.admin.gateway import Gateway
 
 EXPORT: Final = "/llmaas/audit/export"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*\.jsonl")
@@ -37,13 +39,13 @@ def fetch_export(http: httpx.Client, folder: Path, *, since: date, until: date, 
     folder.parent.mkdir(parents=True, exist_ok=True)
     query = {"since": since.isoformat(), "until": until.isoformat()}
     if tenant is not None:
-        query["tenant"] = _identifier(http, tenant)
+        query["tenant"] = str(Gateway(Calls(http)).tenant(tenant)["tenant"])
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         with http.stream("GET", EXPORT, params=query, timeout=_SILENCE_SECONDS) as answer:
             if not answer.is_success:
                 answer.read()
-                raise AdminError(f"{EXPORT} answered {answer.status_code}: {_reason(answer)}")
+                raise AdminError(f"{EXPORT} answered {answer.status_code}: {words_of(answer, MESSAGE_LENGTH)}")
             names = _write(_lines(answer.iter_bytes()), temporary)
         temporary.rename(folder)
     except httpx.HTTPError as error:
@@ -51,17 +53,6 @@ def fetch_export(http: httpx.Client, folder: Path, *, since: date, until: date, 
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return tuple(folder / name for name in names)
-
-
-def _identifier(http: httpx.Client, tenant: str) -> str:
-    """What counters and audit know the tenant by."""
-    try:
-        answer = http.get(f"/llmaas/tenants/{tenant}")
-    except httpx.HTTPError as error:
-        raise AdminError(f"no answer from {http.base_url}: {error}; check LLMAAS_ADMIN_URL") from error
-    if not answer.is_success:
-        raise AdminError(f"tenant {tenant!r}: {_reason(answer)}")
-    return str(answer.json()["tenant"])
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
@@ -105,11 +96,3 @@ def _name(line: str) -> str:
     if not _NAME.fullmatch(name):
         raise AdminError(f"the export names a file {name!r}; nothing was kept")
     return name
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        content: Any = answer.json()
-        return str(content["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:300]

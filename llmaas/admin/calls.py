@@ -1,9 +1,13 @@
 """One call of the administration API, with its errors in plain words."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import httpx
+from llmaas_gateway.error_words import words_of
+
+# Characters of a refusal's message that are shown: the gateway's own may name several mistakes.
+MESSAGE_LENGTH: Final = 1000
 
 
 class AdminError(Exception):
@@ -47,25 +51,10 @@ class Calls:
         if answer.status_code in {401, 403}:
             raise AdminError(f"{where} refused the administration key; check LLMAAS_ADMIN_KEY")
         if answer.status_code in {404, 405}:
-            raise NotThereError(f"{where} answered {answer.status_code}: {reason(answer)}")
+            raise NotThereError(f"{where} answered {answer.status_code}: {words_of(answer, MESSAGE_LENGTH)}")
         if not answer.is_success:
-            raise AdminError(f"{where} answered {answer.status_code}: {reason(answer)}")
+            raise AdminError(f"{where} answered {answer.status_code}: {words_of(answer, MESSAGE_LENGTH)}")
         try:
             return answer.json()
         except ValueError as error:
             raise AdminError(f"{where} answered no JSON; is LLMAAS_ADMIN_URL the administration listener?") from error
-
-
-def reason(answer: httpx.Response) -> str:
-    """The words of a refusal: LiteLLM wraps its own in ``error.message`` or ``detail``."""
-    try:
-        content = answer.json()
-    except ValueError:
-        return answer.text[:300]
-    for name in ("error", "detail"):
-        inner = content.get(name) if isinstance(content, dict) else None
-        if isinstance(inner, dict):
-            return str(inner.get("message") or inner.get("error") or inner)[:1000]
-        if inner:
-            return str(inner)[:300]
-    return str(content)[:300]

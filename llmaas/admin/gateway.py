@@ -7,8 +7,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
+from llmaas_gateway.error_words import words_of
 
-from llmaas.admin.calls import AdminError, Calls, reason
+from llmaas.admin.calls import MESSAGE_LENGTH, AdminError, Calls
 
 Answer = dict[str, Any]
 
@@ -77,7 +78,7 @@ class Gateway:
                 with self._call.http.stream("GET", f"{_path(tenant)}/export") as answer:
                     if not answer.is_success:
                         answer.read()
-                        raise AdminError(f"export answered {answer.status_code}: {reason(answer)}")
+                        raise AdminError(f"export answered {answer.status_code}: {words_of(answer, MESSAGE_LENGTH)}")
                     with part.open("wb") as file:
                         for piece in answer.iter_bytes():
                             file.write(piece)

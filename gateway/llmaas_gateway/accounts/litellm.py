@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import httpx
 
+from llmaas_gateway.error_words import words_of
+
 _PAGE_SIZE: Final = 100
 
 
@@ -36,7 +38,7 @@ class LiteLLM:
         except httpx.HTTPError as error:
             raise LiteLLMError(f"{path}: no answer ({type(error).__name__})") from error
         if not answer.is_success:
-            raise LiteLLMError(f"{path} answered {answer.status_code}: {_words(answer)}", answer.status_code)
+            raise LiteLLMError(f"{path} answered {answer.status_code}: {words_of(answer)}", answer.status_code)
         return answer.json()
 
     async def models(self) -> frozenset[str]:
@@ -99,16 +101,3 @@ class LiteLLM:
         answer = await self._call("POST", "/key/delete", {"keys": [key]})
         if not answer.get("deleted_keys"):
             raise LiteLLMError(f"/key/delete removed nothing: {answer}")
-
-
-def _words(answer: httpx.Response) -> str:
-    """LiteLLM wraps its words in ``error.message`` or ``detail.error``."""
-    try:
-        content = answer.json()
-    except ValueError:
-        return answer.text[:300]
-    for name in ("error", "detail"):
-        inner = content.get(name) if isinstance(content, dict) else None
-        if inner:
-            return str(inner.get("message") or inner.get("error") if isinstance(inner, dict) else inner)[:300]
-    return str(content)[:300]
