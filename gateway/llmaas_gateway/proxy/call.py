@@ -91,7 +91,6 @@ class Call:
     admitted: Admitted | None = None
     usage: Mapping[str, Any] | None = None
     pieces: int = 0
-    complete: bool = False
     settled: bool = False
     charged_nano_eur: int | None = None
     charged_output_tokens: int | None = None

@@ -234,7 +234,6 @@ class _Answer:
         body = b"".join(self._body)
         if not self.failed:
             self._call.usage = usage_of_body(body)
-            self._call.complete = True
         else:
             # A failed call costs nothing, whatever a try of it may have told.
             self._call.usage, self._call.pieces = None, 0
@@ -249,7 +248,6 @@ class _Answer:
                 self.failed = True
                 await self._settle_stream("cut")
             elif data == DONE:
-                self._call.complete = True
                 await self._settle_stream("success")
             elif (usage := usage_of_event(data)) is not None:
                 self._call.usage = usage
