@@ -6,6 +6,9 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -17,14 +20,55 @@ _POSTGRES_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 _START_SECONDS = 20
 
 
+def _redis_program() -> str:
+    return shutil.which("redis-server") or pytest.fail("redis-server is not installed; bin/install-packages")
+
+
+def _wait_for_redis(client: redis.Redis) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            client.ping()
+            break
+        except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+            if time.monotonic() > deadline:
+                pytest.fail(f"redis-server did not answer within {_START_SECONDS} s")
+            time.sleep(0.05)
+
+
+@contextmanager
+def memory_redis(password: str = "") -> Iterator[redis.Redis]:
+    """A client of a Redis with nothing on disk, which is there until it is left."""
+    port = free_port()
+    command = [_redis_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    options = ["--requirepass", password] if password else []
+    server = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+    client = redis.Redis(port=port, password=password or None)
+    try:
+        _wait_for_redis(client)
+        yield client
+    finally:
+        client.close()
+        server.terminate()
+        server.wait(10)
+
+
+@contextmanager
+def open_folder(name: str) -> Iterator[Path]:
+    """A new folder that other accounts can reach, PostgreSQL's among them; removed when it is left."""
+    folder = Path(f"/tmp/llmaas-test-{name}-{uuid.uuid4().hex}")  # noqa: S108 - pytest's own are closed to others
+    folder.mkdir(mode=0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 class RedisServer:
     """A Redis that writes every change to a file, as production's does."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.fail("redis-server is not installed; bin/install-packages")
-        self._program, self._folder, self.port = program, folder, free_port()
+        self._program, self._folder, self.port = _redis_program(), folder, free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,17 +83,8 @@ class RedisServer:
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        client = redis.Redis(port=self.port)
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                client.ping()
-                break
-            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
-                if time.monotonic() > deadline:
-                    pytest.fail(f"redis-server did not answer on port {self.port}")
-                time.sleep(0.05)
-        client.close()
+        with redis.Redis(port=self.port) as client:
+            _wait_for_redis(client)
 
     def kill(self) -> None:
         """End it at once, as a lost host would."""
@@ -106,3 +141,22 @@ class PostgresServer:
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """A connection that commits each statement."""
         return psycopg.connect(self.url, autocommit=True)
+
+    def new_database(self) -> str:
+        """An empty database; its URL."""
+        name = f"d{uuid.uuid4().hex}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url.removesuffix("postgres") + name
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that runs until it is left."""
+    with open_folder("postgres") as folder:
+        server = PostgresServer(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()

@@ -1,25 +1,20 @@
 """No record is lost or doubled, whatever fails between the ledger and PostgreSQL. Needs PostgreSQL 15's programs."""
 
 import asyncio
-import os
-import pwd
-import shutil
-import subprocess
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from data_servers import PostgresServer, postgres_server
 from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled, connect
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
-from ports import free_port
 
 T = TypeVar("T")
 START = datetime(2026, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
@@ -42,48 +37,10 @@ RECORD = CallRecord(
 )
 
 
-class Postgres:
-    """A PostgreSQL of its own in a folder, started and stopped at will."""
-
-    def __init__(self, folder: Path) -> None:
-        programs = Path("/usr/lib/postgresql/15/bin")
-        if not programs.exists():
-            pytest.fail("PostgreSQL 15 is not installed; apt-get install postgresql-15")
-        self.programs, self.data, self.port = programs, folder / "data", free_port()
-        # initdb refuses to run as root
-        self.user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        if self.user:
-            account = pwd.getpwnam("postgres")
-            os.chown(folder, account.pw_uid, account.pw_gid)
-            for parent in folder.parents:
-                if parent != Path("/") and parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)
-        self.run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync")
-
-    def run(self, program: str, *arguments: str) -> None:
-        subprocess.run([*self.user, str(self.programs / program), *arguments], check=True, stdout=subprocess.DEVNULL)
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.data} -c fsync=off"
-        self.run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self.data / "log"), "-w", "start")
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
-
-
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    folder = Path(f"/tmp/llmaas-test-postgres-{uuid.uuid4().hex}")  # noqa: S108 - another user must reach it
-    folder.mkdir(mode=0o755)
-    server = Postgres(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
 
 
 def run(port: int, action: Callable[[Ledger], Awaitable[T]]) -> T:
@@ -113,7 +70,7 @@ async def rows(connection: psycopg.AsyncConnection[Any], prefix: str) -> list[An
     return await cursor.fetchall()
 
 
-def test_records_arrive_once_in_the_partition_of_their_month(redis_port: int, postgres: Postgres) -> None:
+def test_records_arrive_once_in_the_partition_of_their_month(redis_port: int, postgres: PostgresServer) -> None:
     async def action(ledger: Ledger) -> list[Any]:
         consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
         async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
@@ -132,7 +89,9 @@ def test_records_arrive_once_in_the_partition_of_their_month(redis_port: int, po
     ]
 
 
-def test_a_batch_that_was_committed_but_not_acknowledged_is_not_doubled(redis_port: int, postgres: Postgres) -> None:
+def test_a_batch_that_was_committed_but_not_acknowledged_is_not_doubled(
+    redis_port: int, postgres: PostgresServer
+) -> None:
     async def action(ledger: Ledger) -> list[Any]:
         redis, stream = ledger._redis, ledger.records_key  # noqa: SLF001
         consumer = RecordConsumer(redis, stream, postgres.url, "one")
@@ -149,13 +108,13 @@ def test_a_batch_that_was_committed_but_not_acknowledged_is_not_doubled(redis_po
     assert len(run(redis_port, action)) == 1
 
 
-def test_nothing_is_lost_while_postgresql_is_away(redis_port: int, postgres: Postgres) -> None:
+def test_nothing_is_lost_while_postgresql_is_away(redis_port: int, postgres: PostgresServer) -> None:
     async def action(ledger: Ledger) -> list[Any]:
         consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
         task = asyncio.create_task(consumer.run())
         await call(ledger, "away-a")
         await asyncio.sleep(1)
-        await asyncio.to_thread(postgres.stop)
+        await asyncio.to_thread(postgres.kill)
         for n in range(20):
             await call(ledger, f"away-b{n}")
         await asyncio.to_thread(postgres.start)
@@ -171,7 +130,7 @@ def test_nothing_is_lost_while_postgresql_is_away(redis_port: int, postgres: Pos
     assert len(run(redis_port, action)) == 21
 
 
-def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: Postgres) -> None:
+def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: PostgresServer) -> None:
     async def action(ledger: Ledger) -> None:
         consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
         async with await psycopg.AsyncConnection.connect(postgres.url, autocommit=True) as connection:
@@ -186,7 +145,7 @@ def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: Postgr
 
 
 def test_a_redis_that_lost_everything_is_rebuilt_from_the_records_to_the_same_counters(
-    redis_port: int, postgres: Postgres
+    redis_port: int, postgres: PostgresServer
 ) -> None:
     limits = (
         Limit("credit", "tenant:lost", Kind.MONEY, Window.NONE, 100_000),

@@ -1,7 +1,6 @@
 """Needs: redis-server and PostgreSQL 15's programs, started here on free ports with nothing kept."""
 
 import asyncio
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import psycopg
 import pytest
-from data_servers import PostgresServer
+from data_servers import PostgresServer, postgres_server
 from fastapi import FastAPI
 from gateway.accounts.litellm_double import MASTER_KEY, LiteLLMDouble
 from llmaas_gateway.accounts.account import Tier, limits_of
@@ -52,21 +51,8 @@ def tiers() -> dict[str, Tier]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    folder = Path(f"/tmp/llmaas-test-accounts-{uuid.uuid4().hex}")  # noqa: S108 - PostgreSQL's account must reach it
-    folder.mkdir(mode=0o755)
-    server = PostgresServer(folder)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder)
-
-
-def fresh_database(server: PostgresServer) -> str:
-    """A database of its own; its URL."""
-    name = f"d{uuid.uuid4().hex}"
-    with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return server.url.removesuffix("postgres") + name
+    with postgres_server() as server:
+        yield server
 
 
 @dataclass(frozen=True)
@@ -90,7 +76,7 @@ def in_stores(redis_port: int, postgres: PostgresServer) -> Callable[[Callable[[
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Stores]:
-        redis_url, database_url = f"redis://127.0.0.1:{redis_port}", fresh_database(postgres)
+        redis_url, database_url = f"redis://127.0.0.1:{redis_port}", postgres.new_database()
         redis, database = connect(redis_url, timeout_seconds=5), Database(database_url)
         async with await psycopg.AsyncConnection.connect(database_url) as connection:
             await records.migrate(connection)

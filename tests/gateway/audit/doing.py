@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
+from data_servers import PostgresServer
 from llmaas_gateway.audit.export import Span, export_lines
 from llmaas_gateway.audit.log import AuditLog, Connection, migrate
 from llmaas_gateway.audit.records import Act
@@ -24,18 +24,16 @@ def act(number: int, tenant: str = "acme", **details: Any) -> Act:
     return Act("operator:jeanne", "key.create", f"key-{number}", at, tenant, {"name": f"Ada {number}", **details})
 
 
-def new_database(server: str) -> str:
+def new_database(server: PostgresServer) -> str:
     """The URL of an empty database with the tables of ledger and audit."""
-    name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+    url = server.new_database()
 
     async def make(connection: Connection) -> None:
         await records.migrate(connection)
         await migrate(connection)
 
-    in_database(f"{server}/{name}", make)
-    return f"{server}/{name}"
+    in_database(url, make)
+    return url
 
 
 def in_database(database: str, action: Callable[[Connection], Awaitable[T]]) -> T:

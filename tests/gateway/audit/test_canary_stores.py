@@ -2,18 +2,15 @@
 
 import hashlib
 import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import redis
+from data_servers import PostgresServer, memory_redis
 from ports import free_port
 
 from llmaas.verify.canary.marker import Canary
@@ -42,36 +39,23 @@ class Cluster:
 
 
 @pytest.fixture
-def stores(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
+def stores(server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
     program.write_text(KUBECTL)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PGHOST", "127.0.0.1")
-    monkeypatch.setenv("PGPORT", str(urlsplit(server).port))
+    monkeypatch.setenv("PGPORT", str(server.port))
     monkeypatch.setenv("PGUSER", "postgres")
     return Stores(tmp_path / "kubeconfig", Cluster(), CANARY, CANARY.patterns())
 
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    port = free_port()
-    program = shutil.which("redis-server") or pytest.fail("redis-server is not installed; apt-get install redis-server")
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
-    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    client = redis.Redis(port=port, password=PASSWORD)
-    for _ in range(100):
-        try:
-            client.ping()
-            break
-        except redis.ConnectionError:
-            time.sleep(0.05)
-    monkeypatch.setenv("TEST_REDIS_PORT", str(port))
-    yield client
-    client.close()
-    process.terminate()
-    process.wait(10)
+    with memory_redis(PASSWORD) as client:
+        monkeypatch.setenv("TEST_REDIS_PORT", str(client.connection_pool.connection_kwargs["port"]))
+        yield client
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from data_servers import PostgresServer
 from gateway.audit.doing import START, act, export, in_database, new_database, note_calls
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ Change = Callable[[list[str]], None]
 
 
 @pytest.fixture(scope="module")
-def exported(server: str, signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(server: PostgresServer, signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an export: three tenants, one of them erased, acts, calls, and several signed heads."""
     database = new_database(server)
 

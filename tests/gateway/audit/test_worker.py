@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from data_servers import PostgresServer
 from gateway.audit.doing import START, act, export, in_database, note_calls
 from llmaas_gateway.audit.administration import AdministrationAudit
 from llmaas_gateway.audit.log import AuditLog
@@ -66,7 +67,9 @@ def test_calls_refusals_and_what_is_in_force_are_chained_and_signed_beside_the_r
     assert verify_files(export(database, signer, tmp_path), verifier).problems == []
 
 
-def test_the_work_goes_on_when_the_database_has_no_tables_yet_or_was_away(server: str, database: str) -> None:
+def test_the_work_goes_on_when_the_database_has_no_tables_yet_or_was_away(
+    server: PostgresServer, database: str
+) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("DROP SCHEMA audit CASCADE")
         connection.execute("ALTER SCHEMA ledger RENAME TO later")
@@ -78,7 +81,7 @@ def test_the_work_goes_on_when_the_database_has_no_tables_yet_or_was_away(server
                 connection.execute("ALTER SCHEMA later RENAME TO ledger")
             await asyncio.to_thread(note_calls, database, ["early"])
             await _until(database, request_id="early")
-            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            with server.connect() as connection:
                 connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> 'postgres'")
             await asyncio.to_thread(note_calls, database, ["late"])
             await _until(database, request_id="late")

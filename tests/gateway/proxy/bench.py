@@ -6,8 +6,6 @@
 import argparse
 import asyncio
 import json
-import shutil
-import signal
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -25,7 +23,7 @@ from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.limits import Window
 
 from .client import request
-from .stack import Proxy, Stack
+from .stack import Proxy, Stack, running, running_stack
 
 _TICKS = 100
 _AT = datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
@@ -191,22 +189,10 @@ def memory(port: int) -> Iterator[Line]:
 
 @contextmanager
 def _stack() -> Iterator[tuple[Stack, Proxy, Proxy]]:
-    folder = Path(f"/tmp/llmaas-bench-{uuid.uuid4().hex}")  # noqa: S108 - PostgreSQL's account must reach it
-    folder.mkdir(mode=0o755)
-    stack = Stack(folder)
-    stack.start()
-    proxies = [Proxy(stack, "gated"), Proxy(stack, "bare", bare=True)]
-    try:
-        for proxy in proxies:
-            proxy.start()
-        for proxy in proxies:
-            proxy.wait()
-        yield stack, proxies[0], proxies[1]
-    finally:
-        for proxy in proxies:
-            proxy.end(signal.SIGTERM)
-        stack.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_stack() as stack:
+        gated, bare = Proxy(stack, "gated"), Proxy(stack, "bare", bare=True)
+        with running((gated, bare)):
+            yield stack, gated, bare
 
 
 def main() -> None:

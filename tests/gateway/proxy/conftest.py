@@ -1,39 +1,25 @@
 """Needs: redis-server, PostgreSQL 15's programs, Node.js; the first run installs the LiteLLM image's packages."""
 
-import signal
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from .stack import Proxy, Stack
+from .stack import Proxy, Stack, running, running_stack
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    folder = Path(f"/tmp/llmaas-test-gateway-{uuid.uuid4().hex}")  # noqa: S108 - PostgreSQL's account must reach it
-    folder.mkdir(mode=0o755)
-    stack = Stack(folder)
-    stack.start()
-    yield stack
-    stack.stop()
+    with running_stack() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")
 def proxies(stack: Stack) -> Iterator[list[Proxy]]:
     """Three replicas."""
     proxies = [Proxy(stack, f"proxy-{number}") for number in range(3)]
-    try:
-        for proxy in proxies:
-            proxy.start()
-        for proxy in proxies:
-            proxy.wait()
+    with running(proxies):
         yield proxies
-    finally:
-        # Also those that were not ready in time.
-        for proxy in proxies:
-            proxy.end(signal.SIGTERM)
 
 
 @pytest.fixture(scope="session")

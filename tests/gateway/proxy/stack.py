@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import httpx
 import psycopg
 import redis
 import yaml
-from data_servers import PostgresServer, RedisServer
+from data_servers import PostgresServer, RedisServer, open_folder
 from ports import free_port
 
 from lab.images.site_packages import image_python
@@ -190,7 +189,6 @@ class Stack:
         self.redis.kill()
         self.postgres.kill()
         self.admin.close()
-        shutil.rmtree(self.folder)
 
     def tenant(self, name: str, tier: str, *, credit_nano_eur: int = 0) -> None:
         """A tenant in the directory's own tables."""
@@ -257,3 +255,29 @@ class Stack:
         """The records, once there are so many."""
         wait_until(lambda: len(self.records(tenant)) >= number, f"record {number} of {tenant}", seconds)
         return self.records(tenant)
+
+
+@contextlib.contextmanager
+def running_stack() -> Iterator[Stack]:
+    """Everything that proxies need, until it is left."""
+    with open_folder("gateway") as folder:
+        stack = Stack(folder)
+        stack.start()
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+@contextlib.contextmanager
+def running(proxies: Sequence[Proxy]) -> Iterator[None]:
+    """Proxies that answer, until they are left; also those that were not ready in time are ended."""
+    try:
+        for proxy in proxies:
+            proxy.start()
+        for proxy in proxies:
+            proxy.wait()
+        yield
+    finally:
+        for proxy in proxies:
+            proxy.end(signal.SIGTERM)
