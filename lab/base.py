@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from lab.command import run
 from lab.layout import Layout
 
 SUITE: Final = "bookworm"
+MIRROR_REMEDY: Final = "is the Debian mirror of this machine reachable? try: apt-get update"
 _PACKAGES: Final = Path(__file__).with_name("base-packages.txt")
 
 # Units that make no sense on a machine without disk, console or way out, or that would wake thirteen hosts at once.
@@ -68,6 +70,21 @@ def base_key() -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
+def configure_root(
+    root: Path, files: Mapping[str, str], masked: Iterable[str], enabled: Iterable[str], log: Path
+) -> None:
+    """Write files, mask and enable units, and take SSH's keys away: every host gets its own."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for unit in masked:
+        run(["systemctl", f"--root={root}", "mask", unit], log=log)
+    run(["systemctl", f"--root={root}", "enable", *enabled], log=log)
+    for path in (root / "etc/ssh").glob("ssh_host_*"):
+        path.unlink()
+
+
 def base_folder(layout: Layout) -> Path:
     """Where the disk of this key lies, whether it was made or not."""
     return layout.cache / f"base-{base_key()}"
@@ -83,21 +100,8 @@ def ensure_base(layout: Layout, log: Path) -> Path:
         shutil.rmtree(left)
     part = folder.with_name(folder.name + ".part")
     include = ",".join(packages())
-    run(
-        ["mmdebstrap", "--variant=minbase", f"--include={include}", SUITE, part],
-        log=log,
-        remedy="is the Debian mirror of this machine reachable? try: apt-get update",
-    )
-    for name, text in _FILES.items():
-        path = part / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    for unit in _MASKED:
-        run(["systemctl", f"--root={part}", "mask", unit], log=log)
-    run(["systemctl", f"--root={part}", "enable", "machine-cgroups", "systemd-networkd", "ssh"], log=log)
-    # every host gets its own
-    for path in (part / "etc/ssh").glob("ssh_host_*"):
-        path.unlink()
+    run(["mmdebstrap", "--variant=minbase", f"--include={include}", SUITE, part], log=log, remedy=MIRROR_REMEDY)
+    configure_root(part, _FILES, _MASKED, ("machine-cgroups", "systemd-networkd", "ssh"), log)
     (part / "etc/machine-id").write_text("", encoding="ascii")
     # on disk before it has its name: a machine lost a moment later must not leave a disk with holes
     run(["sync", "--file-system", part])

@@ -12,7 +12,6 @@ from lab.disks import prepare_disk, remove_disk
 from lab.emulated.image import SOURCES, Image
 from lab.emulated.network import BRIDGE, Network
 from lab.errors import LabError
-from lab.keys import ssh_command
 from lab.layout import Layout
 from lab.machine import unified_cgroups
 from lab.spec import LabHost
@@ -78,11 +77,7 @@ class Container:
 
     def ssh(self, command: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run ``command`` on the host; 255 as exit code means that it was not reached."""
-        arguments = [*ssh_command(self.layout, self.host.address), command]
-        try:
-            return self.network.run(arguments, seconds)
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(arguments, 255, "", f"no end within {seconds:.0f} s")
+        return self.network.ssh(self.layout, self.host.address, command, seconds)
 
     def kill(self) -> None:
         """Take the power away from all that runs in it: what only its supervisor's end would leave at work."""

@@ -1,23 +1,20 @@
 """One emulated host: started, reset, switched off, and its data disks pulled and put back, from here."""
 
-import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lab.command import run
 from lab.disks import first_files, identity
 from lab.emulated.image import Image
 from lab.emulated.network import Network
 from lab.errors import LabError
-from lab.keys import ssh_command
 from lab.layout import Layout
 from lab.spec import LabHost
 
@@ -136,17 +133,9 @@ class Guest:
             self.process.kill()
             self.process.wait()
 
-    def pull(self, disk: DataDisk) -> None:
-        """Pull a data disk out of the running host."""
-        self._qmp("device_del", {"id": disk.serial})
-
     def ssh(self, command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """Run ``command`` on the host; 255 as exit code means that it was not reached."""
-        arguments = [*ssh_command(self.layout, self.host.address), command]
-        try:
-            return self.network.run(arguments, seconds)
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(arguments, 255, "", f"no end within {seconds:.0f} s")
+        return self.network.ssh(self.layout, self.host.address, command, seconds)
 
     def output(self, command: str, seconds: float = 120) -> str:
         """What ``command`` prints on the host.
@@ -201,22 +190,8 @@ class Guest:
             "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
             "-netdev", f"tap,id=net,ifname={self._tap},script=no,downscript=no",
             "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:00:00:{int(self._tap[4:]):02x}",
-            "-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off",
         ]
         # fmt: on
-
-    def _qmp(self, command: str, arguments: dict[str, Any]) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(30)
-            connection.connect(str(self.folder / "qmp"))
-            stream = connection.makefile("rw", encoding="utf-8")
-            stream.readline()
-            for execute, given in (("qmp_capabilities", {}), (command, arguments)):
-                stream.write(json.dumps({"execute": execute, "arguments": given}) + "\n")
-                stream.flush()
-                while "return" not in (answer := json.loads(stream.readline())):
-                    if "error" in answer:
-                        raise LabError(f"{self.host.name}: {execute}: {answer['error']['desc']}")
 
 
 def _write_into(image: Path, files: dict[str, tuple[str, int]]) -> None:

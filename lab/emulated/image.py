@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.base import SUITE, ensure_base, packages
+from lab.base import MIRROR_REMEDY, SUITE, configure_root, ensure_base, packages
 from lab.command import run
 from lab.layout import Layout
+from lab.site.packages import download
 
 _HERE: Final = Path(__file__).parent
 _SIZE_MIB: Final = 3072
@@ -35,7 +36,6 @@ _FILES: Final = {
     "etc/initramfs-tools/conf.d/emulated": "MODULES=list\nCOMPRESS=gzip\n",
     "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\next4\n",
 }
-_REMEDY: Final = "is the Debian mirror of this machine reachable? try: apt-get update"
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,14 @@ def ensure_image(layout: Layout, log: Path) -> Image:
     part = folder.with_name(folder.name + ".part")
     part.mkdir()
     image = Image(part)
-    _download(ensure_base(layout, log), image.mirror, log)
+    download(packages(_HERE / "site-packages.txt"), ensure_base(layout, log), image.mirror, log)
+    (image.mirror / "Packages").write_text(run(["apt-ftparchive", "packages", "."], cwd=image.mirror), encoding="utf-8")
     root = part / "root"
     names = ",".join(sorted({*packages(), *packages(_HERE / "packages.txt")}))
-    run(["mmdebstrap", "--variant=minbase", f"--include={names}", SUITE, root], log=log, remedy=_REMEDY)
-    _configure(root, log)
+    run(["mmdebstrap", "--variant=minbase", f"--include={names}", SUITE, root], log=log, remedy=MIRROR_REMEDY)
+    configure_root(root, _FILES, _MASKED, ("systemd-networkd", "ssh"), log)
+    run(["chroot", root, "update-initramfs", "-u", "-k", "all"], log=log)
+    shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     shutil.copytree(image.mirror, root / "srv/packages")
     for pattern, path in (("vmlinuz-*", image.kernel), ("initrd.img-*", image.initrd)):
         shutil.copy(next((root / "boot").glob(pattern)), path)
@@ -99,36 +102,3 @@ def ensure_image(layout: Layout, log: Path) -> Image:
     run(["sync", "--file-system", part])
     part.rename(folder)
     return Image(folder)
-
-
-def _configure(root: Path, log: Path) -> None:
-    for name, text in _FILES.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    for unit in _MASKED:
-        run(["systemctl", f"--root={root}", "mask", unit], log=log)
-    run(["systemctl", f"--root={root}", "enable", "systemd-networkd", "ssh"], log=log)
-    run(["chroot", root, "update-initramfs", "-u", "-k", "all"], log=log)
-    for path in (root / "etc/ssh").glob("ssh_host_*"):
-        path.unlink()
-    shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
-
-
-def _download(base: Path, target: Path, log: Path) -> None:
-    """Fetch the packages and what they need beyond the base disk, and index them."""
-    (target / "partial").mkdir(parents=True)
-    options = {
-        "Dir::State::status": base / "var/lib/dpkg/status",
-        "Dir::Cache::archives": target,
-        "APT::Keep-Downloaded-Packages": "true",
-        "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",
-        "Debug::NoLocking": "true",
-    }
-    arguments = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    names = packages(_HERE / "site-packages.txt")
-    run(["apt-get", *arguments, "--yes", "--download-only", "install", *names], log=log, remedy=_REMEDY)
-    shutil.rmtree(target / "partial")
-    (target / "lock").unlink(missing_ok=True)
-    (target / "Packages").write_text(run(["apt-ftparchive", "packages", "."], cwd=target), encoding="utf-8")

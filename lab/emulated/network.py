@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from lab.command import run
+from lab.keys import ssh_command
+from lab.layout import Layout
 
 BRIDGE: Final = "br-emulated"
 
@@ -38,6 +40,14 @@ class Network:
             timeout=seconds,
             env={**os.environ, **(environment or {})},
         )
+
+    def ssh(self, layout: Layout, address: str, command: str, seconds: float) -> subprocess.CompletedProcess[str]:
+        """Run ``command`` on a host; 255 as exit code means that it was not reached."""
+        arguments = [*ssh_command(layout, address), command]
+        try:
+            return self.run(arguments, seconds)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(arguments, 255, "", f"no end within {seconds:.0f} s")
 
     def create(self) -> None:
         """Make the namespace and its bridge; one that an interrupted run left is removed first."""

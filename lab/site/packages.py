@@ -3,10 +3,11 @@
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.base import SUITE, base_folder, base_key, packages
+from lab.base import MIRROR_REMEDY, SUITE, base_folder, base_key, packages
 from lab.command import run
 from lab.layout import Layout
 from llmaas.files import write_atomically
@@ -30,23 +31,8 @@ def ensure_packages(layout: Layout, log: Path) -> Path:
     for left in layout.cache.glob("packages-*.part"):
         shutil.rmtree(left)
     part = folder.with_name(folder.name + ".part")
-    pool = part / "pool"
-    (pool / "partial").mkdir(parents=True)
-    # the base disk says what a host has already; packages it has in an older version are fetched as well
-    options = [
-        f"Dir::State::status={base_folder(layout) / 'var/lib/dpkg/status'}",
-        f"Dir::Cache::archives={pool}",
-        "APT::Keep-Downloaded-Packages=true",
-        "APT::Install-Recommends=false",
-        "APT::Sandbox::User=root",
-        "Debug::NoLocking=true",
-    ]
-    remedy = "is the Debian mirror of this machine reachable? try: apt-get update"
-    run(["apt-get", "-o", "DPkg::Lock::Timeout=600", "update"], log=log, remedy=remedy)
-    arguments = [word for option in options for word in ("-o", option)]
-    run(["apt-get", *arguments, "--yes", "--download-only", "install", *packages(_PACKAGES)], log=log, remedy=remedy)
-    shutil.rmtree(pool / "partial")
-    (pool / "lock").unlink(missing_ok=True)
+    run(["apt-get", "-o", "DPkg::Lock::Timeout=600", "update"], log=log, remedy=MIRROR_REMEDY)
+    download(packages(_PACKAGES), base_folder(layout), part / "pool", log)
     index = part / _INDEX.format(suite=SUITE)
     index.mkdir(parents=True)
     write_atomically(index / "Packages", run(["apt-ftparchive", "packages", "pool"], cwd=part))
@@ -54,6 +40,24 @@ def ensure_packages(layout: Layout, log: Path) -> Path:
     run(["sync", "--file-system", part])
     part.rename(folder)
     return folder
+
+
+def download(names: Sequence[str], base: Path, pool: Path, log: Path) -> None:
+    """Fetch packages, and what they need beyond the base disk, into the new folder ``pool``."""
+    (pool / "partial").mkdir(parents=True)
+    options = {
+        # the base disk says what a host has already; packages it has in an older version are fetched as well
+        "Dir::State::status": base / "var/lib/dpkg/status",
+        "Dir::Cache::archives": pool,
+        "APT::Keep-Downloaded-Packages": "true",
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "Debug::NoLocking": "true",
+    }
+    arguments = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    run(["apt-get", *arguments, "--yes", "--download-only", "install", *names], log=log, remedy=MIRROR_REMEDY)
+    shutil.rmtree(pool / "partial")
+    (pool / "lock").unlink(missing_ok=True)
 
 
 def publish_packages(layout: Layout, log: Path) -> Path:
