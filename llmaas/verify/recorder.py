@@ -41,6 +41,7 @@ def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
         "outcome": outcome,
         "seconds": round(seconds, 2),
         "reason": reason[-REASON_CHARACTERS:].strip(),
+        "test": node.partition("[")[0],
     }
     os.write(int(os.environ[DESCRIPTOR]), (json.dumps(line) + "\n").encode())
 

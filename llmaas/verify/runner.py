@@ -1,14 +1,16 @@
 """Runs the checks in a process of their own and gathers what they report."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from llmaas.paths import PROJECT_ROOT, state_dir
+from llmaas.paths import PROJECT_ROOT, stack_file, state_dir
 from llmaas.verify.recorder import DESCRIPTOR
 from llmaas.verify.verdict import Check, Verdict
 
@@ -27,6 +29,8 @@ def run_checks(
 ) -> Verdict:
     """Run the checks of ``folders`` below ``tests`` that match ``only`` (pytest's ``-k``); each is told as it ends.
 
+    A folder may be a file of tests as well.
+
     The log of the run lies in the environment's ``logs/verify.log``.
     """
     logs = state_dir(environment) / "logs"
@@ -38,6 +42,7 @@ def run_checks(
         command += ["-k", only]
     reading, writing = os.pipe()
     variables = {**os.environ, DESCRIPTOR: str(writing), ENVIRONMENT: environment}
+    started = _now()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=PROJECT_ROOT, env=variables, stdout=output, stderr=output, pass_fds=(writing,)
@@ -48,7 +53,19 @@ def run_checks(
             checks.append(check)
             on_check(check)
         code = process.wait()
-    return Verdict(environment, tuple(checks), _problem(code, checks, log))
+    return Verdict(environment, tuple(checks), _problem(code, checks, log), started, _now(), stack_digest(environment))
+
+
+def stack_digest(environment: str) -> str:
+    """SHA-256 of the environment's stack file; empty if there is none."""
+    try:
+        return hashlib.sha256(stack_file(environment).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _reported(descriptor: int) -> Iterator[Check]:

@@ -10,7 +10,10 @@ Outcome = Literal["passed", "failed", "not run"]
 
 @dataclass(frozen=True)
 class Check:
-    """One check: where it stands, what it says of which subject, and how it ended."""
+    """One check: where it stands, what it says of which subject, and how it ended.
+
+    ``test`` is its name for machines: ``tests/host/test_hosts.py::test_no_service_has_failed``.
+    """
 
     area: str
     subject: str
@@ -18,15 +21,28 @@ class Check:
     outcome: Outcome
     seconds: float
     reason: str = ""
+    test: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks of one run."""
+    """All checks of one run.
+
+    Attributes:
+        environment: which one was checked.
+        checks: in the order in which they ended.
+        problem: why the run itself broke; empty if it came to its end.
+        started: ISO 8601 with its offset, as ``ended``.
+        ended: when the last check had ended.
+        stack: SHA-256 of the stack file that the environment was held against.
+    """
 
     environment: str
     checks: tuple[Check, ...]
     problem: str = ""
+    started: str = ""
+    ended: str = ""
+    stack: str = ""
 
     @property
     def holds(self) -> bool:
@@ -43,6 +59,9 @@ class Verdict:
             "environment": self.environment,
             "holds": self.holds,
             "problem": self.problem,
+            "started": self.started,
+            "ended": self.ended,
+            "stack": self.stack,
             "passed": self.count("passed"),
             "failed": self.count("failed"),
             "not_run": self.count("not run"),

@@ -1,4 +1,4 @@
-"""Signatures of the platform over statements about the audit: Ed25519 over canonical JSON."""
+"""Signatures of the platform over statements: Ed25519 over canonical JSON."""
 
 import base64
 import binascii
@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from llmaas_gateway.audit.records import canonical
 
-# A signature made for the audit is good for nothing else.
-_PURPOSE: Final = b"llmaas-audit-1\n"
+# What is signed for one purpose is good for no other.
+AUDIT: Final = b"llmaas-audit-1\n"
+EVIDENCE: Final = b"llmaas-evidence-1\n"
 _SEED_BYTES: Final = 32
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{128}")
 
@@ -49,14 +50,15 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 
 class Signer:
-    """Holds the platform's private key."""
+    """Holds a private key of the platform, for one purpose."""
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
+    def __init__(self, private: Ed25519PrivateKey, purpose: bytes = AUDIT) -> None:
         self._private = private
+        self._purpose = purpose
         self.key = key_id(private.public_key())
 
     @classmethod
-    def from_secret(cls, text: str) -> "Signer":
+    def from_secret(cls, text: str, purpose: bytes = AUDIT) -> "Signer":
         """From 32 random bytes in URL-safe base64, as ``llmaas.secrets`` makes them.
 
         Raises:
@@ -67,12 +69,12 @@ class Signer:
         except (binascii.Error, ValueError):
             seed = b""
         if len(seed) != _SEED_BYTES:
-            raise KeyFormatError("the audit key is not 32 bytes in URL-safe base64 (43 characters)")
-        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+            raise KeyFormatError("the signing key is not 32 bytes in URL-safe base64 (43 characters)")
+        return cls(Ed25519PrivateKey.from_private_bytes(seed), purpose)
 
     def sign(self, statement: Mapping[str, Any]) -> Signed:
         """The statement, signed."""
-        message = _PURPOSE + canonical(statement).encode()
+        message = self._purpose + canonical(statement).encode()
         return Signed(statement, self.key, self._private.sign(message).hex())
 
     def public_pem(self) -> str:
@@ -82,13 +84,14 @@ class Signer:
 
 
 class Verifier:
-    """Knows the public keys that count."""
+    """Knows the public keys that count, for one purpose."""
 
-    def __init__(self, keys: Iterable[Ed25519PublicKey]) -> None:
+    def __init__(self, keys: Iterable[Ed25519PublicKey], purpose: bytes = AUDIT) -> None:
         self._keys = {key_id(key): key for key in keys}
+        self._purpose = purpose
 
     @classmethod
-    def from_pems(cls, pems: Iterable[str | bytes]) -> "Verifier":
+    def from_pems(cls, pems: Iterable[str | bytes], purpose: bytes = AUDIT) -> "Verifier":
         """From public keys as ``llmaas audit key`` prints them; several where keys were changed.
 
         Raises:
@@ -101,9 +104,11 @@ class Verifier:
             except ValueError:
                 key = None
             if not isinstance(key, Ed25519PublicKey):
-                raise KeyFormatError("not an Ed25519 public key in PEM; print it with: llmaas audit key")
+                raise KeyFormatError(
+                    "not an Ed25519 public key in PEM; print it with: llmaas audit key, llmaas evidence key"
+                )
             keys.append(key)
-        return cls(keys)
+        return cls(keys, purpose)
 
     def problem(self, signed: Signed) -> str:
         """What is wrong with a signature; empty if it holds."""
@@ -115,7 +120,7 @@ class Verifier:
         if not _SIGNATURE.fullmatch(signed.signature):
             return "the signature is not 128 hexadecimal digits: altered"
         try:
-            public.verify(bytes.fromhex(signed.signature), _PURPOSE + canonical(signed.statement).encode())
+            public.verify(bytes.fromhex(signed.signature), self._purpose + canonical(signed.statement).encode())
         except (InvalidSignature, ValueError):
             return "the signature does not fit the statement: one of them was altered"
         return ""
