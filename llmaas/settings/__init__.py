@@ -4,7 +4,8 @@ from llmaas.settings.catalogue import Architecture, Artefact, Model, slug_of
 from llmaas.settings.disks import DataDevice, DiskEncryption, KeyServer
 from llmaas.settings.errors import Problem, SettingsError
 from llmaas.settings.flows import DeclaredFlow
-from llmaas.settings.infrastructure import Gpus, Host, Kubernetes, Network, Site
+from llmaas.settings.gpus import GpuRuntime, Gpus, Mig, RuntimeSet, counted
+from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.loading import build_platform, load_platform, load_platform_from_pulumi
 from llmaas.settings.platform import Platform
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
@@ -19,18 +20,21 @@ __all__ = [
     "Demand",
     "DiskEncryption",
     "Gateway",
+    "GpuRuntime",
     "Gpus",
     "Host",
     "Images",
     "KeyServer",
     "Kubernetes",
     "Measurement",
+    "Mig",
     "Model",
     "Network",
     "Period",
     "Platform",
     "Problem",
     "Retention",
+    "RuntimeSet",
     "ServiceLevels",
     "SettingsError",
     "Site",
@@ -38,6 +42,7 @@ __all__ = [
     "Tier",
     "Waiver",
     "build_platform",
+    "counted",
     "load_platform",
     "load_platform_from_pulumi",
     "slug_of",

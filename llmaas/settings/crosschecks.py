@@ -10,6 +10,7 @@ from llmaas.settings.disk_checks import CHECKS as DISK_CHECKS
 from llmaas.settings.draft import Draft, Item
 from llmaas.settings.errors import Problem
 from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
+from llmaas.settings.gpu_checks import CHECKS as GPU_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.service import Demand, Gateway, Measurement, Tier
 from llmaas.settings.types import Section
@@ -288,4 +289,5 @@ CHECKS: tuple[Check, ...] = (
     contexts_are_possible,
     *FLOW_CHECKS,
     *DISK_CHECKS,
+    *GPU_CHECKS,
 )

@@ -1,10 +1,11 @@
 """Where an environment runs: networks, site services, the cluster and its hosts."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from llmaas.settings.disks import DataDevice
+from llmaas.settings.gpus import Gpus
 from llmaas.settings.types import (
     Address,
     CountryCode,
@@ -12,11 +13,9 @@ from llmaas.settings.types import (
     HostName,
     HttpsUrl,
     Identifier,
-    Name,
     NetworkRange,
     Registry,
     Section,
-    Share,
     Version,
 )
 
@@ -59,18 +58,6 @@ class Kubernetes(Section):
     )
     control_plane_host_names: tuple[DomainName, ...] = Field(
         min_length=1, description="the DNS names of the Kubernetes API, at least one"
-    )
-
-
-class Gpus(Section):
-    """The GPUs of one host, all of one model."""
-
-    kind: Literal["simulated", "nvidia"] = Field(description="simulated (counted, no device) or nvidia")
-    model: Name = Field(description="the GPU model as the throughput table names it, such as h100-80g")
-    count: Annotated[int, Field(ge=1, le=64)] = Field(description="how many GPUs the host has, 1 to 64")
-    memory_gib: Annotated[int, Field(ge=1, le=1024)] = Field(description="memory of one GPU in GiB, 1 to 1024")
-    memory_share: Share = Field(
-        default=0.90, description="the share of GPU memory that a model server may take, above 0 and up to 1"
     )
 
 

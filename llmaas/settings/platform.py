@@ -8,6 +8,7 @@ from pydantic import Field
 from llmaas.settings.catalogue import Artefact, Model
 from llmaas.settings.disks import DiskEncryption
 from llmaas.settings.flows import DeclaredFlow
+from llmaas.settings.gpus import GpuRuntime
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Role, Site
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
 from llmaas.settings.sovereignty import Backup, Retention, State, Waiver
@@ -50,6 +51,7 @@ class Platform(Section):
     disk_encryption: DiskEncryption | None = Field(
         default=None, description="a mapping with key_servers, threshold and recovery_recipients"
     )
+    gpu_runtime: GpuRuntime | None = Field(default=None, description="a mapping with set, a name of gpu-runtime.yaml")
     state: State | None = Field(default=None, description="a mapping with backend and country")
     backup: Backup | None = Field(default=None, description="a mapping with target and country")
     retention: Retention | None = Field(default=None, description="a mapping with request_metadata, logs and audit")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
-from llmaas.views import disks
+from llmaas.views import disks, gpus
 from llmaas.views.host_rules import Rule, host_rules
 
 LABEL_PREFIX: Final = "llmaas.io/"
@@ -35,7 +35,10 @@ def inventory(platform: Platform) -> dict[str, Any]:
             groups[role].append(host.name)
         if any(host.name in model.placement for model in platform.models):
             groups["weights"].append(host.name)
-    hosts = {host.name: _host(platform, host) | disks.of_host(platform, host) for host in platform.hosts}
+    hosts = {
+        host.name: _host(platform, host) | gpus.of_host(platform, host) | disks.of_host(platform, host)
+        for host in platform.hosts
+    }
     return {
         "groups": groups | disks.groups(platform),
         "all": _common(platform) | disks.common(platform),
@@ -125,8 +128,7 @@ def _disposable(platform: Platform) -> bool:
 
 def _node_state(host: Host) -> dict[str, Any]:
     labels = {f"{LABEL_PREFIX}role-{role}": "true" for role in host.roles}
-    if host.gpus is not None:
-        labels[f"{LABEL_PREFIX}gpu-model"] = host.gpus.model
+    labels |= {f"{LABEL_PREFIX}{name}": value for name, value in gpus.node_labels(host).items()}
     return {"labels": labels, "taints": []}
 
 
@@ -147,10 +149,6 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
         "kubernetes_node_name": host.name,
         "kubernetes_node_address": str(host.address),
         "pod_network_node": host.name,
-        "gpu_runtime_kind": host.gpus.kind if host.gpus else "none",
-        "gpu_runtime_count": host.gpus.count if host.gpus else 0,
-        "gpu_runtime_node": host.name,
-        "gpu_runtime_endpoint": f"{platform.kubernetes.api_address}:6443",
         "volumes_entries": _volumes(host),
         "model_weights_artefacts": [
             {"name": name, "manifest_file": str(_manifest(platform, name))} for name in artefacts
