@@ -10,7 +10,11 @@ from llmaas.views.rendering import render
 # Where pods find their certificates: one folder each, with tls.pem (certificate and key) and ca.crt.
 CERTIFICATES_ROOT: Final = "/run/llmaas/certificates"
 
-POST_PATHS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+# What a model server is asked.
+MODEL_PATHS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+# What a tenant may ask: the gateway makes chat completions of the words of other APIs.
+MESSAGES_PATH: Final = "/v1/messages"
+POST_PATHS: Final = (*MODEL_PATHS, MESSAGES_PATH, "/v1/responses")
 # A tenant's own usage, the only requests whose query parameters reach the gateway.
 USAGE_PATHS: Final = ("/v1/usage", "/v1/usage/requests")
 
@@ -101,6 +105,7 @@ def edge_configuration(platform: Platform) -> str:
         administration_names=(*platform.gateway.administration_host_names, *addresses),
         bastions=[str(address) for address in platform.site.bastions],
         post_paths=POST_PATHS,
+        messages_path=MESSAGES_PATH,
         usage_paths=USAGE_PATHS,
         passed_headers=_PASSED_HEADERS,
         unknown_url=openai_error(unknown, "invalid_request_error", "unknown_url"),
@@ -153,5 +158,5 @@ def serving_configuration(leaf: str) -> str:
         **_shared(),
         certificate=certificate_folder(leaf),
         gateway_client=t.GATEWAY_IDENTITY,
-        post_paths=POST_PATHS,
+        post_paths=MODEL_PATHS,
     )

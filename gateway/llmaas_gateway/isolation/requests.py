@@ -98,6 +98,7 @@ class RequestRefusedError(ValueError):
         """Takes the field and a sentence for the client."""
         super().__init__(f"{parameter}: {message}")
         self.parameter = parameter
+        self.reason = message
 
 
 @dataclass(frozen=True, slots=True)

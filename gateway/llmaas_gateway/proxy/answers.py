@@ -1,6 +1,5 @@
 """What a client is told about its limits: OpenAI's error object, and the headers that every answer carries."""
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,15 +16,14 @@ Header = tuple[bytes, bytes]
 _NO_RESET_SECONDS = 3600
 
 
-def error_body(refusal: Refusal) -> bytes:
+def error_of(refusal: Refusal) -> dict[str, str | None]:
     """OpenAI's error object."""
-    error = {
+    return {
         "message": refusal.message,
         "type": refusal.kind,
         "param": refusal.parameter,
         "code": refusal.code,
     }
-    return json.dumps({"error": error}).encode()
 
 
 def bad_request(message: str, parameter: str | None = None, *, status: int = 400, code: str | None = None) -> Refusal:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from llmaas_gateway.dialects.dialect import Dialect
 from llmaas_gateway.ledger.limits import Limit
 from llmaas_gateway.proxy.settings import ServedModel
 
@@ -73,6 +74,7 @@ class Call:
         endpoint: the path, e.g. ``/v1/chat/completions``.
         kind: of request, as ``isolation.requests`` names it.
         body: what passes on, after it was made safe.
+        dialect: the API that the client speaks, where it is not the model's own.
         fault: what is wrong with the request; answered only to who has a valid key.
         refusal: the answer that the hook decided on.
         usage: of the answer, the last that the model told; of a stream, so far.
@@ -86,6 +88,7 @@ class Call:
     kind: str
     model: ServedModel | None
     body: dict[str, Any]
+    dialect: Dialect | None = None
     fault: Refusal | None = None
     refusal: Refusal | None = None
     admitted: Admitted | None = None

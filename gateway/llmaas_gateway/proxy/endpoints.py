@@ -11,7 +11,11 @@ MODEL_ENDPOINTS: Final = {
     "/chat/completions": "chat",
     "/completions": "completion",
     "/embeddings": "embedding",
+    "/messages": "messages",
+    "/responses": "responses",
 }
+# Where a call in another API's words goes on, as a chat completion.
+CHAT_PATH: Final = "/v1/chat/completions"
 
 # Read by tenants and probes.
 _READABLE: Final = frozenset({"/models", "/health/liveliness", "/health/liveness", "/health/readiness"})

@@ -11,23 +11,22 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
+from llmaas_gateway.dialects import DIALECTS
+from llmaas_gateway.dialects.dialect import Dialect
 from llmaas_gateway.isolation.requests import RequestRefusedError, sanitise
 from llmaas_gateway.proxy import endpoints
-from llmaas_gateway.proxy.answers import bad_request, error_body, headers_of
+from llmaas_gateway.proxy.answers import bad_request
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
-from llmaas_gateway.proxy.settings import GatewaySettings
+from llmaas_gateway.proxy.reply import Message, Reply, Send, refuse
+from llmaas_gateway.proxy.settings import GatewaySettings, ServedModel
 from llmaas_gateway.proxy.settlement import Settlement
-from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, normalised, usage_of_body, usage_of_event
+from llmaas_gateway.proxy.usage import normalised
 
-Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# What LiteLLM tells about itself: costs in no currency, addresses of servers, limits that are not the tenant's.
-_HIDDEN_HEADERS: Final = (b"x-litellm-", b"x-ratelimit-", b"llm_provider-", b"server", b"x-request-id")
 _UNKNOWN: Final = Refusal(404, "invalid_request_error", "unknown_url", "Unknown request URL.")
 _TOO_LARGE: Final = Refusal(413, "invalid_request_error", "request_too_large", "The request body is too large.")
 
@@ -56,15 +55,6 @@ async def _read_body(receive: Receive, most: int) -> bytes | None:
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
-
-
-async def _answer(send: Send, refusal: Refusal, headers: list[tuple[bytes, bytes]]) -> None:
-    body = error_body(refusal)
-    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refusal.retry_after_seconds is not None:
-        fixed.append((b"retry-after", str(refusal.retry_after_seconds).encode()))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": [*fixed, *headers]})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Gateway:
@@ -102,7 +92,7 @@ class Gateway:
             elif endpoints.is_served(scope["method"], scope["path"]):
                 await self._app(scope, receive, send)
             else:
-                await _answer(send, _UNKNOWN, [])
+                await refuse(send, _UNKNOWN, [], None)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What runs beside LiteLLM begins before it and ends after it; only then may the server end the process."""
@@ -120,16 +110,19 @@ class Gateway:
             await send(message)
 
     async def _model_call(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        known = DIALECTS.get(kind)
         try:
-            body = await _read_body(receive, self._settings.body_bytes)
+            raw = await _read_body(receive, self._settings.body_bytes)
         except BodyTooLargeError:
-            await _answer(send, _TOO_LARGE, [(b"connection", b"close")])
+            await refuse(send, _TOO_LARGE, [(b"connection", b"close")], known({}) if known else None)
             return
-        if body is None:
+        if raw is None:
             return
-        call = self._begin(kind, scope["path"], body)
+        call = self._begin(kind, scope["path"], raw)
         content = json.dumps(call.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
         passed = {**scope, "query_string": b"", "headers": endpoints.passed_headers(scope["headers"], len(content))}
+        if call.dialect is not None:
+            passed |= {"path": endpoints.CHAT_PATH, "raw_path": endpoints.CHAT_PATH.encode()}
         sent = False
 
         async def replay() -> Message:
@@ -140,15 +133,15 @@ class Gateway:
             return {"type": "http.request", "body": content, "more_body": False}
 
         notices = [] if call.model is None else self._lifetimes.headers(call.model.name)
-        answer = _Answer(call, self._settlement, send, notices)
+        reply = Reply(call, self._settlement, send, notices)
         token = CURRENT.set(call)
         try:
-            await self._app(passed, replay, answer.send)
+            await self._app(passed, replay, reply.send)
         finally:
             CURRENT.reset(token)
             # Whatever happened, and even if this task is being cancelled: the call is settled.
             if call.admitted is not None and not call.settled:
-                await self._close(call, "error" if answer.failed else "abandoned")
+                await self._close(call, "error" if reply.failed else "abandoned")
 
     async def _close(self, call: Call, status: str) -> None:
         call.usage = normalised(call.usage)
@@ -159,102 +152,37 @@ class Gateway:
 
     def _begin(self, kind: str, path: str, raw: bytes) -> Call:
         """The call with what of its body may pass; what is wrong with it is told only to who has a valid key."""
+        known = DIALECTS.get(kind)
+        dialect = known({}) if known else None
+        kind = "chat" if known else kind
+
+        def faulty(fault: Refusal, model: ServedModel | None = None, name: str = "") -> Call:
+            return Call(path, kind, model, {"model": name}, dialect=dialect, fault=fault)
+
         try:
             body = json.loads(raw)
         except (ValueError, RecursionError):
-            return Call(path, kind, None, {"model": ""}, fault=bad_request("The body is not valid JSON."))
+            return faulty(bad_request("The body is not valid JSON."))
         if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-            fault = bad_request("The body must be an object that names a model.", "model")
-            return Call(path, kind, None, {"model": ""}, fault=fault)
+            return faulty(bad_request("The body must be an object that names a model.", "model"))
+        dialect = known(body) if known else None
         model = self._settings.models_by_name.get(body["model"])
         if model is None:
-            return Call(path, kind, None, {"model": body["model"]})
+            return Call(path, kind, None, {"model": body["model"]}, dialect=dialect)
         try:
-            passed = sanitise(kind, body, model.bounds(self._settings.body_bytes))
+            return Call(path, kind, model, self._safe(kind, body, dialect, model), dialect=dialect)
         except RequestRefusedError as error:
-            fault = bad_request(str(error), error.parameter)
-            return Call(path, kind, model, {"model": body["model"]}, fault=fault)
+            if dialect is not None:
+                error = RequestRefusedError(dialect.names.get(error.parameter, error.parameter), error.reason)
+            return faulty(bad_request(str(error), error.parameter), model, model.name)
         except RecursionError:
-            return Call(
-                path, kind, model, {"model": body["model"]}, fault=bad_request("The body is nested too deeply.")
-            )
+            return faulty(bad_request("The body is nested too deeply."), model, model.name)
+
+    def _safe(self, kind: str, body: dict[str, Any], dialect: Dialect | None, model: ServedModel) -> dict[str, Any]:
+        asked = body if dialect is None else dialect.chat()
+        passed = sanitise(kind, asked, model.bounds(self._settings.body_bytes))
         passed.pop("stream_options", None)
         if passed.get("stream"):
             # Every stream ends with its usage, whatever the client wishes.
             passed["stream_options"] = {"include_usage": True}
-        return Call(path, kind, model, passed)
-
-
-class _Answer:
-    """The answer to one call on its way to the client."""
-
-    def __init__(self, call: Call, settlement: Settlement, send: Send, notices: list[tuple[bytes, bytes]]) -> None:
-        self._call = call
-        self._notices = notices
-        self._settlement = settlement
-        self._send = send
-        self._start: Message | None = None
-        self._streamed = False
-        self._replaced = False
-        self._body: list[bytes] = []
-        self._reader = StreamReader()
-        self.failed = True
-
-    async def send(self, message: Message) -> None:
-        """What LiteLLM sends; passed on with our headers, or replaced by our refusal."""
-        if self._replaced:
-            return
-        if self._call.refusal is not None and self._start is None:
-            self._replaced = True
-            await _answer(self._send, self._call.refusal, headers_of(self._call))
-        elif message["type"] == "http.response.start":
-            await self._begin(message)
-        elif message["type"] != "http.response.body":
-            await self._send(message)
-        elif self._streamed:
-            await self._pass_piece(message)
-        else:
-            self._body.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                await self._pass_whole()
-
-    async def _begin(self, message: Message) -> None:
-        self._start = message
-        headers = {name.lower(): value for name, value in message["headers"]}
-        self.failed = message["status"] >= 400
-        self._streamed = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-        if self._streamed:
-            await self._send(self._with_headers(message))
-
-    def _with_headers(self, message: Message) -> Message:
-        kept = [(name, value) for name, value in message["headers"] if not name.lower().startswith(_HIDDEN_HEADERS)]
-        return {**message, "headers": [*kept, *headers_of(self._call), *self._notices]}
-
-    async def _pass_whole(self) -> None:
-        body = b"".join(self._body)
-        if not self.failed:
-            self._call.usage = usage_of_body(body)
-        else:
-            # A failed call costs nothing, whatever a try of it may have told.
-            self._call.usage, self._call.pieces = None, 0
-        await self._settlement.settle(self._call, "error" if self.failed else "success")
-        if self._start is not None:
-            await self._send(self._with_headers(self._start))
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def _pass_piece(self, message: Message) -> None:
-        for data in self._reader.events(message.get("body", b"")):
-            if is_error(data):
-                self.failed = True
-                await self._settle_stream("cut")
-            elif data == DONE:
-                await self._settle_stream("success")
-            elif (usage := usage_of_event(data)) is not None:
-                self._call.usage = usage
-        if not message.get("more_body", False) and not self._call.settled:
-            await self._settle_stream("cut")
-        await self._send(message)
-
-    async def _settle_stream(self, status: str) -> None:
-        self._call.usage = normalised(self._call.usage)
-        await self._settlement.settle(self._call, status)
+        return passed

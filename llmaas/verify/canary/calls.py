@@ -12,6 +12,8 @@ from llmaas.verify.canary.marker import Canary
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
 EMBEDDINGS: Final = "/v1/embeddings"
+MESSAGES: Final = "/v1/messages"
+RESPONSES: Final = "/v1/responses"
 ANSWERED: Final = frozenset({200})
 GONE: Final = frozenset({0})
 # With which error a call fails is the subject of other tests; here it must only fail.
@@ -71,6 +73,8 @@ def calls(canary: Canary, model: str, context_tokens: int) -> list[CanaryCall]:
     schema = {"name": "answer", "schema": {"type": "object", "description": text, "properties": {}}}
     image = [{"type": "image_url", "image_url": {"url": f"https://{mark}.invalid/{mark}.png"}}]
     long_answer = chat(max_tokens=_LONG_ANSWER_TOKENS)
+    message = {"model": model, "system": text, "messages": messages[1:], "max_tokens": _ANSWER_TOKENS}
+    response = {"model": model, "instructions": text, "input": text, "max_output_tokens": _ANSWER_TOKENS}
     refused: list[tuple[str, dict[str, Any] | bytes]] = [
         ("unknown parameter", chat(**{mark: mark})),
         ("parameter of a wrong type", chat(temperature=mark)),
@@ -98,11 +102,20 @@ def calls(canary: Canary, model: str, context_tokens: int) -> list[CanaryCall]:
             "answer by a schema", CHAT, chat(response_format={"type": "json_schema", "json_schema": schema}), EITHER
         ),
         CanaryCall("embedding", EMBEDDINGS, {"model": model, "input": [text, text]}, EITHER),
+        CanaryCall("message", MESSAGES, message, ANSWERED),
+        CanaryCall("streamed message", MESSAGES, {**message, "stream": True}, ANSWERED, "stream"),
+        CanaryCall("response", RESPONSES, response, ANSWERED),
+        CanaryCall("streamed response", RESPONSES, {**response, "stream": True}, ANSWERED, "stream"),
         CanaryCall("client gone in the stream", CHAT, {**long_answer, "stream": True}, GONE, "leave in the stream"),
         CanaryCall("client gone before the answer", CHAT, long_answer, GONE, "leave before the answer"),
         *(CanaryCall(kind, CHAT, body, REFUSED) for kind, body in refused),
         CanaryCall("wrong completion", COMPLETIONS, {"model": model, "prompt": {mark: text}}, REFUSED),
         CanaryCall("wrong embedding", EMBEDDINGS, {"model": model, "input": {mark: text}}, REFUSED),
+        CanaryCall("message with a server to call", MESSAGES, {**message, "mcp_servers": [{"url": text}]}, REFUSED),
+        CanaryCall("wrong message", MESSAGES, {**message, "system": {mark: text}}, REFUSED),
+        CanaryCall("response that needs a memory", RESPONSES, {**response, "previous_response_id": mark}, REFUSED),
+        CanaryCall("response to be kept", RESPONSES, {**response, "store": True}, REFUSED),
+        CanaryCall("wrong response", RESPONSES, {**response, "input": [{mark: text}]}, REFUSED),
         CanaryCall("unknown endpoint", "/v1/no-such-endpoint", chat(), REFUSED),
         CanaryCall("wrong key", CHAT, chat(), frozenset({401}), key="sk-no-such-key"),
         CanaryCall("no key", CHAT, chat(), frozenset({401}), key=""),
@@ -147,11 +160,22 @@ def _text(answer: str) -> str:
     said = []
     for line in answer.splitlines():
         try:
-            content = json.loads(line.removeprefix("data:"))
-            choices = content.get("choices", []) if isinstance(content, dict) else []
-            for choice in choices:
-                told = choice.get("message") or choice.get("delta") or choice
-                said.append(str(told.get("content") or told.get("text") or ""))
+            said += _told(json.loads(line.removeprefix("data:")))
         except (ValueError, AttributeError):
             continue
     return "".join(said)
+
+
+def _told(content: Any) -> list[str]:
+    """The texts in a JSON object of any of the APIs; what is told again at a stream's end is not counted twice."""
+    if not isinstance(content, dict):
+        return []
+    delta = content.get("delta")
+    parts = [
+        *(choice.get("message") or choice.get("delta") or choice for choice in content.get("choices", [])),
+        *(part for item in content.get("output", []) for part in item.get("content", [])),
+        *(content["content"] if isinstance(content.get("content"), list) else []),
+        *([delta] if isinstance(delta, dict) else []),
+    ]
+    said = [str(part.get("content") or part.get("text") or "") for part in parts]
+    return [*said, delta] if isinstance(delta, str) else said

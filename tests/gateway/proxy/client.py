@@ -9,7 +9,7 @@ from .stack import EMBEDDING_MODEL, Proxy
 
 _TASK = {
     "input", "cached", "output", "reasoning", "delay", "pause", "status", "fail_first", "fail_model", "die_after",
-    "name",
+    "name", "thought", "tool", "finish",
 }  # fmt: skip
 
 
@@ -18,10 +18,12 @@ def request(path: str, **fields: Any) -> dict[str, Any]:
     text = json.dumps({name: fields.pop(name) for name in list(fields) if name in _TASK})
     if path.endswith("/embeddings"):
         return {"model": EMBEDDING_MODEL, "input": text, **fields}
-    content: dict[str, Any] = {"prompt": text}
-    if path.endswith("/chat/completions"):
-        content = {"messages": [{"role": "user", "content": text}]}
-    return {"model": "chat-model", "max_tokens": 100, **content, **fields}
+    content: dict[str, Any] = {"prompt": text, "max_tokens": 100}
+    if path.endswith(("/chat/completions", "/messages")):
+        content = {"messages": [{"role": "user", "content": text}], "max_tokens": 100}
+    elif path.endswith("/responses"):
+        content = {"input": text, "max_output_tokens": 100}
+    return {"model": "chat-model", **content, **fields}
 
 
 def headers(key: str) -> dict[str, str]:
@@ -41,12 +43,12 @@ def events(answer: httpx.Response) -> list[dict[str, Any]]:
 
 
 def hang_up(proxy: Proxy, key: str, after: int, path: str = "/v1/chat/completions", **fields: Any) -> int:
-    """Begin a stream and go away after so many events; how many had come."""
+    """Begin a stream and go away after so many pieces of text; how many had come."""
     body = request(path, stream=True, **fields)
     seen = 0
     with httpx.stream("POST", f"{proxy.url}{path}", json=body, headers=headers(key), timeout=60) as answer:
         for line in answer.iter_lines():
-            seen += line.startswith("data: ")
+            seen += line.startswith("data: ") and '"x "' in line
             if seen >= after:
                 break
     return seen

@@ -92,7 +92,7 @@ def test_a_model_that_dies_in_mid_stream_is_charged_what_it_generated(
     assert pieces == 7
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"])
 def test_a_client_that_hangs_up_pays_for_what_was_generated_and_no_more(
     stack: Stack, proxy: Proxy, new_key: NewKey, path: str
 ) -> None:

@@ -49,6 +49,8 @@ def test_each_tenant_has_a_salt_of_its_own_at_every_endpoint_and_replica(
             ("/v1/chat/completions", False),
             ("/v1/chat/completions", True),
             ("/v1/completions", True),
+            ("/v1/responses", False),
+            ("/v1/messages", True),
         ):
             for proxy in proxies:
                 assert ask(proxy, key, path, stream=stream).status_code == 200
@@ -119,7 +121,9 @@ def test_an_unknown_model_is_named_as_such(proxy: Proxy, new_key: NewKey) -> Non
 
 WAYS_AROUND = [
     "/v1/engines/chat-model/chat/completions", "/engines/chat-model/completions", "/openai/v1/chat/completions",
-    "/openai/deployments/chat-model/chat/completions", "/v1/messages", "/v1/responses", "/v1/rerank",
+    "/openai/deployments/chat-model/chat/completions", "/v1/messages/count_tokens",
+    "/v1/messages/batches", "/v1/responses/compact", "/v1/responses/resp_1/cancel", "/openai/v1/responses",
+    "/v1/rerank",
     "/v1/audio/transcriptions", "/v1/audio/speech", "/v1/images/generations", "/v1/moderations", "/v1/batches",
     "/v1beta/models/chat-model:generateContent", "/models/chat-model:generateContent", "/vllm/v1/chat/completions",
     "/anthropic/v1/messages", "/v1/assistants", "/v1/threads", "/v1/files", "/health/test_connection",
@@ -159,7 +163,8 @@ def test_no_text_of_a_request_stands_in_the_logs_or_the_databases_tables(
     marker = f"marker{uuid.uuid4().hex}"
     for fields in ({}, {"stream": True}, {"status": 400}, {"status": 500}, {"n": 50}, {"fail_model": "chat-model"}):
         ask(proxy, key, name=marker, **fields)
-        ask(proxy, key, "/v1/completions", name=marker, **fields)
+        for path in ("/v1/completions", "/v1/responses", "/v1/messages"):
+            ask(proxy, key, path, name=marker, **fields)
     ask(proxy, key, "/v1/embeddings", name=marker)
     time.sleep(2)
     assert marker in str(stack.seen())

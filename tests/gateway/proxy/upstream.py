@@ -2,8 +2,9 @@
 
 The last message (or the prompt) is a JSON object: ``input``, ``cached``, ``output`` and ``reasoning`` tokens, ``delay``
 seconds before the answer and ``pause`` between pieces of a stream, ``status`` to fail with, ``fail_first`` to fail so
-many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces. ``GET /seen`` tells the bodies that
-came, ``DELETE /seen`` forgets them.
+many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces; ``thought`` to tell before the
+answer, ``tool`` to call instead of a text, with the arguments ``{"city": "Paris"}``, ``finish`` for another reason to
+end. ``GET /seen`` tells the bodies that came, ``DELETE /seen`` forgets them.
 
 Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
 """
@@ -17,6 +18,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_ARGUMENTS = '{"city": "Paris"}'
 _seen: list[dict[str, Any]] = []
 _failures: dict[str, int] = {}
 _gone: list[int] = []
@@ -24,7 +26,10 @@ _gone: list[int] = []
 
 def _task(body: dict[str, Any]) -> dict[str, Any]:
     if "messages" in body:
-        text = body["messages"][-1]["content"]
+        said = [message["content"] for message in body["messages"] if message["role"] == "user"]
+        text = (said or [body["messages"][-1]["content"]])[-1]
+        if isinstance(text, list):
+            text = text[0].get("text")
     else:
         prompt = body.get("prompt", body.get("input"))
         text = prompt[0] if isinstance(prompt, list) else prompt
@@ -65,14 +70,36 @@ async def _reply(send: Send, status: int, content: Any) -> None:
 def _whole(path: str, body: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
     common = {"id": "up-1", "model": body["model"], "created": 1, "usage": _usage(task)}
     text = "x " * task["output"]
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if "thought" in task:
+        message["reasoning_content"] = task["thought"]
+    if "tool" in task:
+        message |= {"content": None, "tool_calls": [_tool_call(task["tool"], _ARGUMENTS)]}
+    reason = "tool_calls" if "tool" in task else task.get("finish", "stop")
     if path.endswith("/embeddings"):
         usage = {"prompt_tokens": task["input"], "total_tokens": task["input"]}
         data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         return {**common, "object": "list", "data": data, "usage": usage}
     if path.endswith("/chat/completions"):
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        choice = {"index": 0, "finish_reason": reason, "message": message}
         return {**common, "object": "chat.completion", "choices": [choice]}
     return {**common, "object": "text_completion", "choices": [{"index": 0, "finish_reason": "stop", "text": text}]}
+
+
+def _tool_call(name: str | None, arguments: str) -> dict[str, Any]:
+    begun = {} if name is None else {"id": "call-1", "type": "function"}
+    return {**begun, "function": {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}}
+
+
+def _piece(task: dict[str, Any], number: int) -> dict[str, Any]:
+    """A text, or of a tool's call first the name and then its arguments in two pieces."""
+    if "tool" not in task:
+        return {"delta": {"content": "x "}}
+    if number == 1:
+        call = _tool_call(task["tool"], "")
+    else:
+        call = _tool_call(None, {2: _ARGUMENTS[:4], 3: _ARGUMENTS[4:]}.get(number, ""))
+    return {"delta": {"tool_calls": [{"index": 0, **call}]}}
 
 
 async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -84,14 +111,17 @@ async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> Asyn
     def event(choices: list[dict[str, Any]], usage: dict[str, Any] | None) -> bytes:
         return b"data: " + json.dumps({**common, "choices": choices, "usage": usage}).encode() + b"\n\n"
 
+    if "thought" in task:
+        yield event([{"index": 0, "finish_reason": None, "delta": {"reasoning_content": task["thought"]}}], None)
     for number in range(1, task["output"] + 1):
         if task.get("die_after") == number - 1:
             raise ConnectionResetError
-        content = {"delta": {"content": "x "}} if chat else {"text": "x "}
+        content = _piece(task, number) if chat else {"text": "x "}
         yield event([{"index": 0, "finish_reason": None, **content}], _usage(task, number) if continuous else None)
         await asyncio.sleep(task.get("pause", 0))
     last = {"delta": {}} if chat else {"text": ""}
-    yield event([{"index": 0, "finish_reason": "stop", **last}], _usage(task) if continuous else None)
+    reason = "tool_calls" if "tool" in task else task.get("finish", "stop")
+    yield event([{"index": 0, "finish_reason": reason, **last}], _usage(task) if continuous else None)
     if (body.get("stream_options") or {}).get("include_usage"):
         yield event([], _usage(task))
     yield b"data: [DONE]\n\n"

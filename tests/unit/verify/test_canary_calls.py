@@ -16,6 +16,17 @@ ALL = calls(CANARY, "m", 64)
 STREAM = (
     b'data: {"choices": [{"delta": {"content": "one "}}]}\n\ndata: {"choices": [{"delta": {"content": "two"}}]}\n\n'
 )
+MESSAGE_STREAM = (
+    b'event: message_start\ndata: {"type": "message_start", "message": {"content": []}}\n\n'
+    b'data: {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "one "}}\n\n'
+    b'data: {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "two"}}\n\n'
+    b'data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}\n\n'
+)
+RESPONSE_STREAM = (
+    b'data: {"type": "response.output_text.delta", "delta": "one "}\n\n'
+    b'data: {"type": "response.output_text.delta", "delta": "two"}\n\n'
+    b'data: {"type": "response.completed", "response": {"output": [{"content": [{"text": "one two"}]}]}}\n\n'
+)
 
 
 def _http(answer: httpx.Response | Exception) -> httpx.Client:
@@ -47,8 +58,15 @@ def test_every_endpoint_that_reaches_a_model_is_called() -> None:
 
 
 def test_a_whole_answer_and_a_stream_give_their_text() -> None:
-    whole = httpx.Response(200, json={"choices": [{"message": {"content": "one two"}}]})
-    for kind, answer in (("answer", whole), ("stream", httpx.Response(200, content=STREAM))):
+    parts = [{"type": "text", "text": "one two"}]
+    for kind, answer in (
+        ("answer", httpx.Response(200, json={"choices": [{"message": {"content": "one two"}}]})),
+        ("stream", httpx.Response(200, content=STREAM)),
+        ("message", httpx.Response(200, json={"type": "message", "content": parts})),
+        ("streamed message", httpx.Response(200, content=MESSAGE_STREAM)),
+        ("response", httpx.Response(200, json={"output": [{"type": "message", "content": parts}]})),
+        ("streamed response", httpx.Response(200, content=RESPONSE_STREAM)),
+    ):
         outcome = send(_http(answer), _call(kind), "sk-x")
         assert (outcome.status, outcome.answer, outcome.as_expected) == (200, "one two", True)
 

@@ -157,6 +157,8 @@ def public(edge: tuple[int, int, int], certificates: Path) -> Iterator[httpx.Cli
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/completions"),
         ("POST", "/v1/embeddings"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/responses"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/granite3.3:8b"),
         ("GET", "/v1/models/granite3.3%3A8b"),
@@ -186,7 +188,8 @@ def test_the_declared_paths_reach_the_gateway(public: httpx.Client, method: str,
         ("POST", "/v1/chat/../../key/generate"),
         ("GET", "/v1/models/../../key/info"),
         ("GET", "/v1/models/%2e%2e%2fkey%2finfo"),
-        ("POST", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens"),
+        ("GET", "/v1/responses/resp_1"),
         ("POST", '/v1/"quoted"'),
     ],
 )
@@ -227,6 +230,7 @@ def test_no_header_of_a_client_steers_what_is_behind(public: httpx.Client) -> No
         "x-priority": "high",
         "cache-control": "no-cache",
         "api-key": "sk-other",
+        "x-api-key": "sk-other",
         "x-request-id": "chosen",
         "forwarded": "for=1.2.3.4",
     }
@@ -236,6 +240,16 @@ def test_no_header_of_a_client_steers_what_is_behind(public: httpx.Client) -> No
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert headers["x-request-id"] not in {"chosen", ""}
     assert not (set(forged) - {"x-forwarded-for", "x-request-id"}) & set(headers)
+
+
+def test_the_key_of_anthropics_clients_is_taken_where_they_call_and_nowhere_else(public: httpx.Client) -> None:
+    key = {"x-api-key": "sk-mine"}
+    headers = public.post("/v1/messages", headers=key, json={}).json()["headers"]
+    assert headers["authorization"] == "Bearer sk-mine"
+    assert "x-api-key" not in headers
+    both = public.post("/v1/messages", headers={**key, "authorization": "Bearer sk-first"}, json={})
+    assert both.json()["headers"]["authorization"] == "Bearer sk-first"
+    assert "authorization" not in public.post("/v1/responses", headers=key, json={}).json()["headers"]
 
 
 def test_an_unknown_model_is_answered_as_openai_does(public: httpx.Client) -> None:
@@ -343,7 +357,18 @@ def test_a_model_server_answers_the_gateway_alone(server: tuple[int, int], certi
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/invocations", "/tokenize", "/pause", "/v1/load_lora_adapter", "/docs", "/"]
+    "path",
+    [
+        "/metrics",
+        "/invocations",
+        "/tokenize",
+        "/pause",
+        "/v1/load_lora_adapter",
+        "/docs",
+        "/",
+        "/v1/responses",
+        "/v1/messages",
+    ],
 )
 def test_a_model_server_shows_the_gateway_only_what_it_needs(
     server: tuple[int, int], certificates: Path, path: str

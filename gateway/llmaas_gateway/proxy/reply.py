@@ -1,0 +1,174 @@
+"""The answer to one call on its way to the client: watched, settled before its last byte, told in the client's API."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+from llmaas_gateway.dialects.blocks import AnswerError, BlockStream, Tokens, answer_of, tokens_of
+from llmaas_gateway.dialects.dialect import Dialect
+from llmaas_gateway.proxy.answers import Header, error_of, headers_of
+from llmaas_gateway.proxy.call import Call, Refusal
+from llmaas_gateway.proxy.settlement import Settlement
+from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, normalised, usage_of_body, usage_of_event
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+# What LiteLLM tells about itself: costs in no currency, addresses of servers, limits that are not the tenant's.
+_HIDDEN_HEADERS: Final = (b"x-litellm-", b"x-ratelimit-", b"llm_provider-", b"server", b"x-request-id")
+_BROKEN: Final[Mapping[str, Any]] = {
+    "message": "The model ended its answer before it was whole.",
+    "type": "server_error",
+    "param": None,
+    "code": "broken_answer",
+}
+
+
+async def refuse(
+    send: Send, refusal: Refusal, headers: Sequence[Header], dialect: Dialect | None, identity: str = ""
+) -> None:
+    """Answer with a refusal, in the words of the client's API."""
+    body = _error_body(refusal.status, error_of(refusal), dialect, identity)
+    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refusal.retry_after_seconds is not None:
+        fixed.append((b"retry-after", str(refusal.retry_after_seconds).encode()))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _error_body(status: int, error: Mapping[str, Any], dialect: Dialect | None, identity: str) -> bytes:
+    told = {"error": dict(error)} if dialect is None else dialect.error(status, error, identity)
+    return json.dumps(told).encode()
+
+
+def _told_error(body: bytes) -> Mapping[str, Any]:
+    """OpenAI's error object in a body; ours, where there is none."""
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return _BROKEN
+    return error if isinstance(error, Mapping) else _BROKEN
+
+
+class Reply:
+    """The answer to one call."""
+
+    def __init__(self, call: Call, settlement: Settlement, send: Send, notices: Sequence[Header]) -> None:
+        """Takes the call, what settles it, the client's side, and headers to add."""
+        self._call = call
+        self._notices = notices
+        self._settlement = settlement
+        self._send = send
+        self._start: Message | None = None
+        self._streamed = False
+        self._over = False
+        self._body: list[bytes] = []
+        self._reader = StreamReader()
+        self._told: BlockStream | None = None
+        self.failed = True
+
+    async def send(self, message: Message) -> None:
+        """What LiteLLM sends; passed on with our headers, or replaced by our refusal."""
+        if self._over:
+            return
+        call = self._call
+        if call.refusal is not None and self._start is None:
+            self._over = True
+            await refuse(self._send, call.refusal, headers_of(call), call.dialect, call.identity)
+        elif message["type"] == "http.response.start":
+            await self._begin(message)
+        elif message["type"] != "http.response.body":
+            await self._send(message)
+        elif self._streamed:
+            await self._pass_piece(message)
+        else:
+            self._body.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                await self._pass_whole()
+
+    async def _begin(self, message: Message) -> None:
+        self._start = message
+        headers = {name.lower(): value for name, value in message["headers"]}
+        self.failed = message["status"] >= 400
+        self._streamed = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+        if self._streamed:
+            if self._call.dialect is not None:
+                self._told = self._call.dialect.stream(self._call.identity)
+            await self._send(self._with_headers(message))
+
+    def _with_headers(self, message: Message, length: int | None = None) -> Message:
+        hidden = _HIDDEN_HEADERS if length is None else (*_HIDDEN_HEADERS, b"content-length")
+        kept = [(name, value) for name, value in message["headers"] if not name.lower().startswith(hidden)]
+        if length is not None:
+            kept.append((b"content-length", str(length).encode()))
+        return {**message, "headers": [*kept, *headers_of(self._call), *self._notices]}
+
+    async def _pass_whole(self) -> None:
+        body, status = b"".join(self._body), self._start["status"] if self._start else 500
+        told = body
+        if self._call.dialect is not None:
+            status, told = self._in_dialect(self._call.dialect, status, body)
+        if not self.failed:
+            self._call.usage = usage_of_body(body)
+        else:
+            # A failed call costs nothing, whatever a try of it may have told.
+            self._call.usage, self._call.pieces = None, 0
+        await self._settlement.settle(self._call, "error" if self.failed else "success")
+        if self._start is not None:
+            await self._send(self._with_headers({**self._start, "status": status}, len(told)))
+        await self._send({"type": "http.response.body", "body": told})
+
+    def _in_dialect(self, dialect: Dialect, status: int, body: bytes) -> tuple[int, bytes]:
+        if self.failed:
+            return status, _error_body(status, _told_error(body), dialect, self._call.identity)
+        try:
+            told = dialect.whole(answer_of(body, self._call.identity))
+        except AnswerError:
+            self.failed = True
+            return 502, _error_body(502, _BROKEN, dialect, self._call.identity)
+        return status, json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+
+    async def _pass_piece(self, message: Message) -> None:
+        told: list[bytes] = []
+        for data in self._reader.events(message.get("body", b"")):
+            if is_error(data):
+                self.failed = True
+                await self._settle_stream("cut")
+            elif data == DONE:
+                await self._settle_stream("success")
+            elif (usage := usage_of_event(data)) is not None:
+                self._call.usage = usage
+            told += self._translated(data)
+        last = not message.get("more_body", False)
+        if last and not self._call.settled:
+            await self._settle_stream("cut")
+        if self._told is not None:
+            if last and not self._over:
+                told += self._told.failed(502, _BROKEN)
+            message = {**message, "body": b"".join(told), "more_body": not (last or self._over)}
+        await self._send(message)
+
+    def _translated(self, data: bytes) -> Iterator[bytes]:
+        """An event in the words of the client's API; the last of them ends the answer."""
+        stream = self._told
+        if stream is None or self._over:
+            return
+        try:
+            if is_error(data):
+                self._over = True
+                yield from stream.failed(502, _told_error(data))
+            elif data == DONE:
+                self._over = True
+                yield from stream.finish(self._tokens())
+            else:
+                yield from stream.feed(data, self._tokens())
+        except AnswerError:
+            self._over = True
+            yield from stream.failed(502, _BROKEN)
+
+    def _tokens(self) -> Tokens:
+        return tokens_of(normalised(self._call.usage))
+
+    async def _settle_stream(self, status: str) -> None:
+        self._call.usage = normalised(self._call.usage)
+        await self._settlement.settle(self._call, status)
