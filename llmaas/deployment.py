@@ -206,6 +206,7 @@ def _monitoring(
             image=materials.images["prometheus"],
             certificate=certificates.names[t.PROMETHEUS_IDENTITY],
             configuration=prometheus.configuration(platform, certificate),
+            rules=prometheus.rules(),
             web_configuration=prometheus.web_configuration(certificate),
         ),
         options,

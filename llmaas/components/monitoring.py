@@ -17,13 +17,14 @@ _CONFIGURATION_FOLDER: Final = "/etc/prometheus"
 
 @dataclass(frozen=True)
 class PrometheusArgs:
-    """``configuration`` says what is read, ``web_configuration`` how Prometheus itself is reached."""
+    """``configuration`` says what is read, ``rules`` when to alert, ``web_configuration`` how Prometheus is reached."""
 
     namespace: str
     host: str
     image: str
     certificate: str
     configuration: str
+    rules: str
     web_configuration: str
     retention_days: int = 15
     size_gib: int = 20
@@ -35,7 +36,11 @@ class Prometheus(pulumi.ComponentResource):
     def __init__(self, name: str, args: PrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmaas:monitoring:Prometheus", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        files = {"prometheus.yml": args.configuration, "web.yml": args.web_configuration}
+        files = {
+            "prometheus.yml": args.configuration,
+            prometheus.RULES_FILE: args.rules,
+            "web.yml": args.web_configuration,
+        }
         configuration = pods.config_map(f"{name}-configuration", args.namespace, files, child)
         server = _server(args, configuration.name)
         store = StoreArgs(args.namespace, args.host, t.PROMETHEUS_PORT, args.size_gib)

@@ -12,6 +12,7 @@ from llmaas.settings.errors import Problem
 from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
 from llmaas.settings.gpu_checks import CHECKS as GPU_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
+from llmaas.settings.log_checks import CHECKS as LOG_CHECKS
 from llmaas.settings.service import Demand, Gateway, Measurement, Tier
 from llmaas.settings.types import Section
 
@@ -289,5 +290,6 @@ CHECKS: tuple[Check, ...] = (
     contexts_are_possible,
     *FLOW_CHECKS,
     *DISK_CHECKS,
+    *LOG_CHECKS,
     *GPU_CHECKS,
 )

@@ -6,10 +6,10 @@ from pydantic import Field, StringConstraints
 
 from llmaas.settings.types import HostName, Section
 
-HOST_ZONES: Final = ("hosts", "control", "service", "gpu")
+HOST_ZONES: Final = ("hosts", "control", "service", "gpu", "log")
 SITE_ZONES: Final = ("bastions", "site", "time-servers")
 # The platform's own listeners on hosts, each with callers of its own; Kubernetes gives the range to NodePorts.
-RESERVED_PORTS: Final = frozenset({22, 443, 2379, 2380, 6443, 8444, 10250})
+RESERVED_PORTS: Final = frozenset({22, 443, 2379, 2380, 6443, 6514, 8444, 9443, 10250})
 NODE_PORTS: Final = range(30000, 32768)
 
 

@@ -19,7 +19,7 @@ from llmaas.settings.types import (
     Version,
 )
 
-Role = Literal["control", "gpu", "service"]
+Role = Literal["control", "gpu", "log", "service"]
 
 
 class Network(Section):
@@ -66,7 +66,7 @@ class Host(Section):
 
     name: HostName = Field(description="the host's name: lower-case letters, digits and hyphens")
     address: Address = Field(description="the host's own IPv4 address, inside llmaas:network.hosts")
-    roles: tuple[Role, ...] = Field(min_length=1, description="one or more of control, gpu, service")
+    roles: tuple[Role, ...] = Field(min_length=1, description="one or more of control, gpu, log, service")
     country: CountryCode | None = Field(
         default=None, description='the ISO 3166 code of the country it stands in, such as FR (quote "NO")'
     )

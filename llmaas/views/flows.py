@@ -13,6 +13,7 @@ from llmaas.settings import Platform
 from llmaas.views import topology as t
 from llmaas.views import zones as z
 from llmaas.views.disks import KEY_SERVER_PORT
+from llmaas.views.logs import LOG_PORT
 
 Protocol = Literal["tcp", "udp", "icmp"]
 Encryption = Literal["TLS 1.3, mutual", "TLS 1.3", "SSH", "none"]
@@ -106,29 +107,40 @@ BETWEEN_PODS: Final = WideRule(
         Beyond(z.NAME_SERVICE, z.NAME_SERVICE, "any", (), "no NetworkPolicy stands in kube-system"),
     ),
 )
-WEBHOOKS: Final = WideRule(
-    "webhooks",
-    z.CONTROL,
+LOG_STATUS: Final = WideRule(
+    "log-status-from-pods",
     z.PODS,
+    z.LOG,
     "tcp",
-    (),
-    "from the API server to admission webhooks in pods, of which there are none",
-    beyond=(
-        Beyond(z.CONTROL, z.NAME_SERVICE, "tcp", (), "no NetworkPolicy stands in kube-system"),
-        Beyond(z.CONTROL, t.EDGE_SERVICE, "tcp", (t.EDGE_PUBLIC_PORT,), "the edge answers anywhere, so control too"),
-    ),
+    (t.STATUS_PORT,),
+    "of all pods; NetworkPolicies refuse it to every part but Prometheus",
+    beyond=(Beyond(z.NAME_SERVICE, z.LOG, "tcp", (t.STATUS_PORT,), "no NetworkPolicy stands in kube-system"),),
 )
+# What the kubelet asks its own pods; PostgreSQL is asked by a command inside its pod.
+_ALIVE: Final = "the kubelet asks whether it is alive and ready"
+_CONNECTS: Final = "the kubelet connects and sends nothing"
+_PROBED: Final[tuple[tuple[str, tuple[int, ...], Encryption, str], ...]] = (
+    (t.EDGE_SERVICE, (t.STATUS_PORT,), TLS, _ALIVE),
+    (t.GATEWAY_SERVICE, (t.STATUS_PORT,), TLS, _ALIVE),
+    (t.SERVING_PART, (t.STATUS_PORT,), TLS, _ALIVE),
+    (t.REDIS_SERVICE, (t.REDIS_PORT,), "none", _CONNECTS),
+    (t.PROMETHEUS_SERVICE, (t.PROMETHEUS_PORT,), "none", _CONNECTS),
+    (z.NAME_SERVICE, NAME_SERVICE_PROBE_PORTS, "none", _ALIVE),
+)
+_PROBE_PORTS: Final = tuple(sorted({port for _, ports, *_ in _PROBED for port in ports}))
 PROBES: Final = WideRule(
     "probes",
     z.HOSTS,
     z.PODS,
     "tcp",
-    (),
-    "from a host to its own pods at every port; no NetworkPolicy holds between the two",
+    _PROBE_PORTS,
+    "from a host to its own pods; no NetworkPolicy holds between the two",
     own_pods=True,
-    beyond=(Beyond(z.HOSTS, z.PODS, "tcp", (), "at ports that no probe asks", own_pods=True),),
+    beyond=(
+        Beyond(z.HOSTS, z.PODS, "tcp", _PROBE_PORTS, "where the kubelet asks pods of another part", own_pods=True),
+    ),
 )
-WIDE_RULES: Final = (API_FROM_PODS, BETWEEN_PODS, WEBHOOKS, PROBES)
+WIDE_RULES: Final = (API_FROM_PODS, BETWEEN_PODS, LOG_STATUS, PROBES)
 
 
 def flow_matrix(platform: Platform) -> tuple[Flow, ...]:
@@ -172,7 +184,6 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
         Flow("reachability-from-bastions", z.BASTIONS, z.HOSTS, ("icmp",), (), "none", "ping, for diagnosis"),
         BETWEEN_PODS,
         *_between_pods(),
-        WEBHOOKS,
         PROBES,
         *_probes(),
         Flow(
@@ -195,6 +206,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
             "administration of tenants and keys; callers show the master key",
             answer=Answer(t.EDGE_SERVICE, t.ADMINISTRATION_PORT),
         ),
+        *_logs(platform),
         *_unlocking(platform),
         *_declared(platform),
     )
@@ -204,6 +216,27 @@ def _site_ports(platform: Platform) -> tuple[int, ...]:
     site = platform.site
     urls = (str(site.packages_url), str(site.artefacts_url), f"https://{site.registry}")
     return tuple(sorted({urlsplit(url).port or 443 for url in urls}))
+
+
+def _logs(platform: Platform) -> tuple[Flow | WideRule, ...]:
+    """What hosts send to log hosts, and how Prometheus learns that one fell silent; nothing where there are none."""
+    if not platform.hosts_with_role("log"):
+        return ()
+    asked = f"{t.PROMETHEUS_SERVICE}-to-{z.LOG}"
+    return (
+        Flow("logs", z.HOSTS, z.LOG, ("tcp",), (LOG_PORT,), MUTUAL, "logs leave every host at once"),
+        LOG_STATUS,
+        Flow(
+            asked,
+            t.PROMETHEUS_SERVICE,
+            z.LOG,
+            ("tcp",),
+            (t.STATUS_PORT,),
+            MUTUAL,
+            "how old the last line of each host is",
+            carried_by=LOG_STATUS.name,
+        ),
+    )
 
 
 def _unlocking(platform: Platform) -> tuple[Flow, ...]:
@@ -259,17 +292,7 @@ def _pod_flow(  # noqa: PLR0913, PLR0917 - what a flow is made of
 
 
 def _probes() -> tuple[Flow, ...]:
-    """What the kubelet asks its own pods; PostgreSQL is asked by a command inside its pod."""
-    alive, connects = "the kubelet asks whether it is alive and ready", "the kubelet connects and sends nothing"
-    declared: tuple[tuple[str, tuple[int, ...], Encryption, str], ...] = (
-        (t.EDGE_SERVICE, (t.STATUS_PORT,), TLS, alive),
-        (t.GATEWAY_SERVICE, (t.STATUS_PORT,), TLS, alive),
-        (t.SERVING_PART, (t.STATUS_PORT,), TLS, alive),
-        (t.REDIS_SERVICE, (t.REDIS_PORT,), "none", connects),
-        (t.PROMETHEUS_SERVICE, (t.PROMETHEUS_PORT,), "none", connects),
-        (z.NAME_SERVICE, NAME_SERVICE_PROBE_PORTS, "none", alive),
-    )
     return tuple(
         Flow(f"probe-of-{part}", z.HOSTS, part, ("tcp",), ports, how, why, own_pods=True, carried_by=PROBES.name)
-        for part, ports, how, why in declared
+        for part, ports, how, why in _PROBED
     )

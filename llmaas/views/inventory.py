@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
-from llmaas.views import disks, gpus
+from llmaas.views import disks, gpus, logs
+from llmaas.views import topology as t
 from llmaas.views.host_rules import Rule, host_rules
 
 LABEL_PREFIX: Final = "llmaas.io/"
@@ -28,7 +29,7 @@ def inventory(platform: Platform) -> dict[str, Any]:
         SettingsError: a model is left to the plan and none was recorded, so which hosts get its weights is not known.
     """
     _require_placements(platform)
-    groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "nodes": [], "weights": []}
+    groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "log": [], "nodes": [], "weights": []}
     for host in platform.hosts:
         groups["nodes"].append(host.name)
         for role in host.roles:
@@ -36,7 +37,10 @@ def inventory(platform: Platform) -> dict[str, Any]:
         if any(host.name in model.placement for model in platform.models):
             groups["weights"].append(host.name)
     hosts = {
-        host.name: _host(platform, host) | gpus.of_host(platform, host) | disks.of_host(platform, host)
+        host.name: _host(platform, host)
+        | gpus.of_host(platform, host)
+        | disks.of_host(platform, host)
+        | logs.of_host(platform, host, t.STATUS_PORT)
         for host in platform.hosts
     }
     return {
@@ -97,6 +101,8 @@ def _common(platform: Platform) -> dict[str, Any]:
         "trust_pki_folder": str(state / "pki"),
         "container_runtime_registry": site.registry,
         "container_runtime_pause_image": f"{site.registry}/pause:{PAUSE_TAG}",
+        "log_client_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
+        "log_host_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
         "control_plane_environment": platform.environment,
         "control_plane_version": kubernetes.version,
         "control_plane_endpoint": f"{kubernetes.api_address}:6443",

@@ -6,8 +6,11 @@ import yaml
 
 from llmaas.settings import Platform
 from llmaas.views import topology as t
+from llmaas.views.logs import LATE_SECONDS
 
 DATA: Final = "/var/lib/prometheus"
+RULES_FILE: Final = "rules.yml"
+LOG_HOSTS: Final = "log-hosts"
 _SCRAPE_SECONDS: Final = 15
 
 
@@ -23,15 +26,52 @@ def configuration(platform: Platform, certificate: str) -> str:
         host = t.full_name(t.vllm_name(model), t.SERVING)
         jobs.append(_job(f"serving-proxy-{model.slug}", host, host, "/metrics", certificate, model=model.name))
         jobs.append(_job(f"vllm-{model.slug}", host, host, "/program-metrics", certificate, model=model.name))
+    if platform.hosts_with_role("log"):
+        jobs.append(_log_hosts(platform, certificate))
     content = {
         "global": {
             "scrape_interval": f"{_SCRAPE_SECONDS}s",
             "evaluation_interval": f"{_SCRAPE_SECONDS}s",
             "external_labels": {"environment": platform.environment},
         },
+        "rule_files": [RULES_FILE],
         "scrape_configs": jobs,
     }
     return yaml.safe_dump(content, sort_keys=False)
+
+
+def rules() -> str:
+    """The alerts: logs that stop, lines that never came, a log host that is away or full."""
+    silent = f"time() - llmaas_log_last_line_timestamp_seconds > {LATE_SECONDS}"
+    alerts = [
+        _alert("LogsStopped", silent, "1m", "No line of {{ $labels.sender }} came to {{ $labels.host }} for minutes"),
+        _alert("LogHostAway", f'up{{job="{LOG_HOSTS}"}} == 0', "5m", "{{ $labels.host }} does not answer"),
+        _alert(
+            "LogLinesMissing",
+            "increase(llmaas_log_missing_lines_total[1h]) > 0",
+            "0s",
+            "Lines of {{ $labels.sender }} never came to {{ $labels.host }}",
+        ),
+        _alert("LogStoreFull", "llmaas_log_store_free_ratio < 0.1", "5m", "The store of {{ $labels.host }} is filling"),
+        _alert(
+            "LogsUnwatched",
+            "time() - llmaas_log_watch_timestamp_seconds > 600",
+            "0s",
+            "Nobody on {{ $labels.host }} looks whether logs come",
+        ),
+    ]
+    return yaml.safe_dump({"groups": [{"name": "logs", "rules": alerts}]}, sort_keys=False)
+
+
+def _alert(name: str, expression: str, lasting: str, summary: str) -> dict[str, Any]:
+    annotations = {"summary": summary, "runbook": "docs/logs.md"}
+    return {
+        "alert": name,
+        "expr": expression,
+        "for": lasting,
+        "labels": {"severity": "critical"},
+        "annotations": annotations,
+    }
 
 
 def web_configuration(certificate: str) -> str:
@@ -57,12 +97,30 @@ def _job(  # noqa: PLR0913, PLR0917 - what a job is made of
         "scheme": "https",
         "metrics_path": path,
         "dns_sd_configs": [{"names": [pods], "type": "A", "port": t.STATUS_PORT}],
-        "tls_config": {
-            "ca_file": f"{certificate}/ca.crt",
-            "cert_file": f"{certificate}/tls.crt",
-            "key_file": f"{certificate}/tls.key",
-            "server_name": server,
-            "min_version": "TLS13",
-        },
+        "tls_config": {**_tls(certificate), "server_name": server},
         "relabel_configs": relabel,
+    }
+
+
+def _log_hosts(platform: Platform, certificate: str) -> dict[str, Any]:
+    """How old the last line of each host is, as the log hosts say; they are known by their addresses."""
+    targets = [
+        {"targets": [f"{host.address}:{t.STATUS_PORT}"], "labels": {"host": host.name}}
+        for host in platform.hosts_with_role("log")
+    ]
+    return {
+        "job_name": LOG_HOSTS,
+        "scheme": "https",
+        "scrape_interval": "60s",
+        "static_configs": targets,
+        "tls_config": _tls(certificate),
+    }
+
+
+def _tls(certificate: str) -> dict[str, str]:
+    return {
+        "ca_file": f"{certificate}/ca.crt",
+        "cert_file": f"{certificate}/tls.crt",
+        "key_file": f"{certificate}/tls.key",
+        "min_version": "TLS13",
     }

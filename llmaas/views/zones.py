@@ -45,6 +45,7 @@ HOSTS: Final = "hosts"
 CONTROL: Final = "control"
 SERVICE: Final = "service"
 GPU: Final = "gpu"
+LOG: Final = "log"
 PODS: Final = "pods"
 NAME_SERVICE: Final = "name-service"
 
@@ -72,10 +73,11 @@ ZONES: Final = (
     Zone(SITE, "site", "package mirror, image registry, model weights"),
     Zone(TIME_SERVERS, "site", "the site's clocks"),
     Zone(KEY_SERVERS, "site", "the servers by which hosts unlock their disks"),
-    Zone(HOSTS, "hosts", "every host", (CONTROL, SERVICE, GPU)),
+    Zone(HOSTS, "hosts", "every host", (CONTROL, SERVICE, GPU, LOG)),
     Zone(CONTROL, "hosts", "hosts of the Kubernetes API and etcd"),
     Zone(SERVICE, "hosts", "hosts of the edge and the data stores"),
     Zone(GPU, "hosts", "hosts of the model servers"),
+    Zone(LOG, "hosts", "hosts that keep the logs of all others"),
     Zone(PODS, "pods", "every pod", tuple(part.name for part in PARTS)),
     Zone(t.EDGE_SERVICE, "pods", "the entrance: HAProxy, public and administration"),
     Zone(t.GATEWAY_SERVICE, "pods", "the gateway: LiteLLM behind its TLS proxy"),
@@ -145,5 +147,6 @@ def addresses(platform: Platform, name: str) -> tuple[str, ...]:
         ),
         SERVICE: tuple(host.address for host in platform.hosts_with_role("service")),
         GPU: tuple(host.address for host in platform.hosts_with_role("gpu")),
+        LOG: tuple(host.address for host in platform.hosts_with_role("log")),
     }
     return tuple(str(address) for address in sorted({ip_address(str(each)) for each in found[name]}))

@@ -35,7 +35,7 @@ PASSING_PART: Final = "litellm-migration"
 # Of each there is one: nobody else of the zone could be asked.
 ALONE: Final = frozenset({"postgres", "redis", "prometheus"})
 # No NetworkPolicy stands in kube-system: between these all is open, as `llmaas flows` says.
-UNGUARDED: Final = frozenset({("control", "name-service"), ("name-service", "name-service")})
+UNGUARDED: Final = frozenset({("name-service", "name-service")})
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Map:
 
 def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
     """All pairs of zones between which something forbidden can be tried: from whom, to whom."""
-    lone = ALONE | {name for name in ("control", "service", "gpu") if len(platform.hosts_with_role(name)) == 1}
+    lone = ALONE | {name for name in ("control", "service", "gpu", "log") if len(platform.hosts_with_role(name)) == 1}
     kinds: dict[str, list[str]] = {}
     for zone in z.ZONES:
         is_there = zone.kind != "site" or z.addresses(platform, zone.name)

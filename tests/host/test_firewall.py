@@ -53,7 +53,18 @@ def test_a_chain_accepts_exactly_the_declared_flows(
 
 def test_no_rule_jumps_where_the_check_does_not_look(machine: Machine) -> None:
     verdicts = {name for item in _table(machine) if "rule" in item for part in item["rule"]["expr"] for name in part}
-    assert verdicts <= {"match", "accept", "drop", "counter", "reject"}
+    assert verdicts <= {"match", "accept", "drop", "counter", "reject", "limit", "log"}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_chain_logs_what_it_drops(machine: Machine, chain: str) -> None:
+    rules = [item["rule"] for item in _table(machine) if "rule" in item and item["rule"]["chain"] == chain]
+    logging = [rule for rule in rules if any("log" in part for part in rule["expr"])]
+    # Behind all that accepts, before the end that only counts, and under no condition but how often.
+    assert logging == [rules[-2]]
+    assert {name for part in logging[0]["expr"] for name in part} == {"limit", "log"}
+    (told,) = [part["log"] for part in logging[0]["expr"] if "log" in part]
+    assert (told["prefix"], told["group"]) == (f"refused-{chain} ", 1)
 
 
 def _in_words(expressions: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -13,7 +13,15 @@ from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations, Listener
 
 # Who must be at a port of a host; behind a port that the stack file declares stands whom the site put there.
-PROGRAMS = {22: "sshd", 10250: "kubelet", 6443: "kube-apiserver", 2379: "etcd", 2380: "etcd"}
+PROGRAMS = {
+    22: "sshd",
+    10250: "kubelet",
+    6443: "kube-apiserver",
+    2379: "etcd",
+    2380: "etcd",
+    6514: "syslog-ng",
+    9443: "prometheus-node",
+}
 LASTING_PARTS = sorted({part.name for part in z.PARTS} - {"litellm-migration"})
 Sockets = Mapping[str, Mapping[str, set[Socket]]]
 

@@ -112,7 +112,7 @@ def change(path: str, value: object) -> Any:
         ("hosts/1/address", "10.77.0.1", "hosts[1].address", "already the address of the site"),
         ("hosts/1/address", "10.77.0.255", "hosts[1].address", "broadcast"),
         ("hosts/1/address", "10.77.0", "hosts[1].address", "is not an IPv4 address"),
-        ("hosts/1/roles", ["gpu", "gpus"], "hosts[1].roles[1]", "control, gpu, service"),
+        ("hosts/1/roles", ["gpu", "gpus"], "hosts[1].roles[1]", "control, gpu, log, service"),
         ("hosts/1/roles", ["gpu", "gpu"], "hosts[1].roles", "stands twice"),
         ("hosts/3/gpus", ..., "hosts[3].gpus", "is missing on a host with role gpu"),
         ("hosts/3/roles", ["service"], "hosts[3].gpus", "without role gpu"),

@@ -105,11 +105,14 @@ def test_the_database_is_reached_only_with_its_certificate_checked() -> None:
 def test_prometheus_reads_every_part_and_knows_it_by_its_certificate(platform: Platform) -> None:
     loaded = yaml.safe_load(prometheus.configuration(platform, "/certificate"))
     jobs = {job["job_name"]: job for job in loaded["scrape_configs"]}
-    assert len(jobs) == 2 + 2 * len(platform.models)
-    for job in jobs.values():
+    assert len(jobs) == 3 + 2 * len(platform.models)
+    for name, job in jobs.items():
         assert job["scheme"] == "https"
         assert job["tls_config"]["min_version"] == "TLS13"
-        assert job["tls_config"]["server_name"].endswith(".svc.cluster.local")
+        # log hosts are asked, and known, by their addresses
+        assert name == "log-hosts" or job["tls_config"]["server_name"].endswith(".svc.cluster.local")
+    asked = [target for entry in jobs["log-hosts"]["static_configs"] for target in entry["targets"]]
+    assert asked == ["10.77.0.30:9443", "10.77.0.31:9443"]
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not on this machine")

@@ -1,0 +1,44 @@
+"""Where the logs of each host go, as Ansible sees it: the variables of the two roles that send and keep them."""
+
+from typing import Any, Final
+
+from llmaas.settings import Host, Platform
+
+LOG_PORT: Final = 6514
+MARK_SECONDS: Final = 60
+# A mark may be late by as long as a receiver takes to start again; after four of them something is wrong.
+LATE_SECONDS: Final = 4 * MARK_SECONDS
+STORE: Final = "/var/lib/llmaas/logs"
+_KUBERNETES_AUDIT: Final = {"path": "/var/log/kubernetes/audit/audit.log", "program": "kubernetes-audit"}
+
+
+def log_hosts_of(platform: Platform, host: Host) -> tuple[Host, ...]:
+    """The log hosts that a host sends to: all but itself, so that logs never lie only where they were written."""
+    return tuple(other for other in platform.hosts_with_role("log") if other.name != host.name)
+
+
+def senders_of(platform: Platform, host: Host) -> tuple[Host, ...]:
+    """The hosts whose logs a log host takes."""
+    return tuple(other for other in platform.hosts if other.name != host.name)
+
+
+def of_host(platform: Platform, host: Host, status_port: int) -> dict[str, Any]:
+    """Variables of one host; ``status_port`` is where Prometheus asks a log host."""
+    variables: dict[str, Any] = {
+        "log_client_hosts": [
+            {"name": other.name, "server": f"{other.name}.{platform.domain}", "port": LOG_PORT}
+            for other in log_hosts_of(platform, host)
+        ],
+        "log_client_mark_seconds": MARK_SECONDS,
+        "log_client_files": [_KUBERNETES_AUDIT] if "control" in host.roles else [],
+    }
+    if "log" in host.roles and platform.retention is not None:
+        variables |= {
+            "log_host_address": str(host.address),
+            "log_host_port": LOG_PORT,
+            "log_host_status_port": status_port,
+            "log_host_senders": [other.name for other in senders_of(platform, host)],
+            "log_host_retention_days": platform.retention.logs.days,
+            "log_host_late_seconds": LATE_SECONDS,
+        }
+    return variables
