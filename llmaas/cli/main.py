@@ -19,6 +19,7 @@ SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "reconcile": ("llmaas.cli.reconcile", "do counters, records, invoices and LiteLLM's own spend agree"),
     "audit": ("llmaas.cli.audit", "what was done and called: export, and verification offline"),
     "verify": ("llmaas.cli.verify", "is the environment what its stack file says: one verdict"),
+    "decommission": ("llmaas.cli.decommission", "a host leaves: disks erased, and a certificate that says so"),
     "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
     "flows": ("llmaas.cli.flows", "every connection that hosts and pods may open, and why"),
     "images": ("llmaas.cli.images", "the container images: built here, pushed, locked by digest"),

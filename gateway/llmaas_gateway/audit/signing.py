@@ -17,6 +17,7 @@ from llmaas_gateway.audit.records import canonical
 # What is signed for one purpose is good for no other.
 AUDIT: Final = b"llmaas-audit-1\n"
 EVIDENCE: Final = b"llmaas-evidence-1\n"
+ERASURE: Final = b"llmaas-erasure-1\n"
 _SEED_BYTES: Final = 32
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{128}")
 

@@ -72,7 +72,10 @@ def judge(entry: dict[str, Any], device: BlockDevice | None, *, erase: bool) -> 
     path, where = entry["path"], f"{entry['where']}.path"
     if device is None:
         return "missing", [f"{where}: {path} is not there; is the disk plugged in, and is this its name on this host?"]
-    if entry["uuid"] and device.is_luks and device.uuid == entry["uuid"]:
+    if entry["status"] == "erased" and not erase:
+        remedy = f"take it out of the stack file, or confirm with disk_encryption_erase: {{<host>: [{path}]}}"
+        return "new", [f"{where}: {path} was erased when its host was decommissioned; {remedy}"]
+    if entry["uuid"] and device.is_luks and device.uuid == entry["uuid"] and entry["status"] != "erased":
         if entry["status"] == "formatting" and not is_bound(path):
             # the run that formatted it was interrupted before anything could be written on it
             return "new", []
