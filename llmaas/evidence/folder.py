@@ -1,0 +1,132 @@
+"""Writes evidence as a folder: all of it or nothing, the signed manifest last."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from llmaas_gateway.audit.signing import Signer
+
+from llmaas.evidence.assembly import MAP_COPY, Evidence, digest_of
+from llmaas.evidence.oscal import assessment_results
+from llmaas.evidence.report import fleet_picture, html_report, pdf_report
+from llmaas.evidence.verification import MANIFEST, PUBLIC_KEY, STATEMENT
+from llmaas.views.zone_drawing import zone_picture
+
+CERTIFICATES: Final = "certificates"
+
+
+class FolderError(ValueError):
+    """A folder that cannot be written; the text says why and what to do."""
+
+
+def check_target(folder: Path) -> None:
+    """Refuse a place where nothing can be written, before minutes are spent on checks.
+
+    Raises:
+        FolderError: it is there already, or the folder that it should stand in is not.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise FolderError(f"--output: {folder} is there already; evidence is never written over, choose another name")
+    if not folder.parent.is_dir():
+        raise FolderError(f"--output: {folder.parent} is no folder; make it, or choose another")
+
+
+def read_certificates(folder: Path | None) -> dict[str, bytes]:
+    """The files of a folder of certificates of erasure, by what they are called within the evidence.
+
+    Raises:
+        FolderError: it is no folder, or holds nothing.
+    """
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise FolderError(f"--certificates: {folder} is no folder")
+    found = {
+        f"{CERTIFICATES}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    if not found:
+        raise FolderError(f"--certificates: {folder} holds no file")
+    return found
+
+
+def write_folder(
+    evidence: Evidence,
+    target: Path,
+    signer: Signer,
+    *,
+    certificates: Mapping[str, bytes],
+    on_part: Callable[[str], None],
+) -> None:
+    """Write everything below ``target``, which must not be there; ``on_part`` is told what is being written.
+
+    Raises:
+        FolderError: the folder cannot be made.
+        OscalError: the results are no valid OSCAL.
+    """
+    check_target(target)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise FolderError(f"--output: {target.parent}: {error.strerror}; choose another folder") from error
+    try:
+        for name, content in _contents(evidence, certificates, on_part).items():
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (temporary / PUBLIC_KEY).write_text(signer.public_pem(), encoding="utf-8")
+        on_part(MANIFEST)
+        (temporary / MANIFEST).write_text(_manifest(evidence, temporary, signer), encoding="utf-8")
+        temporary.chmod(0o755)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _contents(
+    evidence: Evidence, certificates: Mapping[str, bytes], on_part: Callable[[str], None]
+) -> dict[str, bytes]:
+    on_part("assessment-results.json")
+    oscal = assessment_results(evidence)
+    on_part("report.html")
+    html = html_report(evidence)
+    on_part("report.pdf")
+    files = {
+        "assessment-results.json": oscal.encode(),
+        "record.json": (evidence.verdict.as_json() + "\n").encode(),
+        "inputs.json": _inputs(evidence).encode(),
+        "report.html": html.encode(),
+        "report.pdf": pdf_report(html, evidence),
+        "zones.svg": zone_picture(evidence.platform).encode(),
+        MAP_COPY: evidence.map_file.read_bytes(),
+        **certificates,
+    }
+    fleet = fleet_picture(evidence.platform)
+    if fleet:
+        files["fleet.svg"] = fleet.encode()
+    return files
+
+
+def _inputs(evidence: Evidence) -> str:
+    content = {
+        "environment": evidence.platform.environment,
+        "commit": evidence.source.commit,
+        "changed_since_commit": evidence.source.changed,
+        "files": dict(evidence.inputs),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _manifest(evidence: Evidence, folder: Path, signer: Signer) -> str:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    statement = {
+        "is": STATEMENT,
+        "environment": evidence.platform.environment,
+        "ended": evidence.verdict.ended,
+        "files": {name: digest_of(folder / name) for name in names},
+    }
+    return json.dumps(signer.sign(statement).content(), ensure_ascii=False, indent=2) + "\n"

@@ -1,0 +1,157 @@
+"""Runs what the control map names, or takes it from records, and says of everything else why it did not run."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from llmaas_policies.pack import RULES
+from pydantic import TypeAdapter, ValidationError
+
+from llmaas.evidence.control_map import ControlMap
+from llmaas.evidence.existing import EMULATED, LIVE, POLICY, PREVIEW, PREVIEW_SUBJECTS, TESTS
+from llmaas.materials import MaterialError
+from llmaas.preview.report import preview
+from llmaas.settings import Platform
+from llmaas.verify import Check, Outcome, Verdict, run_checks
+from llmaas.verify.runner import FOLDERS, stack_digest
+
+_VERDICT: Final = TypeAdapter(Verdict)
+_NOT_ASKED: Final = "runs on emulated hosts and takes 20 minutes; ask for it with --emulated, or give its record"
+_NOT_RECORDED: Final = "is not in the given records"
+_NOT_REPORTED: Final = "the run did not come to it"
+
+
+class RecordError(ValueError):
+    """A record of checks that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was found, and why the rest was not.
+
+    Attributes:
+        verdict: every row of every check, sorted by check and subject.
+        absent: the beginning of a check's name -> why it has no row.
+        otherwise: why any other check has no row.
+    """
+
+    verdict: Verdict
+    absent: dict[str, str]
+    otherwise: str
+
+
+def gather(
+    platform: Platform,
+    control_map: ControlMap,
+    on_check: Callable[[Check], None],
+    *,
+    records: Sequence[Path] = (),
+    emulated: bool = False,
+) -> Gathered:
+    """Everything that the map names, run now; tests are taken from ``records`` where some are given.
+
+    Raises:
+        RecordError: a record is of another environment or stack file, or says something that another one says too.
+    """
+    if records:
+        tests = merged([read_record(path, platform.environment) for path in records])
+        absent, otherwise = {}, _NOT_RECORDED
+    else:
+        tests = run_checks(platform.environment, on_check, places_to_run(control_map, emulated=emulated))
+        absent = {} if emulated else dict.fromkeys(EMULATED, _NOT_ASKED)
+        otherwise = tests.problem or _NOT_REPORTED
+    judged = judge_stack(platform, datetime.now(UTC))
+    for check in judged:
+        on_check(check)
+    rows = sorted([*tests.checks, *judged], key=lambda row: (row.test, row.subject))
+    verdict = Verdict(
+        platform.environment, tuple(rows), tests.problem, tests.started, tests.ended, stack_digest(platform.environment)
+    )
+    return Gathered(verdict, absent, otherwise)
+
+
+def places_to_run(control_map: ControlMap, *, emulated: bool) -> list[str]:
+    """What is run, as paths below ``tests``: all live checks, and of the others those that the map names."""
+    others = (check for check in control_map.checks if check.startswith(TESTS) and not check.startswith(LIVE))
+    wanted = (check for check in others if emulated or not check.startswith(EMULATED))
+    return [*FOLDERS, *(check.removeprefix(TESTS) for check in wanted)]
+
+
+def read_record(path: Path, environment: str) -> Verdict:
+    """A record as ``llmaas verify --json`` prints it, or as an earlier folder of evidence has it.
+
+    What the stack file says is judged anew each time and is left out.
+
+    Raises:
+        RecordError: it is none, or of another environment or stack file.
+    """
+    try:
+        verdict = _VERDICT.validate_json(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise RecordError(f"{path}: is no record of checks; make one with: llmaas verify --json > FILE") from error
+    if verdict.environment != environment:
+        raise RecordError(f"{path}: is of environment {verdict.environment!r}, not of {environment!r}")
+    if verdict.stack != stack_digest(environment):
+        raise RecordError(f"{path}: the stack file was changed since; run the checks again")
+    if not all(check.test for check in verdict.checks):
+        raise RecordError(f"{path}: does not name its tests, an older version wrote it; run the checks again")
+    rows = tuple(check for check in verdict.checks if check.test.startswith(TESTS))
+    return Verdict(environment, rows, verdict.problem, verdict.started, verdict.ended, verdict.stack)
+
+
+def merged(verdicts: Sequence[Verdict]) -> Verdict:
+    """Several records as one.
+
+    Raises:
+        RecordError: two of them have the same check of the same subject; which one counts is not ours to say.
+    """
+    rows: dict[tuple[str, str], Check] = {}
+    for verdict in verdicts:
+        for row in verdict.checks:
+            if (row.test, row.subject) in rows:
+                raise RecordError(f"two records have {row.test} [{row.subject}]; give one of them")
+            rows[row.test, row.subject] = row
+    problem = "; ".join(verdict.problem for verdict in verdicts if verdict.problem)
+    started = min(verdict.started for verdict in verdicts)
+    ended = max(verdict.ended for verdict in verdicts)
+    return Verdict(verdicts[0].environment, tuple(rows.values()), problem, started, ended, verdicts[0].stack)
+
+
+def judge_stack(platform: Platform, moment: datetime) -> list[Check]:
+    """What a preview says of the stack file at ``moment``: a row for each question and for each rule of the pack."""
+    try:
+        report = preview(platform, moment)
+    except MaterialError as error:
+        return [_row(f"{PREVIEW}{subject}", "failed", str(error)) for subject in PREVIEW_SUBJECTS] + [
+            _row(f"{POLICY}{rule.name}", "failed", str(error)) for rule in RULES
+        ]
+    found = {verdict.subject: verdict for verdict in report.verdicts}
+    rows = []
+    for subject in PREVIEW_SUBJECTS:
+        verdict = found.get(subject)
+        if verdict is None:
+            rows.append(_row(f"{PREVIEW}{subject}", "not run", "; ".join(report.notes)))
+        else:
+            rows.append(_row(f"{PREVIEW}{subject}", *_outcome(str(each) for each in verdict.refusals)))
+    policies = found.get("policies")
+    for rule in RULES:
+        if policies is None:
+            rows.append(_row(f"{POLICY}{rule.name}", "not run", "; ".join(report.notes)))
+        else:
+            broken = (str(each) for each in policies.refusals if each.rule == rule.name)
+            rows.append(_row(f"{POLICY}{rule.name}", *_outcome(broken)))
+    return rows
+
+
+def _outcome(refusals: Iterable[str]) -> tuple[Outcome, str]:
+    found = list(refusals)
+    return ("failed", "; ".join(found)) if found else ("passed", "")
+
+
+def _row(check: str, outcome: Outcome, reason: str) -> Check:
+    area, _, name = check.partition("/")
+    return Check(area, "", name.replace("-", " "), outcome, 0.0, reason, check)

@@ -1,0 +1,109 @@
+"""How checks ended, and what that says of each requirement: pure functions.
+
+A check that nobody ran is ``not run``; a requirement is no better than the worst of its checks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llmaas.evidence.control_map import ControlMap, Framework, Requirement
+from llmaas.evidence.existing import covers
+from llmaas.verify import Check, Outcome
+
+State = Literal["proved", "proved in part", "failed", "not run", "organisational", "legal"]
+STATES: tuple[State, ...] = ("proved", "proved in part", "failed", "not run", "organisational", "legal")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check of the map ended, over everything that it was held against.
+
+    Attributes:
+        check: its name in the map.
+        outcome: the worst of ``rows``; ``not run`` if there is none.
+        rows: one for each subject, sorted.
+        reason: of a check without rows: why it did not run.
+    """
+
+    check: str
+    outcome: Outcome
+    rows: tuple[Check, ...]
+    reason: str = ""
+
+    def count(self, outcome: Outcome) -> int:
+        """How many subjects ended so."""
+        return Counter(row.outcome for row in self.rows)[outcome]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it did not pass, a line for each subject."""
+        if not self.rows:
+            return (f"not run: {self.reason}",)
+        return tuple(
+            f"{row.outcome}: {row.subject}: {row.reason}" if row.subject else f"{row.outcome}: {row.reason}"
+            for row in self.rows
+            if row.outcome != "passed"
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A requirement and what was found of it."""
+
+    framework: Framework
+    requirement: Requirement
+    state: State
+    results: tuple[Result, ...]
+
+
+def judge_checks(
+    names: Iterable[str], rows: Sequence[Check], absent: Mapping[str, str], otherwise: str
+) -> dict[str, Result]:
+    """What the rows say of each check by its name in the map.
+
+    Args:
+        names: checks as the map names them.
+        rows: what was run, each with its ``test``.
+        absent: the beginning of a check's name -> why checks with that beginning have no row.
+        otherwise: why any other check has no row.
+    """
+    return {name: _judge(name, rows, absent, otherwise) for name in names}
+
+
+def _judge(name: str, rows: Sequence[Check], absent: Mapping[str, str], otherwise: str) -> Result:
+    # A file that could not be read is named without a function: it stands for each check that should have run in it.
+    mine = [row for row in rows if covers(name, row.test) or (row.test and covers(row.test, name))]
+    mine.sort(key=lambda row: (row.test, row.subject))
+    if not mine:
+        reason = next((text for start, text in absent.items() if name.startswith(start)), otherwise)
+        return Result(name, "not run", (), reason)
+    return Result(name, _worst(row.outcome for row in mine), tuple(mine))
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Outcome:
+    found = set(outcomes)
+    return "failed" if "failed" in found else "not run" if "not run" in found else "passed"
+
+
+def judge_requirements(control_map: ControlMap, results: Mapping[str, Result]) -> tuple[Judged, ...]:
+    """Every requirement of the map, in its order."""
+    return tuple(
+        _requirement(framework, requirement, [results[check] for check in control_map.checks_of(requirement)])
+        for framework, requirement in control_map.requirements()
+    )
+
+
+def _requirement(framework: Framework, requirement: Requirement, results: Sequence[Result]) -> Judged:
+    if requirement.kind is not None:
+        return Judged(framework, requirement, requirement.kind, ())
+    worst = _worst(result.outcome for result in results)
+    state: State = worst if worst != "passed" else "proved in part" if requirement.operator else "proved"
+    return Judged(framework, requirement, state, tuple(results))
+
+
+def count_states(judged: Iterable[Judged]) -> dict[State, int]:
+    """How many requirements are in each state; every state is there."""
+    counts = Counter(each.state for each in judged)
+    return {state: counts[state] for state in STATES}
