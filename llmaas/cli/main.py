@@ -21,6 +21,7 @@ SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "verify": ("llmaas.cli.verify", "is the environment what its stack file says: one verdict"),
     "decommission": ("llmaas.cli.decommission", "a host leaves: disks erased, and a certificate that says so"),
     "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
+    "evidence": ("llmaas.cli.evidence", "what an auditor is given: made, signed, verified anywhere"),
     "flows": ("llmaas.cli.flows", "every connection that hosts and pods may open, and why"),
     "images": ("llmaas.cli.images", "the container images: built here, pushed, locked by digest"),
     "catalogue": ("llmaas.cli.catalogue", "the models that tenants see, on any day, and what was promised of them"),
