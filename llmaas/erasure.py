@@ -9,7 +9,7 @@ from typing import Any, Final
 from llmaas_gateway.audit.signing import ERASURE, Signed, Signer, Verifier
 
 from llmaas.files import write_atomically
-from llmaas.materials import AUDIT_KEY
+from llmaas.materials import EVIDENCE_KEY
 from llmaas.secrets import SecretStore
 
 KIND: Final = "erasure of a host's data devices"
@@ -58,7 +58,7 @@ def issue(  # noqa: PLR0913 - what a certificate is made of
     found = list(shortcomings(statement))
     if found:
         raise CertificateError("; ".join(found))
-    signed = Signer.from_secret(SecretStore.open(environment).text(AUDIT_KEY), ERASURE).sign(statement)
+    signed = Signer.from_secret(SecretStore.open(environment).text(EVIDENCE_KEY), ERASURE).sign(statement)
     for path in copies:
         path.unlink()
     target = records / f"erasure-{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}.json"

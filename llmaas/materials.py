@@ -23,6 +23,9 @@ from llmaas.views.topology import served_models
 _BY_DIGEST: Final = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 # Signs the audit: 32 random bytes, the seed of an Ed25519 key.
 AUDIT_KEY: Final = "audit-signing-key"
+# Signs evidence and certificates of erasure. Not the audit's key: that one lies in the cluster, and whoever holds the
+# gateway must not sign what is said of it.
+EVIDENCE_KEY: Final = "evidence-signing-key"
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
 
 

@@ -59,7 +59,7 @@ def run(
 def verify(
     files: Annotated[list[Path], typer.Argument(help="certificates of erasure")],
     *,
-    key: Annotated[list[Path], typer.Option("--key", help="public key that counts, as `llmaas audit key` prints it")],
+    key: Annotated[list[Path], typer.Option("--key", help="public key that counts; llmaas evidence key prints it")],
 ) -> None:
     """Verify certificates offline; exit code 1 and a line for everything that does not hold."""
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from llmaas_gateway.audit.signing import EVIDENCE, KeyFormatError, Signer
@@ -11,15 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from llmaas.evidence.verification import verify_folder
+from llmaas.materials import EVIDENCE_KEY
 from llmaas.secrets import SecretStore
 from llmaas.settings import Platform, SettingsError, load_platform
 from llmaas.verify import Check
 
 if TYPE_CHECKING:
     from llmaas.evidence.assembly import Evidence
-
-# Not the audit's key: that one lies in the cluster, and whoever holds the gateway must not sign what is said of it.
-EVIDENCE_KEY: Final = "evidence-signing-key"
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
 _errors = Console(stderr=True)

@@ -28,7 +28,7 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for other programs")] = False,
 ) -> None:
-    """Try hosts, cluster and API of a live environment; exit code 0 only if every check ran and passed."""
+    """Try hosts, cluster and API of a live environment; exit code 0 only if every check that can run there passed."""
     if canary and (folder or only):
         raise typer.BadParameter("is a selection of its own; leave --folder and --only away", param_hint="--canary")
     unknown = sorted(set(folder or ()) - set(FOLDERS))
@@ -48,7 +48,7 @@ def verify(
 
 
 def _show(check: Check) -> None:
-    if check.outcome == "passed":
+    if check.outcome == "passed" or check.cannot_run:
         return
     line = f"{check.outcome}: {check.area}: {check.invariant} [{check.subject}]"
     console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
@@ -60,14 +60,16 @@ def _print(verdict: Verdict) -> None:
         found = Verdict(verdict.environment, tuple(check for check in verdict.checks if check.area == area))
         counts = [str(found.count(outcome)) for outcome in ("passed", "failed", "not run")]
         seconds = f"{sum(check.seconds for check in found.checks):.1f}"
-        table.add_row(area, *counts, seconds, style=None if found.holds else "red")
+        fine = found.holds or all(check.cannot_run for check in found.checks)
+        table.add_row(area, *counts, seconds, style=None if fine else "red")
     output = Console()
     output.print(table)
     for check in verdict.checks:
-        if check.outcome != "passed":
+        if check.outcome != "passed" and not check.cannot_run:
             head = f"{check.outcome}: {check.area}: {check.invariant} [{check.subject}]"
             output.print(head, style="red", highlight=False, markup=False, soft_wrap=True)
             output.print(f"    {check.reason}", highlight=False, markup=False, soft_wrap=True)
+    _print_what_cannot_run(output, verdict)
     if verdict.problem:
         output.print(verdict.problem, style="red", highlight=False, markup=False, soft_wrap=True)
     words = "holds: it is what its stack file says" if verdict.holds else "DOES NOT HOLD"
@@ -75,3 +77,15 @@ def _print(verdict: Verdict) -> None:
         f"{verdict.count('passed')} passed, {verdict.count('failed')} failed, {verdict.count('not run')} not run"
     )
     output.print(f"verdict: {words} ({counts_text})", style="bold", highlight=False)
+
+
+def _print_what_cannot_run(output: Console, verdict: Verdict) -> None:
+    """Checks that the stack file rules out, those of one kind together."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for check in verdict.checks:
+        if check.cannot_run:
+            found.setdefault((check.area, check.invariant, check.reason), []).append(check.subject)
+    for (area, invariant, reason), subjects in found.items():
+        where = f" on {len(subjects)} hosts" if len(subjects) > 1 else f" [{subjects[0]}]" if subjects[0] else ""
+        head = f"not run: {area}: {invariant}{where}: {reason.removeprefix('Skipped: ')}"
+        output.print(head, style="yellow", highlight=False, markup=False, soft_wrap=True)

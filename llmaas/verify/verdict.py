@@ -3,9 +3,11 @@
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Outcome = Literal["passed", "failed", "not run"]
+# How the reason of a check begins that cannot run because of what the stack file declares, such as simulated GPUs.
+DECLARED: Final = "the stack file declares "
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Check:
     seconds: float
     reason: str = ""
     test: str = ""
+
+    @property
+    def cannot_run(self) -> bool:
+        """Whether it did not run because of what the stack file declares: nothing was shown, and nothing is amiss."""
+        return self.outcome == "not run" and self.reason.removeprefix("Skipped: ").startswith(DECLARED)
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,9 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Only if every check ran and passed, in every area; a run without checks proves nothing."""
-        return not self.problem and bool(self.checks) and all(check.outcome == "passed" for check in self.checks)
+        """Only if every check that can run in this environment ran and passed; a run without any proves nothing."""
+        tried = [check for check in self.checks if not check.cannot_run]
+        return not self.problem and bool(tried) and all(check.outcome == "passed" for check in tried)
 
     def count(self, outcome: Outcome) -> int:
         """How many checks ended so."""

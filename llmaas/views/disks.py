@@ -6,6 +6,14 @@ from llmaas.paths import state_dir
 from llmaas.settings import Host, Platform
 
 KEY_SERVER_PORT: Final = 7500
+# where the role disk_encryption mounts each kind of data
+MOUNTS: Final = {
+    "containers": "/var/lib/containerd",
+    "kubelet": "/var/lib/kubelet",
+    "weights": "/var/lib/llmaas/models",
+    "volumes": "/var/lib/llmaas/volumes",
+    "logs": "/var/log/pods",
+}
 
 
 def groups(platform: Platform) -> dict[str, list[str]]:
@@ -63,3 +71,8 @@ def of_key_servers(platform: Platform) -> dict[str, dict[str, Any]]:
         }
         for server in (encryption.key_servers if encryption else ())
     }
+
+
+def mounts(host: Host) -> tuple[str, ...]:
+    """The folders of a host that lie on encrypted devices."""
+    return tuple(MOUNTS[device.purpose] for device in host.data_devices)

@@ -9,6 +9,7 @@ from llmaas_policies.model import Parameters, Period, Place, Waiver
 
 from llmaas.settings import Platform, load_platform
 from llmaas.views import topology as t
+from llmaas.views.disks import mounts
 
 # Every data volume lies below it; the hosts' disk encryption mounts it, and a host test holds that it does.
 ENCRYPTED_PATHS: Final = ("/var/lib/llmaas",)
@@ -35,6 +36,8 @@ def policy_parameters(platform: Platform, today: date) -> Parameters:
         },
         places=_places(platform),
         retention=_retention(platform),
+        encrypted_mounts={host.name: mounts(host) for host in platform.hosts},
+        simulated=all(host.gpus is None or host.gpus.kind == "simulated" for host in platform.hosts),
         waivers=tuple(
             Waiver(waiver.rule, waiver.resource, waiver.reason, waiver.expires.isoformat())
             for waiver in platform.waivers

@@ -113,6 +113,8 @@ class Parameters:
         services: hosts that images, packages and weights come from, by their path in the stack file.
         places: everything that must lie in the country.
         retention: how long records are kept.
+        encrypted_mounts: host -> folders at which its declared, encrypted devices are mounted.
+        simulated: whether no GPU is real, as in a lab, which serves nobody and holds nobody's data.
         waivers: named exceptions.
         today: ISO date.
     """
@@ -129,6 +131,8 @@ class Parameters:
     services: Mapping[str, str]
     places: Sequence[Place]
     retention: Sequence[Period]
+    encrypted_mounts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    simulated: bool = False
     waivers: Sequence[Waiver] = ()
     today: str = "9999-12-31"
 

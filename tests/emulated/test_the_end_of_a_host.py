@@ -59,7 +59,7 @@ def test_neither_key_servers_nor_the_recovery_key_open_the_volume(erased: tuple[
 def test_the_certificate_holds_and_names_the_disk(erased: tuple[Fleet, str]) -> None:
     fleet, _ = erased
     text = certificate(fleet).read_text()
-    public = Signer.from_secret(SecretStore.open(ENVIRONMENT).text("audit-signing-key")).public_pem()
+    public = Signer.from_secret(SecretStore.open(ENVIRONMENT).text("evidence-signing-key")).public_pem()
     assert problems(text, Verifier.from_pems([public], ERASURE)) == []
     (device,) = json.loads(text)["statement"]["devices"]
     assert device["path"] == LOGS.path

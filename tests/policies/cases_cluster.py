@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmaas_policies.model import UNKNOWN, Resource
-from objects import EDGE_CONFIG, REMOVE, container, default_deny, deployment, namespace
+from objects import EDGE_CONFIG, REMOVE, container, default_deny, deployment, namespace, on_host
 
 Case = tuple[str, str, Any]
 
@@ -189,6 +189,15 @@ BAD: dict[str, list[Case]] = {
         ("volume", "spec", {"nfs": {"server": "10.0.0.9", "path": "/"}}),
         ("volume", "spec", {"csi": {"driver": "ebs.csi.aws.com"}}),
     ],
+    "volumes-on-encrypted-hosts": [
+        ("volume", "spec/nodeAffinity", REMOVE),
+        ("volume", "spec/nodeAffinity/required", on_host("gpu-2")),
+        ("volume", "spec/nodeAffinity/required", on_host("gpu-1", "gpu-2")),
+        ("volume", "spec/nodeAffinity/required/nodeSelectorTerms", [{"matchFields": []}]),
+        ("volume", "spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/operator", "NotIn"),
+        ("volume", "spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/key", "zone"),
+        ("volume", "spec/local/path", "/var/lib/llmaas/models/granite"),
+    ],
     "no-storage-from-elsewhere": [
         ("class", "provisioner", "ebs.csi.aws.com"),
         ("claim", "spec/storageClassName", REMOVE),
@@ -218,6 +227,7 @@ UNKNOWN_AT_PREVIEW: dict[str, Case] = {
     "administration-not-public": ("edge-allow", "spec/ingress/0/ports/0/port", UNKNOWN),
     "edge-paths-on-a-list": ("edge-config", "data/haproxy.cfg", UNKNOWN),
     "data-on-encrypted-storage": ("volume", "spec/local/path", UNKNOWN),
+    "volumes-on-encrypted-hosts": ("volume", "spec/nodeAffinity/required", UNKNOWN),
     "no-storage-from-elsewhere": ("claim", "spec/storageClassName", UNKNOWN),
     "stateful-data-on-a-claim": ("redis", "spec/template/spec/volumes", UNKNOWN),
 }

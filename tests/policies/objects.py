@@ -28,6 +28,7 @@ PARAMETERS = Parameters(
         Period(f"llmaas:retention.{kind}", kind, 365, 180, 366, "SecNumCloud 3.2 12.6.c")
         for kind in ("request_metadata", "logs", "audit")
     ),
+    encrypted_mounts={"gpu-1": ("/var/lib/llmaas/volumes",)},
     today="2026-11-24",
 )
 DIGEST = "@sha256:" + "a" * 64
@@ -36,6 +37,11 @@ DIGEST = "@sha256:" + "a" * 64
 def namespace(name: str) -> dict[str, Any]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def on_host(*names: str) -> dict[str, Any]:
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(names)}
+    return {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
 
 
 def default_deny(name: str) -> dict[str, Any]:
@@ -239,7 +245,11 @@ def good() -> dict[str, dict[str, Any]]:
         "apiVersion": "v1",
         "kind": "PersistentVolume",
         "metadata": {"name": "postgres"},
-        "spec": {"storageClassName": "local", "local": {"path": "/var/lib/llmaas/volumes/postgres"}},
+        "spec": {
+            "storageClassName": "local",
+            "local": {"path": "/var/lib/llmaas/volumes/postgres"},
+            "nodeAffinity": {"required": on_host("gpu-1")},
+        },
     }
     objects["claim"] = {
         "apiVersion": "v1",

@@ -16,9 +16,17 @@ _OTHER_SOURCES_OF_A_VOLUME: Final = {
     "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte",
     "rbd", "scaleIO", "storageos", "vsphereVolume",
 }  # fmt: skip
+_HOST_LABEL: Final = "kubernetes.io/hostname"
 _STORES: Final = {
     "postgres", "postgresql", "patroni", "redis", "valkey", "prometheus", "alertmanager", "grafana", "etcd", "minio",
 }  # fmt: skip
+
+
+def _is_below(path: object, folders: Sequence[str]) -> bool:
+    """Whether a path is known and lies in one of the folders."""
+    if not isinstance(path, str) or ".." in path.split("/"):
+        return False
+    return any(path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
 @subject.rule(
@@ -33,11 +41,51 @@ def data_on_encrypted_storage(resource: Resource, parameters: Parameters) -> Ite
     path = resource.get("spec.local.path")
     if not isinstance(path, str):
         yield Violation("spec.local.path", "is missing or not known; only local volumes on encrypted paths are allowed")
-    elif ".." in path.split("/") or not any(path.startswith(f"{p.rstrip('/')}/") for p in parameters.encrypted_paths):
+    elif not _is_below(path, parameters.encrypted_paths):
         yield Violation("spec.local.path", f"{path} is below none of {', '.join(parameters.encrypted_paths)}")
     spec = resource.get("spec")
     for name in sorted(_OTHER_SOURCES_OF_A_VOLUME & set(spec)) if isinstance(spec, Mapping) else ():
         yield Violation(f"spec.{name}", "is no local volume on an encrypted path")
+
+
+def _hosts_of(resource: Resource) -> list[str] | None:
+    """The hosts that a volume's affinity names, where it names nothing else; None if it does."""
+    terms = resource.get("spec.nodeAffinity.required.nodeSelectorTerms")
+    found: list[str] = []
+    for term in terms if isinstance(terms, (list, tuple)) else ():
+        expressions = term.get("matchExpressions") if isinstance(term, Mapping) else ()
+        # several expressions of a term narrow each other down; what one of them names may be too much, never too little
+        named = [
+            expression.get("values")
+            for expression in (expressions if isinstance(expressions, (list, tuple)) else ())
+            if isinstance(expression, Mapping)
+            and expression.get("key") == _HOST_LABEL
+            and expression.get("operator") == "In"
+        ]
+        if not named or not isinstance(named[0], (list, tuple)) or not all(isinstance(each, str) for each in named[0]):
+            return None
+        found += named[0]
+    return found or None
+
+
+@subject.rule(
+    "volumes-on-encrypted-hosts", "Every persistent volume lies on a disk that is declared for its host and encrypted.",
+    Severity.CRITICAL, ("SecNumCloud 3.2 10.1.a", "SecNumCloud 3.2 10.5.a"),
+    "Declare a data device of that purpose at llmaas:hosts[].data_devices, or place the volume on a host that has one",
+)  # fmt: skip
+def volumes_on_encrypted_hosts(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
+    """On a host without such a disk the right folder is a plain one; a lab, whose GPUs are simulated, holds no data."""
+    if resource.kind != "PersistentVolume" or parameters.simulated:
+        return
+    path, hosts = resource.get("spec.local.path"), _hosts_of(resource)
+    if hosts is None:
+        yield Violation("spec.nodeAffinity", "does not say which hosts the volume lies on")
+        return
+    for host in hosts:
+        mounts = parameters.encrypted_mounts.get(host, ())
+        if not _is_below(path, mounts):
+            shown = f"encrypted there are {', '.join(mounts)}" if mounts else "no encrypted device is declared for it"
+            yield Violation("spec.nodeAffinity", f"{path} lies on {host}, and {shown}")
 
 
 @subject.rule(

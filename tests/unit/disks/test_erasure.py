@@ -62,7 +62,7 @@ def certify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Issue:
 
 
 def verifier(purpose: bytes = ERASURE) -> Verifier:
-    signer = Signer.from_secret(SecretStore.open("sample").text("audit-signing-key"))
+    signer = Signer.from_secret(SecretStore.open("sample").text("evidence-signing-key"))
     return Verifier.from_pems([signer.public_pem()], purpose)
 
 
@@ -159,7 +159,7 @@ def test_what_shows_no_erasure_is_neither_signed_nor_held(
     found = erasure(volume) | {place: value}
     with pytest.raises(CertificateError, match=said):
         certify(found)
-    signer = Signer.from_secret(SecretStore.open("sample").text("audit-signing-key"), ERASURE)
+    signer = Signer.from_secret(SecretStore.open("sample").text("evidence-signing-key"), ERASURE)
     statement = {"is": "erasure of a host's data devices", "environment": "e", "host": "h", "at": "t", "by": "b"}
     text = json.dumps(signer.sign({**statement, "devices": [found]}).content())
     assert any(said in problem for problem in problems(text, verifier()))
@@ -172,7 +172,7 @@ def test_a_signature_of_the_audit_is_none_of_an_erasure(volume: LuksVolume, cert
 def test_the_command_verifies_with_the_public_key_alone(volume: LuksVolume, certify: Issue, tmp_path: Path) -> None:
     path = certify(erasure(volume))
     key = tmp_path / "key.pem"
-    key.write_text(Signer.from_secret(SecretStore.open("sample").text("audit-signing-key")).public_pem())
+    key.write_text(Signer.from_secret(SecretStore.open("sample").text("evidence-signing-key")).public_pem())
     shutil.rmtree(tmp_path / "state")
     assert CliRunner().invoke(app, ["verify", str(path), "--key", str(key)]).exit_code == 0
     path.write_text(path.read_text().replace("Ada", "Eve"))

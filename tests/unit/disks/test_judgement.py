@@ -5,9 +5,13 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.llmaas.host.plugins.module_utils import key_servers
 from ansible_collections.llmaas.host.plugins.module_utils.block_devices import BlockDevice
 from ansible_collections.llmaas.host.plugins.modules import data_devices, encrypted_device, plain_swap
+
+from llmaas.paths import PROJECT_ROOT
+from llmaas.views.disks import MOUNTS
 
 UUID = "11111111-2222-3333-4444-555555555555"
 OTHER = "99999999-2222-3333-4444-555555555555"
@@ -134,3 +138,9 @@ def test_a_table_has_one_line_for_a_volume(tmp_path: Any) -> None:
     assert encrypted_device.ensure_line(str(table), 0, line, check=False)
     assert table.read_text().splitlines() == ["# by hand", "other UUID=x none luks", line]
     assert not encrypted_device.ensure_line(str(table), 0, line, check=False)
+
+
+def test_preview_and_role_mean_the_same_folders() -> None:
+    variables = yaml.safe_load((PROJECT_ROOT / "ansible/roles/disk_encryption/vars/main.yml").read_text())
+    mounted = {purpose: each["mount"] for purpose, each in variables["__disk_encryption_purposes"].items()}
+    assert mounted == MOUNTS

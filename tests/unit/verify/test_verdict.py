@@ -51,6 +51,29 @@ def test_a_check_that_did_not_pass_breaks_the_verdict(verdict_of: RunText, text:
     assert all(check.reason for check in verdict.checks)
 
 
+def test_what_the_stack_file_rules_out_is_not_run_and_breaks_nothing(verdict_of: RunText) -> None:
+    verdict, _ = verdict_of(
+        "import pytest\nfrom llmaas.verify import DECLARED\n"
+        "def test_x(): pytest.skip(DECLARED + 'simulated GPUs')\ndef test_y(): pass\n"
+    )
+    assert verdict.holds
+    assert (verdict.count("passed"), verdict.count("not run")) == (1, 1)
+
+
+def test_a_run_in_which_nothing_can_run_proves_nothing(verdict_of: RunText) -> None:
+    verdict, _ = verdict_of(
+        "import pytest\nfrom llmaas.verify import DECLARED\ndef test_x(): pytest.skip(DECLARED + 'x')\n"
+    )
+    assert not verdict.holds
+
+
+def test_a_failure_excuses_itself_with_nothing(verdict_of: RunText) -> None:
+    verdict, _ = verdict_of(
+        "from llmaas.verify import DECLARED\ndef test_x(): raise RuntimeError(DECLARED)\ndef test_y(): pass\n"
+    )
+    assert not verdict.holds
+
+
 def test_a_run_without_checks_proves_nothing(verdict_of: RunText) -> None:
     verdict, _ = verdict_of("def test_x(): pass\n", only="nothing_like_it")
     assert not verdict.holds
