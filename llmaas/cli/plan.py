@@ -88,7 +88,7 @@ def _print(made: Plan) -> None:
         for change in made.changes:
             console.print(f"  it would fit: {escape(change)}")
         return
-    console.print(f"{made.environment}: {made.gpus_used} of {made.gpus_owned} GPUs on {len(made.hosts)} hosts")
+    console.print(f"{made.environment}: {made.gpus_used} of {made.gpus_in_words} on {len(made.hosts)} hosts")
     table = Table("model", "phase", "replicas", "GPUs", "hosts", box=None, pad_edge=False)
     for title in ("KV tokens", "at once", "full ctx", "req/s asked", "carried", "one lost", "headroom", "TTFT"):
         table.add_column(title, justify="right")

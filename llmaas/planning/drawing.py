@@ -14,7 +14,7 @@ def picture(plan: Plan) -> str:
     tallest = max(plan.hosts.values(), default=0)
     height = _TOP + tallest * _CELL + 24 + 20 * len(plan.lines) + 16
     width = max(2 * _LEFT + len(plan.hosts) * (_WIDTH + _GAP), 640)
-    title = f"{plan.environment}: {plan.gpus_used} of {plan.gpus_owned} GPUs on {len(plan.hosts)} hosts"
+    title = f"{plan.environment}: {plan.gpus_used} of {plan.gpus_in_words} on {len(plan.hosts)} hosts"
     size = f'width="{width}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">',
@@ -35,9 +35,12 @@ def picture(plan: Plan) -> str:
 
 
 def _column(plan: Plan, host: str, gpus: int, x: int) -> list[str]:
+    # a GPU that is only counted has a broken frame
+    dashes = ' stroke-dasharray="3 2"' if host in plan.simulated else ""
     parts = [f'<text x="{x}" y="{_TOP - 6}">{escape(host)}</text>']
     parts.extend(
-        f'<rect x="{x}" y="{_TOP + cell * _CELL}" width="{_WIDTH}" height="{_CELL}" fill="#f4f4f4" stroke="#cccccc"/>'
+        f'<rect x="{x}" y="{_TOP + cell * _CELL}" width="{_WIDTH}" height="{_CELL}" fill="#f4f4f4" stroke="#cccccc"'
+        f"{dashes}/>"
         for cell in range(gpus)
     )
     taken = 0

@@ -1,13 +1,14 @@
 """The capacity plan of an environment: what runs where, what it carries, what each host's loss leaves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmaas.planning.fleet import Placement, faults, met_without
 from llmaas.planning.needs import Question, Sizing, Wanted, question_of
 from llmaas.planning.placement import Solution, solve
 from llmaas.planning.proof import changes, reasons
 from llmaas.settings import Platform
+from llmaas.settings.gpus import in_words
 
 # the promise of a mean answer time is made for models of this class, with room for what is called 8B
 _EIGHT_BILLION = 9 * 10**9
@@ -75,6 +76,8 @@ class Plan:
     reasons: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    # hosts whose GPUs are only counted
+    simulated: tuple[str, ...] = ()
 
     @property
     def placement(self) -> dict[str, dict[str, int]]:
@@ -87,6 +90,11 @@ class Plan:
         return sum(self.hosts.values())
 
     @property
+    def gpus_in_words(self) -> str:
+        """GPUs of all hosts, simulated ones apart."""
+        return in_words(self.gpus_owned, sum(self.hosts[name] for name in self.simulated))
+
+    @property
     def gpus_used(self) -> int:
         """GPUs of all replicas."""
         return sum(line.gpus for line in self.lines)
@@ -94,6 +102,12 @@ class Plan:
 
 def make_plan(platform: Platform) -> Plan:
     """The placement that starts the fewest replicas from the one in force, or the reasons why there is none."""
+    made = _made(platform)
+    counted_only = [host.name for host in platform.hosts if host.gpus is not None and host.gpus.kind == "simulated"]
+    return replace(made, simulated=tuple(name for name in counted_only if name in made.hosts))
+
+
+def _made(platform: Platform) -> Plan:
     question = question_of(platform)
     hosts = {name: room.gpus for name, room in question.rooms.items()}
     if question.problems:

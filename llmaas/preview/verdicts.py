@@ -14,7 +14,7 @@ from llmaas.planning.check import placement_faults
 from llmaas.planning.lifecycle import promises_of
 from llmaas.planning.plan import DoesNotFitError, settled
 from llmaas.planning.promises import refusals
-from llmaas.settings import Platform, SettingsError
+from llmaas.settings import Platform, SettingsError, counted
 from llmaas.settings.recorded import manifest_digests, read_records
 
 
@@ -65,9 +65,9 @@ def plan_verdict(platform: Platform) -> tuple[Verdict, Platform | None]:
         found = tuple(Refusal("llmaas:models", f"{reason}; it would fit: {remedy}") for reason in error.plan.reasons)
         return Verdict("plan", "does not fit", found), None
     wrong = tuple(Refusal(problem.path, problem.text) for problem in placement_faults(placed))
-    hosts = [host.gpus.count for host in placed.hosts if host.gpus is not None]
+    hosts = [host.gpus for host in placed.hosts if host.gpus is not None]
     used = sum(model.replicas * model.gpus_per_replica for model in placed.models if model.phase != "removed")
-    summary = f"{used} of {sum(hosts)} GPUs on {len(hosts)} hosts"
+    summary = f"{used} of {counted(hosts)} on {len(hosts)} hosts"
     return Verdict("plan", summary if wrong else f"{summary}; holds with any one host lost", wrong), placed
 
 

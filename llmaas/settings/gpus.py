@@ -92,10 +92,12 @@ class RuntimeFile(Section):
 
 def counted(every: Iterable[Gpus | None]) -> str:
     """How many GPUs there are, in words that keep simulated ones apart: ``96 GPUs``, ``48 simulated GPUs``."""
-    found = {"nvidia": 0, "simulated": 0}
-    for gpus in every:
-        if gpus is not None:
-            found[gpus.kind] += gpus.count
-    if all(found.values()):
-        return f"{found['nvidia']} GPUs and {found['simulated']} simulated ones"
-    return f"{found['simulated']} simulated GPUs" if found["simulated"] else f"{found['nvidia']} GPUs"
+    found = [gpus for gpus in every if gpus is not None]
+    return in_words(sum(g.count for g in found), sum(g.count for g in found if g.kind == "simulated"))
+
+
+def in_words(total: int, simulated: int) -> str:
+    """``total`` GPUs, of which ``simulated`` are only counted."""
+    if simulated and simulated < total:
+        return f"{total - simulated} GPUs and {simulated} simulated ones"
+    return f"{total} simulated GPUs" if simulated else f"{total} GPUs"

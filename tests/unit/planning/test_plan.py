@@ -299,3 +299,15 @@ def test_demand_is_frozen(production: Platform) -> None:
     demand: Demand = production.demand[0]
     with pytest.raises(ValueError, match="frozen"):
         demand.tenants = 1  # type: ignore[misc]
+
+
+def test_simulated_gpus_are_said_to_be_simulated_wherever_a_plan_is_shown(production: Platform) -> None:
+    lab = make_plan(load_platform("lab"))
+    assert RUNNER.invoke(plan_cli.app, ["-e", "lab"]).output.startswith("lab: 7 of 48 simulated GPUs on 12 hosts")
+    assert "7 of 48 simulated GPUs" in picture(lab)
+    assert picture(lab).count("stroke-dasharray") == 48
+    assert list(plan_cli.as_data(lab)["simulated"]) == list(lab.hosts)
+    real = make_plan(production)
+    assert RUNNER.invoke(plan_cli.app, ["-e", "production"]).output.startswith("production: 24 of 96 GPUs on 12 hosts")
+    assert "stroke-dasharray" not in picture(real)
+    assert real.simulated == ()
