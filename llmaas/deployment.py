@@ -7,6 +7,7 @@ from llmaas.components import pods
 from llmaas.components.certificates import Certificate, Certificates, CertificatesArgs
 from llmaas.components.edge import Edge, EdgeArgs
 from llmaas.components.gateway import LiteLLM, LiteLLMArgs
+from llmaas.components.gpus import GpuNodes, GpuNodesArgs
 from llmaas.components.isolation import Isolation, IsolationArgs
 from llmaas.components.monitoring import Prometheus, PrometheusArgs
 from llmaas.components.postgres import Postgres, PostgresArgs
@@ -16,7 +17,8 @@ from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServ
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
 from llmaas.settings import Host, Model, Platform
-from llmaas.views import data, gateway, haproxy, lifecycle, litellm, prometheus, vllm
+from llmaas.settings.gpu_sets import runtime_set
+from llmaas.views import data, gateway, gpu_alerts, gpus, haproxy, lifecycle, litellm, prometheus, vllm
 from llmaas.views import topology as t
 from llmaas.views.network_policies import network_policies
 
@@ -29,12 +31,13 @@ def deploy(platform: Platform, materials: Materials) -> None:
     provider = k8s.Provider("cluster", kubeconfig=materials.kubeconfig)
     isolation = Isolation(
         "isolation",
-        IsolationArgs(t.NAMESPACES, network_policies(platform)),
+        IsolationArgs(t.namespaces(platform), network_policies(platform), privileged=(t.GPU,)),
         pulumi.ResourceOptions(providers=[provider]),
     )
     inside = pulumi.ResourceOptions(providers=[provider], depends_on=[isolation])
     certificates = Certificates("certificates", CertificatesArgs(_certificates(materials)), inside)
     options = pulumi.ResourceOptions(providers=[provider], depends_on=[isolation, certificates])
+    _gpus(platform, materials, certificates, options)
     stores = _data_stores(platform, materials, certificates, options)
     _models(platform, materials, certificates, options)
     _gateway(
@@ -175,6 +178,29 @@ def _gateway(
     )
 
 
+def _gpus(
+    platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
+) -> None:
+    """What hands real GPUs out and watches them; nothing where all are simulated."""
+    chosen = runtime_set(platform)
+    if chosen is None:
+        return
+    GpuNodes(
+        "gpus",
+        GpuNodesArgs(
+            namespace=t.GPU,
+            device_plugin_image=materials.images[t.DEVICE_PLUGIN_PART],
+            exporter_image=materials.images[t.GPU_EXPORTER_SERVICE],
+            certificate=certificates.names[t.GPU_EXPORTER_SERVICE],
+            fields=gpu_alerts.fields(),
+            web_configuration=prometheus.web_configuration(haproxy.certificate_folder(t.GPU_EXPORTER_SERVICE)),
+            node_labels=gpus.selector(),
+            divided=any(host.gpus is not None and host.gpus.mig is not None for host in platform.hosts),
+        ),
+        options,
+    )
+
+
 def _edge(
     platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
 ) -> None:
@@ -206,7 +232,7 @@ def _monitoring(
             image=materials.images["prometheus"],
             certificate=certificates.names[t.PROMETHEUS_IDENTITY],
             configuration=prometheus.configuration(platform, certificate),
-            rules=prometheus.rules(),
+            rules=prometheus.rules(platform),
             web_configuration=prometheus.web_configuration(certificate),
         ),
         options,
@@ -244,4 +270,5 @@ def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
         weights_claim=weights.claim,
         arguments=vllm.arguments(platform, model, host.name),
         memory=pods.Memory(1024, 5120),
+        runtime_class=gpus.runtime_class(host),
     )

@@ -16,6 +16,7 @@ from llmaas.paths import stack_file, state_dir
 from llmaas.pki import Authority, open_authority
 from llmaas.secrets import SecretStore
 from llmaas.settings import Platform
+from llmaas.settings.gpu_sets import foreign_images, runtime_set
 from llmaas.views.leaves import LeafRequest, leaf_requests
 from llmaas.views.litellm import TokenPrices
 from llmaas.views.topology import served_models
@@ -127,6 +128,10 @@ def read_lock(platform: Platform) -> dict[str, str]:
     missing = [name for name in WORKLOAD_IMAGES if name not in content]
     if missing:
         raise MaterialError(f"llmaas:images.lock: {path} lacks {', '.join(missing)}; {remedy}")
+    chosen = runtime_set(platform)
+    foreign = list(foreign_images(chosen, content)) if chosen is not None else []
+    if foreign:
+        raise MaterialError("\n".join(f"llmaas:images.lock: {path}: {name} {text}" for name, text in foreign))
     floating = [name for name, reference in content.items() if not _BY_DIGEST.fullmatch(str(reference))]
     if floating:
         raise MaterialError(f"llmaas:images.lock: {path}: no digest in {', '.join(floating)}; {remedy}")

@@ -12,10 +12,11 @@ from llmaas.views.network_policies import Policy
 
 @dataclass(frozen=True)
 class IsolationArgs:
-    """The namespaces, and the NetworkPolicies inside them."""
+    """The namespaces, the NetworkPolicies inside them, and those whose pods must see devices of their hosts."""
 
     namespaces: Sequence[str]
     policies: Sequence[Policy]
+    privileged: Sequence[str] = ()
 
 
 class Isolation(pulumi.ComponentResource):
@@ -32,7 +33,7 @@ class Isolation(pulumi.ComponentResource):
                     labels={
                         f"pod-security.kubernetes.io/{mode}{suffix}": value
                         for mode in ("enforce", "audit", "warn")
-                        for suffix, value in (("", "restricted"), ("-version", "latest"))
+                        for suffix, value in (("", _level(args, namespace)), ("-version", "latest"))
                     },
                 ),
                 opts=child,
@@ -48,3 +49,7 @@ class Isolation(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[made[policy.namespace]]),
             )
         self.register_outputs({"namespaces": list(args.namespaces)})
+
+
+def _level(args: IsolationArgs, namespace: str) -> str:
+    return "privileged" if namespace in args.privileged else "restricted"

@@ -69,6 +69,7 @@ class VllmServerArgs:
     weights_claim: str
     arguments: tuple[str, ...]
     memory: pods.Memory
+    runtime_class: str | None = None
 
 
 class VllmServer(pulumi.ComponentResource):
@@ -137,4 +138,5 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
             pods.scratch("shared-memory", 1024, memory=True),
         ],
         termination_grace_period_seconds=pods.GRACE_SECONDS,
+        runtime_class_name=args.runtime_class,
     )

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from llmaas.settings import Platform
+from llmaas.settings.gpu_sets import needs_runtime
 from llmaas.views import topology as t
 from llmaas.views import zones as z
 from llmaas.views.disks import KEY_SERVER_PORT
@@ -183,7 +184,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
         Flow("reachability-of-site", z.HOSTS, z.SITE, ("icmp",), (), "none", "ping to the site, for diagnosis"),
         Flow("reachability-from-bastions", z.BASTIONS, z.HOSTS, ("icmp",), (), "none", "ping, for diagnosis"),
         BETWEEN_PODS,
-        *_between_pods(),
+        *_between_pods(platform),
         PROBES,
         *_probes(),
         Flow(
@@ -263,7 +264,7 @@ def _declared(platform: Platform) -> tuple[Flow, ...]:
     )
 
 
-def _between_pods() -> tuple[Flow, ...]:
+def _between_pods(platform: Platform) -> tuple[Flow, ...]:
     """What the parts ask of each other; whoever asks a part asks for its address first."""
     metrics = "metrics"
     declared: tuple[tuple[str, str, int, Encryption, str], ...] = (
@@ -276,6 +277,8 @@ def _between_pods() -> tuple[Flow, ...]:
         (t.PROMETHEUS_SERVICE, t.GATEWAY_SERVICE, t.STATUS_PORT, MUTUAL, metrics),
         (t.PROMETHEUS_SERVICE, t.SERVING_PART, t.STATUS_PORT, MUTUAL, metrics),
     )
+    if needs_runtime(platform):
+        declared = (*declared, (t.PROMETHEUS_SERVICE, t.GPU_EXPORTER_SERVICE, t.STATUS_PORT, MUTUAL, metrics))
     asking = [
         _pod_flow(source, z.NAME_SERVICE, ("udp", "tcp"), NAME_PORT, "none", "addresses of the parts")
         for source in dict.fromkeys(source for source, *_ in declared)

@@ -5,6 +5,7 @@ from typing import Any, Final
 from llmaas.settings import Host, Platform
 from llmaas.settings.gpu_sets import device, runtime_set
 
+PREFIX: Final = "llmaas.io/"
 KIND_LABEL: Final = "gpu-kind"
 MODEL_LABEL: Final = "gpu-model"
 # what containers with GPUs are run by
@@ -48,3 +49,13 @@ def of_host(platform: Platform, host: Host) -> dict[str, Any]:
 def node_labels(host: Host) -> dict[str, str]:
     """Labels of the host's node, without their prefix; a simulated GPU is told there."""
     return {} if host.gpus is None else {MODEL_LABEL: host.gpus.model, KIND_LABEL: host.gpus.kind}
+
+
+def selector() -> dict[str, str]:
+    """The label of nodes with real GPUs."""
+    return {f"{PREFIX}{KIND_LABEL}": "nvidia"}
+
+
+def runtime_class(host: Host) -> str | None:
+    """What runs containers with GPUs of a host; the cluster's usual runtime where they are simulated."""
+    return RUNTIME_CLASS if host.gpus is not None and host.gpus.kind == "nvidia" else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from llmaas.pki import Usage
 from llmaas.settings import Platform
+from llmaas.settings.gpu_sets import needs_runtime
 from llmaas.views import topology as t
 
 
@@ -34,6 +35,7 @@ def leaf_requests(platform: Platform) -> tuple[LeafRequest, ...]:
         _service(t.POSTGRES_SERVICE, t.DATA),
         _service(t.REDIS_SERVICE, t.DATA),
         _service(t.PROMETHEUS_IDENTITY, t.MONITORING, "both"),
+        *((_service(t.GPU_EXPORTER_SERVICE, t.GPU),) if needs_runtime(platform) else ()),
         *(_service(t.vllm_name(model), t.SERVING) for model in t.served_models(platform)),
     )
 

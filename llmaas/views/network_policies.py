@@ -20,7 +20,7 @@ class Policy:
 
 def network_policies(platform: Platform) -> tuple[Policy, ...]:
     """All NetworkPolicies of the environment: every namespace denies both ways, then each flow is let through."""
-    policies = [_deny_all(namespace) for namespace in t.NAMESPACES]
+    policies = [_deny_all(namespace) for namespace in t.namespaces(platform)]
     for flow in entries(platform):
         # Between a host and its own pods no NetworkPolicy holds.
         if isinstance(flow, Flow) and not flow.own_pods:
@@ -53,7 +53,7 @@ def _policies_of(platform: Platform, flow: Flow) -> list[Policy]:
 def _governed(zone: str) -> z.Part | None:
     """The part whose pods a zone is, where its namespace is the platform's."""
     part = z.part(zone)
-    return part if part is not None and part.namespace in t.NAMESPACES else None
+    return part if part is not None and part.namespace in {*t.NAMESPACES, t.GPU} else None
 
 
 def _peers(platform: Platform, zone: str) -> list[dict[str, Any]]:

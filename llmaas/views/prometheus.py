@@ -1,10 +1,13 @@
 """What Prometheus reads, and how it is read itself: over TLS 1.3, each side known by its certificate."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
 
-from llmaas.settings import Platform
+from llmaas.settings import Model, Platform
+from llmaas.settings.gpu_sets import needs_runtime
+from llmaas.views import gpu_alerts
 from llmaas.views import topology as t
 from llmaas.views.logs import LATE_SECONDS
 
@@ -24,8 +27,12 @@ def configuration(platform: Platform, certificate: str) -> str:
     ]
     for model in t.served_models(platform):
         host = t.full_name(t.vllm_name(model), t.SERVING)
-        jobs.append(_job(f"serving-proxy-{model.slug}", host, host, "/metrics", certificate, model=model.name))
-        jobs.append(_job(f"vllm-{model.slug}", host, host, "/program-metrics", certificate, model=model.name))
+        told = {"model": model.name, "gpu_kind": _gpu_kinds(platform, model)}
+        jobs.append(_job(f"serving-proxy-{model.slug}", host, host, "/metrics", certificate, told))
+        jobs.append(_job(f"vllm-{model.slug}", host, host, "/program-metrics", certificate, told))
+    if needs_runtime(platform):
+        exporter = t.full_name(t.GPU_EXPORTER_SERVICE, t.GPU)
+        jobs.append(_job(gpu_alerts.JOB, exporter, exporter, "/metrics", certificate, {"gpu_kind": "nvidia"}))
     if platform.hosts_with_role("log"):
         jobs.append(_log_hosts(platform, certificate))
     content = {
@@ -40,8 +47,20 @@ def configuration(platform: Platform, certificate: str) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def rules() -> str:
-    """The alerts: logs that stop, lines that never came, a log host that is away or full."""
+def rules(platform: Platform) -> str:
+    """The alerts: those of logs, and those of real GPUs where there are any."""
+    groups = [_log_alerts(), *([gpu_alerts.group(platform)] if needs_runtime(platform) else [])]
+    return yaml.safe_dump({"groups": groups}, sort_keys=False)
+
+
+def _gpu_kinds(platform: Platform, model: Model) -> str:
+    """``simulated`` or ``nvidia``, as the hosts of a model have them; both where they differ."""
+    kinds = {gpus.kind for gpus in (platform.host(name).gpus for name in model.placement) if gpus is not None}
+    return "+".join(sorted(kinds))
+
+
+def _log_alerts() -> dict[str, Any]:
+    """Logs that stop, lines that never came, a log host that is away or full."""
     silent = f"time() - llmaas_log_last_line_timestamp_seconds > {LATE_SECONDS}"
     alerts = [
         _alert("LogsStopped", silent, "1m", "No line of {{ $labels.sender }} came to {{ $labels.host }} for minutes"),
@@ -60,7 +79,7 @@ def rules() -> str:
             "Nobody on {{ $labels.host }} looks whether logs come",
         ),
     ]
-    return yaml.safe_dump({"groups": [{"name": "logs", "rules": alerts}]}, sort_keys=False)
+    return {"name": "logs", "rules": alerts}
 
 
 def _alert(name: str, expression: str, lasting: str, summary: str) -> dict[str, Any]:
@@ -87,11 +106,10 @@ def web_configuration(certificate: str) -> str:
 
 
 def _job(  # noqa: PLR0913, PLR0917 - what a job is made of
-    name: str, pods: str, server: str, path: str, certificate: str, model: str | None = None
+    name: str, pods: str, server: str, path: str, certificate: str, labels: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Every pod that the name ``pods`` stands for, each known as ``server`` by its certificate."""
-    labels = {} if model is None else {"model": model}
-    relabel = [{"target_label": key, "replacement": value} for key, value in labels.items()]
+    relabel = [{"target_label": key, "replacement": value} for key, value in (labels or {}).items()]
     return {
         "job_name": name,
         "scheme": "https",

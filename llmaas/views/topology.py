@@ -3,6 +3,7 @@
 from typing import Final
 
 from llmaas.settings import Model, Platform
+from llmaas.settings.gpu_sets import needs_runtime
 
 EDGE: Final = "llmaas-edge"
 GATEWAY: Final = "llmaas-gateway"
@@ -10,6 +11,8 @@ SERVING: Final = "llmaas-serving"
 DATA: Final = "llmaas-data"
 MONITORING: Final = "llmaas-monitoring"
 NAMESPACES: Final = (EDGE, GATEWAY, SERVING, DATA, MONITORING)
+# Only where there are real GPUs: what hands them out and watches them, which must see the host's devices.
+GPU: Final = "llmaas-gpu"
 
 # The label by which a pod's part is known to Services and NetworkPolicies.
 PART_LABEL: Final = "app.kubernetes.io/name"
@@ -41,6 +44,8 @@ REDIS_SERVICE: Final = "redis"
 MIGRATION_PART: Final = "litellm-migration"
 SERVING_PART: Final = "vllm"
 PROMETHEUS_SERVICE: Final = "prometheus"
+DEVICE_PLUGIN_PART: Final = "nvidia-device-plugin"
+GPU_EXPORTER_SERVICE: Final = "dcgm-exporter"
 
 # Common names by which a server knows its one client.
 EDGE_CLIENT: Final = "edge-client"
@@ -52,6 +57,11 @@ DATABASE_USER: Final = "litellm"
 
 VOLUMES_ROOT: Final = "/var/lib/llmaas/volumes"
 MODELS_ROOT: Final = "/var/lib/llmaas/models"
+
+
+def namespaces(platform: Platform) -> tuple[str, ...]:
+    """The namespaces that the environment has."""
+    return (*NAMESPACES, GPU) if needs_runtime(platform) else NAMESPACES
 
 
 def full_name(service: str, namespace: str) -> str:

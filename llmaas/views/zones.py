@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import Final, Literal
 
 from llmaas.settings import Host, Platform
+from llmaas.settings.gpu_sets import needs_runtime
 from llmaas.views import topology as t
 
 Kind = Literal["outside", "site", "hosts", "pods"]
@@ -59,6 +60,8 @@ PARTS: Final = (
     Part(t.MONITORING, t.PROMETHEUS_SERVICE),
     Part("kube-system", NAME_SERVICE, "k8s-app", "kube-dns"),
 )
+# Parts that only environments with real GPUs have.
+GPU_PARTS: Final = (Part(t.GPU, t.GPU_EXPORTER_SERVICE),)
 
 # In the order in which they are listed: from the outside to the inside.
 ZONES: Final = (
@@ -78,7 +81,7 @@ ZONES: Final = (
     Zone(SERVICE, "hosts", "hosts of the edge and the data stores"),
     Zone(GPU, "hosts", "hosts of the model servers"),
     Zone(LOG, "hosts", "hosts that keep the logs of all others"),
-    Zone(PODS, "pods", "every pod", tuple(part.name for part in PARTS)),
+    Zone(PODS, "pods", "every pod", tuple(part.name for part in (*PARTS, *GPU_PARTS))),
     Zone(t.EDGE_SERVICE, "pods", "the entrance: HAProxy, public and administration"),
     Zone(t.GATEWAY_SERVICE, "pods", "the gateway: LiteLLM behind its TLS proxy"),
     Zone(t.MIGRATION_PART, "pods", "the job that prepares the gateway's database"),
@@ -86,10 +89,11 @@ ZONES: Final = (
     Zone(t.POSTGRES_SERVICE, "pods", "PostgreSQL: keys, records, audit"),
     Zone(t.REDIS_SERVICE, "pods", "Redis: the ledger and the limits"),
     Zone(t.PROMETHEUS_SERVICE, "pods", "Prometheus"),
+    Zone(t.GPU_EXPORTER_SERVICE, "pods", "DCGM exporter: temperatures and errors of real GPUs"),
     Zone(NAME_SERVICE, "pods", "CoreDNS of the cluster, in kube-system"),
 )
 _BY_NAME: Final = {zone.name: zone for zone in ZONES}
-_PART_BY_NAME: Final = {part.name: part for part in PARTS}
+_PART_BY_NAME: Final = {part.name: part for part in (*PARTS, *GPU_PARTS)}
 _PLACE: Final = {zone.name: place for place, zone in enumerate(ZONES)}
 
 
@@ -108,6 +112,11 @@ def zone(name: str) -> Zone:
 def part(name: str) -> Part | None:
     """The part whose pods are that zone; None for every other zone."""
     return _PART_BY_NAME.get(name)
+
+
+def parts(platform: Platform) -> tuple[Part, ...]:
+    """The parts that the environment has."""
+    return (*PARTS, *GPU_PARTS) if needs_runtime(platform) else PARTS
 
 
 def place(name: str) -> int:

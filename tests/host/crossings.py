@@ -159,8 +159,9 @@ def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
     """All pairs of zones between which something forbidden can be tried: from whom, to whom."""
     lone = ALONE | {name for name in ("control", "service", "gpu", "log") if len(platform.hosts_with_role(name)) == 1}
     kinds: dict[str, list[str]] = {}
+    parts = {part.name for part in z.parts(platform)}
     for zone in z.ZONES:
-        is_there = zone.kind != "site" or z.addresses(platform, zone.name)
+        is_there = zone.name in parts if z.part(zone.name) else zone.kind != "site" or z.addresses(platform, zone.name)
         if is_there and not zone.members and zone.name != PASSING_PART:
             kinds.setdefault(zone.kind, []).append(zone.name)
     inside = [*kinds["hosts"], *kinds["pods"]]

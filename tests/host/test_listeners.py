@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import kubernetes
 import pytest
+from host.conftest import PLATFORM
 from host.pods import RunningPod, name_service_pods, running_pods
 from host.probing import Attempt, Machine, Socket
 
@@ -22,7 +23,7 @@ PROGRAMS = {
     6514: "syslog-ng",
     9443: "prometheus-node",
 }
-LASTING_PARTS = sorted({part.name for part in z.PARTS} - {"litellm-migration"})
+LASTING_PARTS = sorted({part.name for part in z.parts(PLATFORM)} - {"litellm-migration"})
 Sockets = Mapping[str, Mapping[str, set[Socket]]]
 
 
@@ -71,7 +72,7 @@ def test_every_pod_with_a_network_of_its_own_is_of_a_part_of_the_matrix(
         if not pod.spec.host_network
         and not any(
             part.namespace == pod.metadata.namespace and part.labels.items() <= (pod.metadata.labels or {}).items()
-            for part in z.PARTS
+            for part in z.parts(PLATFORM)
         )
     ]
     assert strangers == []

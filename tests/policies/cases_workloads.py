@@ -141,6 +141,11 @@ BAD: dict[str, list[Case]] = {
         ("litellm", f"{POD}/securityContext/sysctls", [{"name": "kernel.msgmax", "value": "1"}]),
         ("litellm", f"{CONTEXT}/procMount", "Unmasked"),
     ],
+    "known-runtimes": [
+        ("litellm", f"{POD}/runtimeClassName", "kata"),
+        ("runtime", "handler", "runsc"),
+        ("runtime", "handler", REMOVE),
+    ],
     "names-from-the-cluster": [
         ("litellm", f"{POD}/dnsPolicy", "Default"),
         ("litellm", f"{POD}/dnsConfig", {"nameservers": ["8.8.8.8"]}),
@@ -192,6 +197,7 @@ UNKNOWN_AT_PREVIEW: dict[str, Case] = {
     "no-privilege-escalation": ("litellm", f"{POD}/containers", UNKNOWN),
     "seccomp-runtime-default": ("litellm", f"{POD}/securityContext/seccompProfile", UNKNOWN),
     "no-weakened-confinement": ("litellm", "spec/template/metadata/annotations", UNKNOWN),
+    "known-runtimes": ("runtime", "handler", UNKNOWN),
     "names-from-the-cluster": ("litellm", f"{POD}/dnsPolicy", UNKNOWN),
     "no-service-account-token": ("litellm", f"{POD}/automountServiceAccountToken", UNKNOWN),
     "requests-and-limits": ("litellm", f"{MAIN}/resources", UNKNOWN),

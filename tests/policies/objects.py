@@ -263,6 +263,12 @@ def good() -> dict[str, dict[str, Any]]:
         "metadata": {"name": "local"},
         "provisioner": "kubernetes.io/no-provisioner",
     }
+    objects["runtime"] = {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": "nvidia"},
+        "handler": "nvidia",
+    }
     objects["budget"] = {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",

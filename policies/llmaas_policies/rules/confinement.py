@@ -23,6 +23,7 @@ _OLD_PROFILES: Final = (
     "container.seccomp.security.alpha.kubernetes.io/",
     "container.apparmor.security.beta.kubernetes.io/",
 )
+_RUNTIMES: Final = ("runc", "nvidia")
 _ORDINARY_PROFILES: Final = {"runtime/default", "docker/default"}
 
 
@@ -89,6 +90,30 @@ def no_weakened_confinement(resource: Resource, _: Parameters) -> Iterator[Viola
             yield part
         else:
             yield from _context(part)
+
+
+@subject.rule(
+    "known-runtimes", "Containers are run by runc, or by NVIDIA's runtime, which adds GPUs to it.", Severity.HIGH,
+    ("ANSSI BP-028 R45",), "Use no runtimeClassName, or nvidia; a RuntimeClass has the handler runc or nvidia",
+)  # fmt: skip
+def known_runtimes(resource: Resource, _: Parameters) -> Iterator[Violation]:
+    """Another runtime is another wall around every container that it runs, and nobody here has looked at it."""
+    if resource.kind == "RuntimeClass":
+        handler = resource.get("handler")
+        if handler not in _RUNTIMES:
+            yield Violation("handler", f"is {_shown(handler)}; it must be one of {', '.join(_RUNTIMES)}")
+    for pod in pod_of(resource):
+        if isinstance(pod, Violation):
+            yield pod
+            continue
+        name = pod.get("runtimeClassName")
+        if name is not MISSING and name not in _RUNTIMES:
+            text = f"is {_shown(name)}; it must be one of {', '.join(_RUNTIMES)}"
+            yield Violation(f"{pod.path}.runtimeClassName", text)
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is MISSING else "not known at preview" if value is UNKNOWN else repr(value)
 
 
 @subject.rule(

@@ -15,7 +15,7 @@ from llmaas.settings import Platform, load_platform
 from llmaas.views import zones as z
 from llmaas.views.flows import flow_matrix
 
-REPLICAS = {"edge": 2, "litellm": 2, "vllm": 3, "name-service": 2}
+REPLICAS = {"edge": 2, "litellm": 2, "vllm": 3, "name-service": 2, "dcgm-exporter": 2}
 
 
 @pytest.fixture(scope="module", params=["lab", "production"])
@@ -32,7 +32,7 @@ def crossings(platform: Platform) -> list[Crossing]:
     gpu_hosts = [host.name for host in platform.hosts_with_role("gpu")]
     pods = [
         RunningPod(part.name, part.namespace, f"{part.name}-{number}", host, f"10.244.{place}.{number}")
-        for place, part in enumerate(z.PARTS)
+        for place, part in enumerate(z.parts(platform))
         if part.name != "litellm-migration"
         for number, host in enumerate(islice(cycle(names.get(part.name, gpu_hosts)), REPLICAS.get(part.name, 1)), 1)
     ]

@@ -143,7 +143,7 @@ def test_no_part_reaches_a_host_or_the_site_but_prometheus_where_logs_are_kept(l
 def test_zones_within_a_zone_exist_and_every_part_is_a_zone() -> None:
     for zone in z.ZONES:
         assert all(z.overlap(zone.name, member) for member in zone.members)
-    assert {part.name for part in z.PARTS} == set(z.zone(z.PODS).members)
+    assert {part.name for part in (*z.PARTS, *z.GPU_PARTS)} == set(z.zone(z.PODS).members)
 
 
 def test_an_unknown_zone_is_named_with_those_that_are_known() -> None:

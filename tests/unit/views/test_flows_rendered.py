@@ -72,7 +72,7 @@ def in_pods(platform: Platform) -> list[Party]:
     network = platform.network.pods.network_address
     found: list[Party] = []
     one_of_each = {z.zones_of_host(host): host for host in platform.hosts}
-    for number, (host, part) in enumerate(product(one_of_each.values(), z.PARTS)):
+    for number, (host, part) in enumerate(product(one_of_each.values(), z.parts(platform))):
         place = Place(str(network + 256 + number), host, part.namespace, tuple(part.labels.items()))
         found.append((place, (part.name, z.PODS)))
     return found
@@ -155,8 +155,9 @@ def test_a_wider_rule_covers_what_it_carries(platform: Platform) -> None:
 
 
 def test_every_flow_of_a_part_has_its_policies_and_every_policy_a_flow(platform: Platform) -> None:
-    governed = {part.name for part in z.PARTS if part.namespace.startswith("llmaas-")}
-    wanted = {f"deny-all {namespace}" for namespace in {part.namespace for part in z.PARTS if part.name in governed}}
+    parts = [part for part in z.parts(platform) if part.namespace.startswith("llmaas-")]
+    governed = {part.name for part in parts}
+    wanted = {f"deny-all {namespace}" for namespace in {part.namespace for part in parts}}
     for flow in flow_matrix(platform):
         destination = flow.answer.part if flow.answer else flow.destination
         if flow.source in governed:

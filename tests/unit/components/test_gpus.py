@@ -1,0 +1,78 @@
+"""What the program declares for real GPUs, and that a lab gets nothing of it."""
+
+from typing import Any
+
+import pytest
+
+from llmaas.preview.placeholders import images_of, placeholder_materials
+from llmaas.preview.recorder import Declared, record
+from llmaas.settings import load_platform
+from llmaas.views.litellm import TokenPrices
+from llmaas.views.network_policies import network_policies
+
+
+@pytest.fixture(scope="module")
+def production() -> list[Declared]:
+    platform = load_platform("production")
+    prices = {model.name: TokenPrices(1800, 8000, 8000) for model in platform.models}
+    materials = placeholder_materials(platform, images_of(platform)[0], prices)
+
+    def program() -> None:
+        from llmaas.deployment import deploy  # noqa: PLC0415 - after the mocks are in place
+
+        deploy(platform, materials)
+
+    return record(program, "production")
+
+
+def of_kind(declared: list[Declared], kind: str, namespace: str = "llmaas-gpu") -> list[Declared]:
+    return [each for each in declared if each.kind == kind and place(each) in {namespace, "None"}]
+
+
+def place(declared: Declared) -> str:
+    return declared.namespace if "metadata" in declared.inputs else ""
+
+
+def test_every_container_with_gpus_is_run_by_nvidia_s_runtime(production: list[Declared]) -> None:
+    (runtime,) = of_kind(production, "RuntimeClass")
+    assert (runtime.inputs["handler"], runtime.inputs["metadata"]["name"]) == ("nvidia", "nvidia")
+    assert runtime.inputs["scheduling"]["nodeSelector"] == {"llmaas.io/gpu-kind": "nvidia"}
+    asking = [
+        each
+        for each in production
+        if each.kind in {"Deployment", "DaemonSet", "StatefulSet"}
+        and any("nvidia.com/gpu" in str(container.get("resources")) for container in each.pod["containers"])
+    ]
+    assert len(asking) >= 3
+    assert {each.pod.get("runtimeClassName") for each in asking} == {"nvidia"}
+
+
+def test_device_plugin_and_exporter_run_where_real_gpus_are(production: list[Declared]) -> None:
+    daemons = {each.inputs["metadata"]["name"]: each.pod for each in of_kind(production, "DaemonSet")}
+    assert set(daemons) == {"nvidia-device-plugin", "dcgm-exporter"}
+    for pod in daemons.values():
+        assert pod["nodeSelector"] == {"llmaas.io/gpu-kind": "nvidia"}
+        assert pod["automountServiceAccountToken"] is False
+        assert "hostNetwork" not in pod
+
+
+def test_a_pod_gets_gpus_by_mounts_that_no_image_can_ask_for(production: list[Declared]) -> None:
+    (plugin,) = (each for each in of_kind(production, "DaemonSet") if "plugin" in each.inputs["metadata"]["name"])
+    assert "--device-list-strategy=volume-mounts" in plugin.pod["containers"][0]["args"]
+
+
+def test_the_exporter_is_reached_by_prometheus_alone_and_reaches_nobody() -> None:
+    found: list[dict[str, Any]] = [
+        policy.spec for policy in network_policies(load_platform("production")) if policy.namespace == "llmaas-gpu"
+    ]
+    deny, allow = sorted(found, key=lambda spec: len(spec["podSelector"]))
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert allow["policyTypes"] == ["Ingress"]
+    (peer,) = allow["ingress"][0]["from"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
+
+
+def test_a_lab_has_nothing_of_it(declared: list[Declared]) -> None:
+    assert of_kind(declared, "DaemonSet") == []
+    assert [each for each in declared if each.kind == "RuntimeClass" or place(each) == "llmaas-gpu"] == []
+    assert all("runtimeClassName" not in each.pod for each in declared if each.kind == "Deployment")
