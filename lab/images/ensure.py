@@ -38,7 +38,11 @@ def select(names: Sequence[str]) -> tuple[ImageSpec, ...]:
 
 
 def ensure_images(
-    registry: Registry, lock: Path, names: Sequence[str] = (), report: Report = print
+    registry: Registry,
+    lock: Path,
+    names: Sequence[str] = (),
+    report: Report = print,
+    mirrored: Mapping[str, tuple[str, str]] | None = None,
 ) -> Mapping[str, str]:
     """Build and push what the registry does not hold with the same inputs, then write the lock.
 
@@ -54,18 +58,27 @@ def ensure_images(
             report(f"{image.name}: in the registry")
             continue
         push(image, build(image, key, report), registry, report)
-    return write_lock(registry, lock, report)
+    return write_lock(registry, lock, report, mirrored)
 
 
-def write_lock(registry: Registry, lock: Path, report: Report = print) -> Mapping[str, str]:
-    """Write the lock from what the registry holds; images that it lacks are reported and left out."""
+def write_lock(
+    registry: Registry,
+    lock: Path,
+    report: Report = print,
+    mirrored: Mapping[str, tuple[str, str]] | None = None,
+) -> Mapping[str, str]:
+    """Write the lock from what the registry holds; images that it lacks are reported and left out.
+
+    ``mirrored`` are images that others build, by their short names: repository and tag.
+    """
     references: dict[str, str] = {}
-    for image in load_images():
-        pushed = registry.find(image.path, image.tag)
+    wanted = {image.name: (image.path, image.tag) for image in load_images()} | dict(mirrored or {})
+    for name, (path, tag) in wanted.items():
+        pushed = registry.find(path, tag)
         if pushed is None:
-            report(f"{image.name}: not in the registry, not in the lock")
+            report(f"{name}: {path}:{tag} is not in the registry, so not in the lock")
         else:
-            references[image.name] = registry.reference(image.path, image.tag, pushed.digest)
+            references[name] = registry.reference(path, tag, pushed.digest)
     text = _LOCK_HEADER + yaml.safe_dump(references, sort_keys=True, width=200)
     if not lock.exists() or lock.read_text() != text:
         write_atomically(lock, text)

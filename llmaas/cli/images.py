@@ -12,6 +12,7 @@ from lab.images.parts import image_key
 from lab.images.registry import registry_of
 from llmaas.cli.failures import told
 from llmaas.settings import load_platform
+from llmaas.settings.gpu_sets import mirrored_images
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -26,7 +27,8 @@ def build(names: Names = None, environment: Environment = "lab") -> None:
     """Build what changed, push it, write the lock."""
     platform = load_platform(environment)
     with told():
-        ensure_images(registry_of(platform), lock_path(environment, platform.images.lock), names or ())
+        lock_file = lock_path(environment, platform.images.lock)
+        ensure_images(registry_of(platform), lock_file, names or (), mirrored=mirrored_images(platform))
 
 
 @app.command()
@@ -34,7 +36,8 @@ def lock(environment: Environment = "lab") -> None:
     """Write the lock again from what the registry holds."""
     platform = load_platform(environment)
     with told():
-        write_lock(registry_of(platform), lock_path(environment, platform.images.lock))
+        lock_file = lock_path(environment, platform.images.lock)
+        write_lock(registry_of(platform), lock_file, mirrored=mirrored_images(platform))
 
 
 @app.command("list")

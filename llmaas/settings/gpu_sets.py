@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
 
 from llmaas.paths import stack_file
 from llmaas.settings.errors import Problem, SettingsError
-from llmaas.settings.gpus import Device, RuntimeFile, RuntimeSet
+from llmaas.settings.gpus import DCGM_EXPORTER, DEVICE_PLUGIN, Device, RuntimeFile, RuntimeSet
 from llmaas.settings.platform import Platform
+
+# where NVIDIA's images lie in the site's registry
+REPOSITORIES: Final = {DEVICE_PLUGIN: "nvidia/k8s-device-plugin", DCGM_EXPORTER: "nvidia/dcgm-exporter"}
 
 
 def needs_runtime(platform: Platform) -> bool:
@@ -73,6 +76,12 @@ def foreign_images(chosen: RuntimeSet, images: Mapping[str, str]) -> Iterator[tu
             yield name, f"is missing; mirror its tag {tag} into the registry and write its digest"
         elif reference.partition("@")[0].rpartition(":")[2] != tag:
             yield name, f"is {reference}, but the set has the tag {tag}; raise or lower both together"
+
+
+def mirrored_images(platform: Platform) -> dict[str, tuple[str, str]]:
+    """Images of the set that are mirrored and not built: short name to repository and tag."""
+    chosen = runtime_set(platform)
+    return {} if chosen is None else {name: (REPOSITORIES[name], tag) for name, tag in chosen.images.items()}
 
 
 def upstream(version: str) -> str:

@@ -9,6 +9,8 @@ from lab.images.debian import DebianFile
 from lab.images.registry import PushedImage, Registry
 from lab.images.spec import CommandPart, DebianPart
 from lab.toolchain.tools import module_of
+from llmaas.settings import load_platform
+from llmaas.settings.gpu_sets import mirrored_images
 
 # What kubeadm 1.36.3 pulls: `kubeadm config images list --kubernetes-version v1.36.3`.
 KUBEADM_IMAGES = {
@@ -156,3 +158,17 @@ def test_an_image_of_the_same_inputs_is_not_built_again(
     assert built == ([] if same else ["pause"])
     assert lock["pause"] == f"registry.test:5000/pause:3.10.2@sha256:{'0' * 64}"
     assert lock["pause"] in (tmp_path / "lock.yaml").read_text()
+
+
+def test_images_of_others_are_locked_by_the_digest_that_the_registry_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {"nvidia/k8s-device-plugin": PushedImage("sha256:" + "1" * 64, {}, 1)}
+    monkeypatch.setattr(Registry, "find", lambda _self, path, _tag: held.get(path))
+    told: list[str] = []
+    registry = Registry("127.0.0.1:1", "registry.test:5000", tmp_path)
+    wanted = mirrored_images(load_platform("production"))
+    lock = ensure.write_lock(registry, tmp_path / "lock.yaml", told.append, wanted)
+    assert lock == {"nvidia-device-plugin": f"registry.test:5000/nvidia/k8s-device-plugin:v0.18.2@sha256:{'1' * 64}"}
+    assert any("nvidia/dcgm-exporter:4.5.3-4.8.2-distroless is not in the registry" in line for line in told)
+    assert mirrored_images(load_platform("lab")) == {}

@@ -15,7 +15,7 @@ from llmaas.preview.placeholders import MARK, images_of
 from llmaas.preview.policies import policy_verdict, secrets_verdict
 from llmaas.preview.recorder import Declared
 from llmaas.settings import load_platform
-from llmaas.settings.gpu_sets import runtime_set
+from llmaas.settings.gpu_sets import mirrored_images, runtime_set
 
 RUNNER = CliRunner()
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -152,8 +152,7 @@ def test_the_example_lock_names_the_images_that_are_built_here() -> None:
     assert chosen is not None
     assert set(references) == {*WORKLOAD_IMAGES, *chosen.images}
     # NVIDIA's are built by NVIDIA; the set says which
-    built |= {"dcgm-exporter": f"nvidia/dcgm-exporter:{chosen.images['dcgm-exporter']}"}
-    built |= {"nvidia-device-plugin": f"nvidia/k8s-device-plugin:{chosen.images['nvidia-device-plugin']}"}
+    built |= {name: f"{path}:{tag}" for name, (path, tag) in mirrored_images(load_platform("production")).items()}
     for name, reference in references.items():
         assert reference.startswith(f"registry.llm.example.fr:5000/{built[name]}@sha256:"), name
 
