@@ -63,6 +63,9 @@ def _read(path: str) -> str:
 
 
 def _modules() -> str:
+    """Names of loaded modules; none where the kernel takes none."""
+    if not os.path.exists("/proc/modules"):
+        return ""
     with open("/proc/modules", encoding="ascii") as file:
         return " ".join(sorted(line.split()[0] for line in file))
 
