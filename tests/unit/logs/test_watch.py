@@ -60,6 +60,22 @@ def test_lines_that_never_came_are_counted_and_told_once(busy: Kept) -> None:
     assert found.senders["gpu-host-01"].missing == 3
 
 
+def test_lines_are_counted_from_the_end_of_what_a_new_sender_sends_first(kept: Kept) -> None:
+    kept.store.prepare(NOW)
+    for sender in BOTH:
+        receive(kept, sender, 1, 2, 4, 5)
+    assert look(kept).problems() == []
+    receive(kept, "gpu-host-01", 7)
+    assert look(kept).problems() == ["gpu-host-01: 1 lines never came"]
+
+
+def test_the_number_that_a_sender_takes_for_a_new_connection_is_no_line(busy: Kept) -> None:
+    opened = '{"number":"%d","message":"Syslog connection established"}'
+    busy.receive("gpu-host-01", DAY, '{"number":"3"}', opened % 5)
+    busy.receive("gpu-host-02", DAY, '{"number":"3"}', opened % 6)
+    assert look(busy).newly_missing == {"gpu-host-02": 2}
+
+
 def test_lines_that_are_sent_again_and_numbers_that_begin_anew_are_no_loss(busy: Kept) -> None:
     receive(busy, "gpu-host-01", 3, 4, 2, 3, 4, 5)
     receive(busy, "gpu-host-02", 1, 2, 3)

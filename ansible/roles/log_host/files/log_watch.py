@@ -17,6 +17,7 @@ from log_store import APPEND_ONLY, Settings, Store, has_flag
 
 # Less than this share of the file system free is a fault: a full one stops all logs.
 LEAST_FREE = 0.05
+_OPENED = b"Syslog connection established"
 _NUMBER = re.compile(rb'"number":"(\d+)"')
 
 
@@ -61,9 +62,12 @@ def look(settings: Settings, now: datetime) -> Findings:
     found = Findings()
     for name in settings.senders:
         sender = Sender(**known.get(name, {}))
-        before = sender.missing
+        first, before = not sender.number, sender.missing
         for path in _unread(store.hosts / name, sender, now.date()):
             _read(path, sender)
+        if first:
+            # A sender that never ran before takes a number or two for itself while it sends the whole old journal.
+            sender.missing = before
         found.senders[name] = sender
         age = now.timestamp() - sender.last_line if sender.last_line else float("inf")
         if age > settings.late_seconds:
@@ -106,6 +110,9 @@ def _read(path: Path, sender: Sender) -> None:
             if match is None:
                 continue  # a mark has no number
             number = int(match[1])
+            # The sender takes a number for itself when a connection opens again; it is the one before it says so.
+            if number == sender.number + 2 and _OPENED in line:
+                sender.number += 1
             # Lower ones were sent again after a connection broke, or the sender's memory was lost: nothing is missing.
             if sender.number and number > sender.number + 1:
                 sender.missing += number - sender.number - 1
