@@ -4,6 +4,7 @@ What a client cannot bring about from outside is not tried here: the gateway's o
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.timeout(900)
 SETTLE_SECONDS = 30
 # Clocks of hosts may differ by so much.
 CLOCK_SECONDS = 60
+LOG_SECONDS = 5
 BACK_WITHIN_SECONDS = 280
 ANSWER_SECONDS = 120.0
 SELECTOR = "app.kubernetes.io/name=vllm,llmaas.io/model="
@@ -136,3 +138,19 @@ def test_canary_is_in_no_object_of_the_cluster(sent: Sent) -> None:
 @pytest.mark.parametrize("declared", PLATFORM.hosts, ids=lambda host: host.name)
 def test_canary_is_in_no_file_and_no_journal_of_a_host(sent: Sent, declared: Host, ssh_configuration: Path) -> None:
     assert list(map(str, sent.stores.host(declared.name, ssh_configuration, sent.since))) == []
+
+
+@pytest.fixture(scope="module")
+def planted(sent: Sent, ssh_configuration: Path) -> None:
+    """The control stands in every journal, and had a moment to leave."""
+    with ThreadPoolExecutor(4) as pool:
+        now = time.time()
+        list(pool.map(lambda host: sent.stores.host(host.name, ssh_configuration, now), PLATFORM.hosts))
+    time.sleep(LOG_SECONDS)
+
+
+@pytest.mark.parametrize("keeper", PLATFORM.hosts_with_role("log"), ids=lambda host: host.name)
+@pytest.mark.usefixtures("planted")
+def test_canary_is_in_no_log_that_a_log_host_keeps(sent: Sent, keeper: Host, ssh_configuration: Path) -> None:
+    senders = [host.name for host in PLATFORM.hosts if host != keeper]
+    assert list(map(str, sent.stores.log_host(keeper.name, senders, ssh_configuration, sent.since))) == []

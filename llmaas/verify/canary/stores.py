@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from llmaas.views.haproxy import certificate_folder
 # Wherever a program of the platform may write, containers' own layers and memory-backed volumes included.
 HOST_FOLDERS: Final = (
     "/var/log",
-    "/var/lib/llmaas",
+    "/var/lib/llmaas",  # logs of other hosts too, on a log host
     "/var/lib/kubelet",
     "/var/lib/systemd/coredump",
     "/var/lib/containerd",
@@ -217,6 +218,19 @@ class Stores:
             finder.feed(data)
             hits += [Hit(f"Kubernetes, {name}", form) for form in sorted(finder.found)]
         return hits
+
+    def log_host(self, name: str, senders: Iterable[str], ssh_configuration: Path, since: float) -> list[Hit]:
+        """What a log host has, the logs of others among it: the control from each sender's journal must be there.
+
+        It is planted where a host is searched, so senders are searched before.
+        """
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+        asked = f"llmaas-logs search {self._canary.control} --since {yesterday}"
+        lines = _lines(_pieces(["ssh", "-F", str(ssh_configuration), name, asked], "", name))
+        heard = {str(json.loads(line)["sender"]) for line in lines if line}
+        if silent := sorted(set(senders) - heard):
+            raise SearchError(f"{name}: keeps no line of {', '.join(silent)}; the search shows nothing")
+        return self.host(name, ssh_configuration, since)
 
     def host(self, name: str, ssh_configuration: Path, since: float) -> list[Hit]:
         """Files that changed since a moment, and the journal, of a host."""

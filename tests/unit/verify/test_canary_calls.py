@@ -206,3 +206,14 @@ def test_a_host_that_cannot_be_searched_is_told(tmp_path: Any, ssh: Any, answer:
     ssh.write_text(f"{answer}\n")
     with pytest.raises(SearchError, match=words):
         _stores(tmp_path, Cluster({})).host("gpu-1", tmp_path / "ssh_config", 0)
+
+
+def test_a_log_host_is_searched_where_it_keeps_the_control_of_every_sender(tmp_path: Any, ssh: Any) -> None:
+    found = """{"hits": [["/var/lib/llmaas/logs/hosts/gpu-1/x", "plain"]], "problems": [], "searched": 1}"""
+    kept = """{"sender": "gpu-1", "message": "x"}"""
+    ssh.write_text(f"""case "$*" in *llmaas-logs*) echo '{kept}';; *) echo '{found}';; esac\n""")
+    stores = _stores(tmp_path, Cluster({}))
+    hits = stores.log_host("log-1", ["gpu-1"], tmp_path / "ssh_config", 0)
+    assert list(map(str, hits)) == ["log-1: /var/lib/llmaas/logs/hosts/gpu-1/x (plain)"]
+    with pytest.raises(SearchError, match="log-1: keeps no line of gpu-2; the search shows nothing"):
+        stores.log_host("log-1", ["gpu-1", "gpu-2"], tmp_path / "ssh_config", 0)
