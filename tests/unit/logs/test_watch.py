@@ -69,11 +69,13 @@ def test_lines_are_counted_from_the_end_of_what_a_new_sender_sends_first(kept: K
     assert look(kept).problems() == ["gpu-host-01: 1 lines never came"]
 
 
-def test_the_number_that_a_sender_takes_for_a_new_connection_is_no_line(busy: Kept) -> None:
+def test_one_number_for_each_new_connection_is_no_line_and_a_longer_gap_is_never_excused(busy: Kept) -> None:
     opened = '{"number":"%d","message":"Syslog connection established"}'
-    busy.receive("gpu-host-01", DAY, '{"number":"3"}', opened % 5)
+    busy.receive("gpu-host-01", DAY, '{"number":"3"}', '{"number":"5"}', opened % 6, '{"number":"8"}')
     busy.receive("gpu-host-02", DAY, '{"number":"3"}', opened % 6)
-    assert look(busy).newly_missing == {"gpu-host-02": 2}
+    assert look(busy).newly_missing == {"gpu-host-01": 1, "gpu-host-02": 2}
+    busy.receive("gpu-host-01", DAY, '{"number":"10"}', opened % 11)
+    assert look(busy).problems() == []
 
 
 def test_lines_that_are_sent_again_and_numbers_that_begin_anew_are_no_loss(busy: Kept) -> None:

@@ -62,18 +62,19 @@ def look(settings: Settings, now: datetime) -> Findings:
     found = Findings()
     for name in settings.senders:
         sender = Sender(**known.get(name, {}))
-        first, before = not sender.number, sender.missing
+        first, gaps, opened = not sender.number, list[int](), 0
         for path in _unread(store.hosts / name, sender, now.date()):
-            _read(path, sender)
-        if first:
-            # A sender that never ran before takes a number or two for itself while it sends the whole old journal.
-            sender.missing = before
+            seen, connections = _read(path, sender)
+            gaps, opened = gaps + seen, opened + connections
+        # A new sender takes a number or two for itself while it sends the whole old journal.
+        missing = 0 if first else sum(gaps) - min(opened, gaps.count(1))
+        sender.missing += missing
         found.senders[name] = sender
         age = now.timestamp() - sender.last_line if sender.last_line else float("inf")
         if age > settings.late_seconds:
             found.silent[name] = age
-        if sender.missing > before:
-            found.newly_missing[name] = sender.missing - before
+        if missing:
+            found.newly_missing[name] = missing
         today = store.hosts / name / f"{now.date()}.jsonl"
         found.append_only &= today.exists() and has_flag(today, APPEND_ONLY)
     usage = shutil.disk_usage(settings.store)
@@ -95,9 +96,12 @@ def _unread(folder: Path, sender: Sender, today: date) -> Iterator[Path]:
             yield path
 
 
-def _read(path: Path, sender: Sender) -> None:
-    """Count on from where the last look ended."""
-    status = path.stat()
+def _read(path: Path, sender: Sender) -> tuple[list[int], int]:
+    """Count on from where the last look ended: how many numbers each gap lacks, and connections that were opened.
+
+    A sender takes one number for itself when a connection opens, somewhere among the lines that it sends then.
+    """
+    gaps, opened, status = list[int](), 0, path.stat()
     if status.st_size:
         sender.last_line = max(sender.last_line, status.st_mtime)
     with path.open("rb") as file:
@@ -110,13 +114,12 @@ def _read(path: Path, sender: Sender) -> None:
             if match is None:
                 continue  # a mark has no number
             number = int(match[1])
-            # The sender takes a number for itself when a connection opens again; it is the one before it says so.
-            if number == sender.number + 2 and _OPENED in line:
-                sender.number += 1
+            opened += _OPENED in line
             # Lower ones were sent again after a connection broke, or the sender's memory was lost: nothing is missing.
             if sender.number and number > sender.number + 1:
-                sender.missing += number - sender.number - 1
+                gaps.append(number - sender.number - 1)
             sender.number = number
+    return gaps, opened
 
 
 def metrics(found: Findings, now: datetime) -> str:
