@@ -1,0 +1,145 @@
+import copy
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from unit.evidence.sample import MAP
+
+from llmaas.evidence.control_map import ControlMap, MapError, load_control_map
+from llmaas.evidence.existing import EMULATED, LIVE, covers, existing_checks, without_name
+from llmaas.evidence.gathering import places_to_run
+
+LEAST_TIED = 40
+# Every section of SecNumCloud 3.2 and every control of ISO 27001's annex A, written out: none may be left out silently.
+SECNUMCLOUD: Final = {
+    5: 3,
+    6: 5,
+    7: 5,
+    8: 5,
+    9: 7,
+    10: 6,
+    11: 10,
+    12: 14,
+    13: 3,
+    14: 7,
+    15: 5,
+    16: 6,
+    17: 6,
+    18: 4,
+    19: 6,
+}
+ISO_27001: Final = {5: 37, 6: 8, 7: 14, 8: 34}
+
+
+@pytest.fixture(scope="module")
+def real() -> ControlMap:
+    return load_control_map()
+
+
+@pytest.fixture(scope="module")
+def existing() -> frozenset[str]:
+    return existing_checks()
+
+
+def test_every_check_that_the_map_names_exists(real: ControlMap, existing: frozenset[str]) -> None:
+    unmapped = [entry.check for entry in real.unmapped]
+    gone = [name for name in (*real.checks, *unmapped) if not any(covers(name, check) for check in existing)]
+    assert gone == []
+
+
+def test_every_check_that_exists_is_mapped_or_listed_with_a_reason(real: ControlMap, existing: frozenset[str]) -> None:
+    assert without_name(existing, [*real.checks, *(entry.check for entry in real.unmapped)]) == []
+
+
+def test_no_live_check_is_listed_as_unmapped_by_its_folder(real: ControlMap) -> None:
+    folders = [entry.check for entry in real.unmapped if not entry.check.partition("::")[0].endswith(".py")]
+    assert not [name for name in folders for live in (*LIVE, *EMULATED) if f"{name}/".startswith(live)]
+
+
+def test_a_new_check_of_any_kind_would_be_missed(real: ControlMap) -> None:
+    new = ["tests/host/test_new.py::test_it", "tests/api/test_keys.py::test_new", "policy/new", "preview/new"]
+    assert without_name(new, [*real.checks, *(entry.check for entry in real.unmapped)]) == sorted(new)
+
+
+def test_at_least_forty_requirements_are_tied_to_checks(real: ControlMap) -> None:
+    tied = [requirement for _, requirement in real.requirements() if requirement.proofs]
+    assert len(tied) >= LEAST_TIED
+
+
+@pytest.mark.parametrize(
+    ("framework", "chapters"), [("secnumcloud-3.2", SECNUMCLOUD), ("iso-27001-2022", ISO_27001)], ids=str
+)
+def test_no_section_is_left_out(real: ControlMap, framework: str, chapters: dict[int, int]) -> None:
+    ids = [requirement.id for each, requirement in real.requirements() if each.id == framework]
+    sections = {tuple(number.split(".")[:2]) for number in ids}
+    wanted = {(str(chapter), str(section + 1)) for chapter, count in chapters.items() for section in range(count)}
+    assert sections == wanted
+
+
+def test_a_framework_that_is_not_whole_says_what_it_leaves_out(real: ControlMap) -> None:
+    whole = {"secnumcloud-3.2", "iso-27001-2022"}
+    assert {framework.id for framework in real.frameworks if not framework.left_out} <= whole
+
+
+def test_all_live_checks_run_and_of_others_what_is_named(real: ControlMap) -> None:
+    places = places_to_run(real, emulated=False)
+    assert places[:2] == ["host", "api"]
+    assert not any(place.startswith("emulated") for place in places)
+    assert [place for place in places_to_run(real, emulated=True) if place.startswith("emulated")]
+    assert not any(place.startswith(("host/", "api/")) for place in places)
+
+
+def _changed(tmp_path: Path, **changes: Any) -> Path:
+    path = tmp_path / "map.yaml"
+    path.write_text(yaml.safe_dump({**copy.deepcopy(MAP), **changes}))
+    return path
+
+
+def test_everything_wrong_with_a_map_is_said_at_once(tmp_path: Path) -> None:
+    framework = {
+        "id": "x",
+        "title": "X",
+        "publisher": "Y",
+        "requirements": [
+            {"id": "1", "title": "no proof"},
+            {"id": "2", "title": "unknown proof", "proofs": ["nowhere"]},
+            {"id": "2", "title": "twice", "proofs": ["closed"]},
+            {"id": "3", "title": "both", "proofs": ["closed"], "kind": "legal"},
+            {"id": "4", "title": "nothing to bring", "kind": "legal"},
+        ],
+    }
+    unmapped = [{"check": "preview/plan", "reason": "no"}]
+    with pytest.raises(MapError) as caught:
+        load_control_map(_changed(tmp_path, frameworks=[framework], unmapped=unmapped))
+    text = str(caught.value)
+    for part in (
+        "x 1: has no proof",
+        "x 2: proof nowhere is not there",
+        "x 2: stands here 2 times",
+        "x 3: has proofs and a kind",
+        "x 4: has no proof",
+        "proofs.gpu: no requirement uses it",
+        "unmapped preview/plan: a proof names it too",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[", "is no YAML"),
+        ("date: 2026-11-25\n", "proofs: Field required"),
+        ("date: soon\nproofs: {}\nframeworks: []\nextra: 1\n", "extra: Extra inputs"),
+    ],
+)
+def test_what_is_no_map_is_told(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_text(content)
+    with pytest.raises(MapError, match=says):
+        load_control_map(path)
+
+
+def test_a_map_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MapError, match="cannot be read"):
+        load_control_map(tmp_path / "none.yaml")

@@ -1,0 +1,94 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from unit.evidence.sample import STATES, run_sample, write_map, write_record
+
+from llmaas.evidence.assembly import Evidence
+from llmaas.evidence.gathering import RecordError, gather, read_record
+from llmaas.evidence.judgement import count_states
+from llmaas.settings import load_platform
+from llmaas.verify import Verdict
+
+
+def test_a_requirement_is_no_better_than_its_worst_check(evidence: Evidence) -> None:
+    assert {each.requirement.id: each.state for each in evidence.judged} == STATES
+
+
+def test_every_requirement_is_counted_once(evidence: Evidence) -> None:
+    assert sum(count_states(evidence.judged).values()) == len(evidence.judged)
+
+
+def test_a_check_that_did_not_run_says_why(evidence: Evidence) -> None:
+    absent = evidence.results["tests/emulated/test_disks.py::test_locked"]
+    assert (absent.outcome, absent.reasons) == ("not run", ("not run: is not in the given records",))
+    skipped = evidence.results["tests/host/test_mixed.py::test_it_has_a_gpu"]
+    assert skipped.outcome == "not run"
+    assert "not run: simulated: " in skipped.reasons[0]
+    assert "GPUs are simulated here" in skipped.reasons[0]
+
+
+def test_what_breaks_is_failed_and_never_not_run(evidence: Evidence) -> None:
+    assert evidence.results["tests/host/test_mixed.py::test_it_breaks"].outcome == "failed"
+    assert evidence.results["tests/host/test_unreadable.py::test_never"].outcome == "failed"
+
+
+def test_subjects_are_counted_apart(evidence: Evidence) -> None:
+    closed = evidence.results["tests/host/test_good.py::test_it_is_closed"]
+    assert [row.subject for row in closed.rows] == ["gpu-host-01", "gpu-host-02"]
+    assert closed.count("passed") == 2
+    assert len(evidence.results["tests/host/test_good.py"].rows) == 3
+
+
+def test_the_stack_file_is_judged_by_every_rule_and_question(evidence: Evidence) -> None:
+    tests = {row.test for row in evidence.verdict.checks}
+    assert {"preview/plan", "preview/policies", "preview/secrets", "policy/image-by-digest"} <= tests
+
+
+def test_records_are_put_together_and_may_not_contradict_each_other(tmp_path: Path) -> None:
+    good = run_sample(tmp_path / "good", bad=False)
+    control_map, _ = write_map(tmp_path / "map.yaml")
+    other = replace(good, checks=tuple(replace(check, test=f"{check.test}_too") for check in good.checks))
+    one, two = write_record(good, tmp_path / "one.json"), write_record(other, tmp_path / "two.json")
+    found = gather(load_platform("lab"), control_map, lambda _: None, records=[one, two])
+    assert len([row for row in found.verdict.checks if row.test.startswith("tests/")]) == 6
+    with pytest.raises(RecordError, match="two records have"):
+        gather(load_platform("lab"), control_map, lambda _: None, records=[one, one])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"environment": "production"}, "is of environment 'production'"),
+        ({"stack": "0" * 64}, "the stack file was changed since"),
+    ],
+)
+def test_a_record_of_something_else_is_refused(
+    sample: Verdict, tmp_path: Path, changes: dict[str, str], says: str
+) -> None:
+    path = write_record(replace(sample, **changes), tmp_path / "verify.json")
+    with pytest.raises(RecordError, match=says):
+        read_record(path, "lab")
+
+
+def test_a_record_that_names_no_tests_is_refused(sample: Verdict, tmp_path: Path) -> None:
+    old = replace(sample, checks=tuple(replace(check, test="") for check in sample.checks))
+    with pytest.raises(RecordError, match="does not name its tests"):
+        read_record(write_record(old, tmp_path / "verify.json"), "lab")
+
+
+def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "verify.json"
+    path.write_text('{"environment": "lab"}')
+    with pytest.raises(RecordError, match="is no record of checks"):
+        read_record(path, "lab")
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_record(tmp_path / "none.json", "lab")
+
+
+def test_a_run_that_broke_is_told_in_the_evidence(sample: Verdict, tmp_path: Path) -> None:
+    control_map, _ = write_map(tmp_path / "map.yaml")
+    record = write_record(replace(sample, problem="the run ended with code 3"), tmp_path / "verify.json")
+    found = gather(load_platform("lab"), control_map, lambda _: None, records=[record])
+    assert found.verdict.problem == "the run ended with code 3"
+    assert not found.verdict.holds
