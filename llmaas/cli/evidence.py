@@ -71,9 +71,9 @@ def _make(platform: Platform, target: Path, records: list[Path], certificates: P
 
     try:
         check_target(target)
-        enclosed = read_certificates(certificates)
         control_map = load_control_map()
         signer = Signer.from_secret(SecretStore.open(platform.environment).text(EVIDENCE_KEY), EVIDENCE)
+        enclosed = read_certificates(certificates, signer.public_pem())
         with _errors.status("checks run; the log is in logs/verify.log") as status:
             progress = _Progress(status.update)
             gathered = gather(platform, control_map, progress, records=records, emulated=emulated)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.audit.signing import ERASURE, Signer, Verifier
 
+from llmaas.erasure import CertificateError, problems
 from llmaas.evidence.assembly import MAP_COPY, Evidence, digest_of
 from llmaas.evidence.oscal import assessment_results
 from llmaas.evidence.report import fleet_picture, html_report, pdf_report
@@ -34,23 +35,32 @@ def check_target(folder: Path) -> None:
         raise FolderError(f"--output: {folder.parent} is no folder; make it, or choose another")
 
 
-def read_certificates(folder: Path | None) -> dict[str, bytes]:
-    """The files of a folder of certificates of erasure, by what they are called within the evidence.
+def read_certificates(folder: Path | None, public_key: str) -> dict[str, bytes]:
+    """The certificates of erasure below a folder, by what they are called within the evidence.
+
+    Nothing else that lies there is taken: a host's folder has copies of headers and keys too.
 
     Raises:
-        FolderError: it is no folder, or holds nothing.
+        FolderError: there are none, or one does not hold under ``public_key``.
     """
     if folder is None:
         return {}
     if not folder.is_dir():
         raise FolderError(f"--certificates: {folder} is no folder")
-    found = {
-        f"{CERTIFICATES}/{path.relative_to(folder).as_posix()}": path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    if not found:
-        raise FolderError(f"--certificates: {folder} holds no file")
+    paths = sorted(path for path in folder.rglob("erasure-*.json") if path.is_file())
+    if not paths:
+        raise FolderError(f"--certificates: {folder} holds no certificate of erasure (erasure-*.json)")
+    verifier = Verifier.from_pems([public_key], ERASURE)
+    found, wrong = {}, []
+    for path in paths:
+        content = path.read_bytes()
+        try:
+            wrong += [f"{path}: {problem}" for problem in problems(content.decode(errors="replace"), verifier)]
+        except CertificateError as error:
+            wrong.append(f"{path}: {error}")
+        found[f"{CERTIFICATES}/{path.relative_to(folder).as_posix()}"] = content
+    if wrong:
+        raise FolderError("--certificates: " + "; ".join(wrong))
     return found
 
 

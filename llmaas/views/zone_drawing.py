@@ -30,9 +30,10 @@ def zone_picture(platform: Platform) -> str:
     tallest = max(y for _, y in corners.values()) + _STEP_Y
     width, height = _LEFT * 2 + 3 * _STEP_X + _WIDTH + 70, tallest + 24 * len(_LEGEND) + 10
     size = f'width="{width}" height="{height}"'
+    box = f'viewBox="0 0 {width} {height}"'
     title = f"{platform.environment}: zones, and what may flow between them"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} font-family="sans-serif" font-size="11">',
         f"<defs>{''.join(_arrow(encryption) for encryption in _TINTS)}</defs>",
         f'<rect {size} fill="white"/>',
         f'<text x="{_LEFT}" y="20" font-size="14">{escape(title)}</text>',

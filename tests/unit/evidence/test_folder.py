@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmaas_gateway.audit.signing import AUDIT, EVIDENCE, KeyFormatError, Signer
+from llmaas_gateway.audit.signing import AUDIT, ERASURE, EVIDENCE, KeyFormatError, Signer
 from trestle.oscal.assessment_results import AssessmentResults
 from unit.evidence.sample import STATES, evidence_of, run_sample
 
+from llmaas.erasure import KIND
 from llmaas.evidence import folder as folder_module
 from llmaas.evidence.assembly import Evidence
 from llmaas.evidence.folder import FolderError, read_certificates, write_folder
@@ -228,15 +229,43 @@ def test_what_is_interrupted_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_certificates_are_enclosed_with_their_places(tmp_path: Path) -> None:
-    (tmp_path / "given" / "gpu-host-01").mkdir(parents=True)
-    (tmp_path / "given" / "gpu-host-01" / "a.json").write_text("{}")
-    assert read_certificates(tmp_path / "given") == {"certificates/gpu-host-01/a.json": b"{}"}
-    assert read_certificates(None) == {}
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A signed certificate in its host's folder, beside a copy of a header that nobody else may have."""
+    folder = tmp_path / "disks" / "gpu-host-01"
+    folder.mkdir(parents=True)
+    device = {
+        "path": "/dev/vdb",
+        "luks_uuid": "b1946ac9-2492-4d23-b6f5-a1d8f5a3c9e1",
+        "key_slots": {"before": 2, "after": 0},
+        "bindings": {"before": 1, "after": 0},
+        "header_sha256": {"before": "0" * 64, "after": "1" * 64},
+        "attempts": [{"with": "the recovery key", "before": "opened", "after": "refused"}],
+    }
+    statement = {"is": KIND, "environment": "lab", "host": "gpu-host-01", "at": "2026-11-25", "by": "me"}
+    signed = Signer.from_secret("A" * 43, ERASURE).sign({**statement, "devices": [device]})
+    (folder / "header.age").write_text("secret")
+    (folder / "erasure-1.json").write_text(json.dumps(signed.content()))
+    return folder / "erasure-1.json"
+
+
+def test_certificates_are_enclosed_and_nothing_that_lies_beside_them(certificate: Path, signer: Signer) -> None:
+    found = read_certificates(certificate.parents[1], signer.public_pem())
+    assert found == {"certificates/gpu-host-01/erasure-1.json": certificate.read_bytes()}
+
+
+def test_a_certificate_that_was_altered_is_refused(certificate: Path, signer: Signer) -> None:
+    certificate.write_text(certificate.read_text().replace("gpu-host-01", "gpu-host-02"))
+    with pytest.raises(FolderError, match="does not fit the statement"):
+        read_certificates(certificate.parents[1], signer.public_pem())
+
+
+def test_without_certificates_none_are_enclosed(tmp_path: Path, signer: Signer) -> None:
+    assert read_certificates(None, signer.public_pem()) == {}
     (tmp_path / "empty").mkdir()
     for wrong in ("empty", "none"):
         with pytest.raises(FolderError, match=wrong):
-            read_certificates(tmp_path / wrong)
+            read_certificates(tmp_path / wrong, signer.public_pem())
 
 
 def test_a_verdict_without_checks_proves_nothing(tmp_path: Path, sample: Verdict, signer: Signer) -> None:
