@@ -10,8 +10,14 @@ from llmaas_policies.pods import Part, parts
 subject = Subject()
 
 _WITHOUT_NAMESPACE: Final = {
-    "Namespace", "PersistentVolume", "StorageClass", "PriorityClass", "RuntimeClass", "ClusterRole", "ClusterRoleBinding",
-}  # fmt: skip
+    "Namespace",
+    "PersistentVolume",
+    "StorageClass",
+    "PriorityClass",
+    "RuntimeClass",
+    "ClusterRole",
+    "ClusterRoleBinding",
+}
 # Wider than this is no name of anybody: a network of hosts or of bastions is a /24 at most, one of pods is wider.
 _WIDEST: Final = {4: 24, 6: 64}
 _INSIDE: Final = tuple(
