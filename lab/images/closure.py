@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.images.debian import MERGED_FOLDERS, DebianFile
+from lab.images.python import STANDARD_LIBRARY, compile_bytecode
 from lab.images.spec import DebianPart, ImageError
 
 _ELF_MAGIC: Final = b"\x7fELF"
@@ -33,6 +34,8 @@ def assemble(part: DebianPart, unpacked: Path, owners: Mapping[str, DebianFile],
         (target / old).symlink_to(new)
     for name in sorted(files):
         _copy(unpacked / name, target / name)
+    if (target / STANDARD_LIBRARY).is_dir():
+        compile_bytecode(target / STANDARD_LIBRARY, STANDARD_LIBRARY)
     packages = sorted({f"{owners[name].package} {owners[name].version}" for name in files if name in owners})
     _write(target / "usr/share/llmaas/packages.txt", packages)
     _write_account(part, target)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
-from lab.images.site_packages import run
+from lab.images.python import run
 
 _GPU_CODE: Final = ("libtorch_cuda.so", "libtorch_cuda_linalg.so", "libtorch_nvshmem.so")
 # What PyTorch's own libraries are linked against; cudart and cupti stay, they are small and are really called.

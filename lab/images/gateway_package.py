@@ -3,7 +3,8 @@
 import shutil
 from typing import Final
 
-from lab.images.site_packages import image_python, part_folder, run
+from lab.images.python import compile_bytecode
+from lab.images.site_packages import part_folder
 from llmaas.paths import PROJECT_ROOT
 
 SOURCE: Final = PROJECT_ROOT / "gateway/llmaas_gateway"
@@ -15,8 +16,7 @@ def main() -> None:
     """Copy the package and compile it, since the container's file system is read-only."""
     folder = part_folder() / TARGET
     shutil.copytree(SOURCE, folder / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", f"/{TARGET}"]
-    run([image_python(), "-m", "compileall", *options, str(folder)])
+    compile_bytecode(folder, TARGET)
 
 
 if __name__ == "__main__":

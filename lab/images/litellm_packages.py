@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
-from lab.images.site_packages import (
-    compile_bytecode,
-    drop_unread,
-    image_python,
-    install,
-    part_folder,
-    run,
-    strip_symbols,
-)
+from lab.images.python import compile_bytecode, image_python, run
+from lab.images.site_packages import SITE_PACKAGES, drop_unread, install, part_folder, strip_symbols
 from llmaas.paths import PROJECT_ROOT
 
 LOCK: Final = PROJECT_ROOT / "images/litellm/requirements.lock"
@@ -47,14 +40,14 @@ def binary_platform() -> str:
 def main() -> None:
     """Install, generate, reduce, and prove that the proxy and the client can be imported."""
     part = part_folder()
-    folder = part / "opt/site-packages"
+    folder = part / SITE_PACKAGES
     install(LOCK, folder)
     engine = part / "opt/prisma-engine"
     _install_engine(engine)
     _generate_client(folder, engine / ENGINE_PROGRAM)
     drop_unread(folder)
     strip_symbols(folder)
-    compile_bytecode(folder)
+    compile_bytecode(folder, SITE_PACKAGES)
     script = "import litellm.proxy.proxy_server, litellm_proxy_extras.request_log_indexes, prisma; prisma.Prisma"
     run([image_python(), "-s", "-c", script], {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **_QUIET})
 

@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 
 _KEY_LENGTH: Final = 16
 # Changes when the code here lays parts out differently: old parts are then not taken for new ones.
-_LAYOUT: Final = "3"
+_LAYOUT: Final = "4"
 _IGNORED: Final = {"__pycache__", "node_modules", ".venv"}
 
 

@@ -7,17 +7,16 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
+from lab.images.python import compile_bytecode, image_python, run
 from llmaas.paths import PROJECT_ROOT, cache_dir
 
-PYTHON: Final = "python3.11"
 # The C library of the images' Debian. An older one would refuse wheels and build them from source, with compilers that
 # a fresh machine lacks.
 _PLATFORM: Final = "x86_64-manylinux_2_36"
@@ -27,6 +26,7 @@ _UNREAD_FOLDERS: Final = ("tests", "__pycache__")
 _UNREAD_AT_ROOT: Final = ("bin", "include", "share")
 _STRIP_ABOVE_BYTES: Final = 256 * 1024
 _WORKERS: Final = 2
+SITE_PACKAGES: Final = "opt/site-packages"
 
 
 def part_folder() -> Path:
@@ -39,18 +39,6 @@ def part_folder() -> Path:
         return Path(os.environ["LLMAAS_PART"])
     except KeyError:
         raise LabError("LLMAAS_PART names no folder", remedy="start this by: llmaas images build") from None
-
-
-def image_python() -> str:
-    """A Python of the images' version on this machine; bytecode and generated code are made with it.
-
-    Raises:
-        LabError: there is none.
-    """
-    path = shutil.which(PYTHON, path=f"/usr/bin{os.pathsep}{os.environ.get('PATH', '')}")
-    if path is None:
-        raise LabError(f"{PYTHON} is not on this machine", remedy="apt-get install python3.11")
-    return path
 
 
 def install(lock: Path, folder: Path) -> None:
@@ -67,23 +55,6 @@ def install(lock: Path, folder: Path) -> None:
     # --link-mode copy: the files are changed below, and links would change uv's own cache
     exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"]
     run([uv, "pip", "install", "--quiet", *exactly, *target, "--requirement", str(lock)])
-
-
-def run(command: Iterable[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
-    """Run a program and return what it wrote.
-
-    Raises:
-        LabError: it failed; the text is its own.
-    """
-    words = list(command)
-    result = subprocess.run(
-        words, check=False, capture_output=True, text=True, cwd=folder, env={**os.environ, **(environment or {})}
-    )
-    if result.returncode != 0:
-        raise LabError(
-            f"{' '.join(words[:4])} ended with {result.returncode}: {(result.stderr or result.stdout)[-3000:]}"
-        )
-    return result.stdout
 
 
 def drop_unread(folder: Path) -> None:
@@ -121,31 +92,13 @@ def strip_symbols(folder: Path) -> None:
         list(pool.map(lambda path: run(["strip", "--strip-unneeded", str(path)]), large))
 
 
-def compile_bytecode(folder: Path, skip: tuple[str, ...] = ()) -> None:
-    """Compile all modules but those under ``skip``: a read-only container could not keep the result of doing it later.
-
-    The bytecode is not checked against its source, as nobody can change either in the image.
-
-    Raises:
-        LabError: the images' Python is missing.
-    """
-    pattern = "|".join(re.escape(f"/{name}/") for name in skip) or r"(?!)"
-    script = (
-        "import compileall, py_compile, re, sys\n"
-        "mode = py_compile.PycInvalidationMode.UNCHECKED_HASH\n"
-        "compileall.compile_dir(sys.argv[1], maxlevels=50, quiet=2, workers=int(sys.argv[3]), invalidation_mode=mode,\n"
-        "    rx=re.compile(sys.argv[2]), stripdir=sys.argv[1], prependdir='/opt/site-packages')\n"
-    )
-    run([image_python(), "-c", script, str(folder), pattern, str(_WORKERS)])
-
-
 def make(lock: Path, skip_bytecode: tuple[str, ...] = ()) -> Path:
     """Install, reduce and compile; returns the folder of packages."""
-    folder = part_folder() / "opt/site-packages"
+    folder = part_folder() / SITE_PACKAGES
     install(lock, folder)
     drop_unread(folder)
     strip_symbols(folder)
-    compile_bytecode(folder, skip_bytecode)
+    compile_bytecode(folder, SITE_PACKAGES, skip_bytecode)
     return folder
 
 

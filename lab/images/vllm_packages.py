@@ -4,27 +4,25 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from lab.errors import LabError
 from lab.images.cuda_stand_in import replace_gpu_code
-from lab.images.site_packages import (
-    compile_bytecode,
-    drop_unread,
-    image_python,
-    install,
-    part_folder,
-    run,
-    strip_symbols,
-)
+from lab.images.python import compile_bytecode, image_python, run
+from lab.images.site_packages import SITE_PACKAGES, drop_unread, install, part_folder, strip_symbols
 from llmaas.paths import PROJECT_ROOT
 
 LOCK: Final = PROJECT_ROOT / "images/vllm/requirements.lock"
 _COMPILERS: Final = ("torch/bin/protoc", "torch/bin/protoc-3.13.0.0", "torch/include", "torch/share")
 # Hundreds of model families of which a server reads one: compiled when it is read.
-_SELDOM_READ: Final = ("transformers/models", "vllm/model_executor/models", "torch/testing")
+_SELDOM_READ: Final = ("transformers/models", "vllm/model_executor/models")
+# vLLM's own cache, in the image: without compilation it writes nothing else there.
+CACHE: Final = "opt/vllm-cache"
+# Of the lab's models (lab/models); vLLM itself looks at the class of any other when it starts.
+_ARCHITECTURES: Final = ("LlamaForCausalLM",)
 
 
 def main() -> None:
     """Install, take out what a CPU server never uses, and prove that what is left can be imported."""
-    folder = part_folder() / "opt/site-packages"
+    folder = part_folder() / SITE_PACKAGES
     install(LOCK, folder)
     replace_gpu_code(folder)
     for name in _COMPILERS:
@@ -32,15 +30,34 @@ def main() -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     drop_unread(folder)
     strip_symbols(folder)
-    compile_bytecode(folder, _SELDOM_READ)
+    compile_bytecode(folder, SITE_PACKAGES, _SELDOM_READ)
     _prove(folder)
+    _describe_models(folder, part_folder() / CACHE)
 
 
 def _prove(folder: Path) -> None:
     """PyTorch must compute and vLLM's kernels must load, here and not only at the first start."""
     script = "import torch; a = torch.ones(8, 8, dtype=torch.bfloat16); assert (a @ a).sum() == 512; import vllm._C"
-    environment = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "VLLM_TARGET_DEVICE": "cpu"}
-    run([image_python(), "-s", "-c", script], environment)
+    run([image_python(), "-s", "-c", script], _environment(folder))
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "VLLM_TARGET_DEVICE": "cpu"}
+
+
+def _describe_models(folder: Path, cache: Path) -> None:
+    """Keep what vLLM finds out about a model's class at each start, importing itself anew (10 s of CPU time)."""
+    script = (
+        "import sys\n"
+        "from vllm.model_executor.models.registry import ModelRegistry\n"
+        "for name in sys.argv[1:]: ModelRegistry.models[name].inspect_model_cls()\n"
+    )
+    run([image_python(), "-s", "-c", script, *_ARCHITECTURES], _environment(folder) | {"VLLM_CACHE_ROOT": str(cache)})
+    found = list(cache.glob("modelinfos/*.json"))
+    if len(found) != len(_ARCHITECTURES):
+        raise LabError(f"vLLM described {len(found)} of {len(_ARCHITECTURES)} model classes in {cache}/modelinfos")
+    for path in found:
+        path.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from lab.images.site_packages import image_python
+from lab.images.python import image_python
 
 # An idle machine takes 20 s for one and 40 s for three; a busy one much longer.
 _READY_SECONDS = 240

@@ -16,7 +16,7 @@ import yaml
 from data_servers import PostgresServer, RedisServer, open_folder
 from ports import free_port
 
-from lab.images.site_packages import image_python
+from lab.images.python import image_python
 
 from .packages import litellm_part
 from .processes import Nursery, Program, answers, wait_until
