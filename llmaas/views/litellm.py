@@ -61,9 +61,6 @@ def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPr
             "timeout": 600,
         },
         "litellm_settings": {
-            "cache": True,
-            # Redis carries limits and budgets between replicas; answers of models are never kept.
-            "cache_params": {"type": "redis", "supported_call_types": [], **redis},
             "num_retries": 0,
             "telemetry": False,
             "turn_off_message_logging": True,
@@ -73,6 +70,9 @@ def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPr
             "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
             "database_url": f"os.environ/{DATABASE_URL_VARIABLE}",
             "database_connection_pool_limit": 10,
+            # What replicas must know of each other. A cache of answers could carry it as well, and is not there at all:
+            # even one that keeps nothing is asked after each call, which costs a seventh of the call.
+            "coordination_redis": redis,
             # Spend of calls made while the database is away is kept in Redis.
             "use_redis_transaction_buffer": True,
             # With it, a key that is not cached passes without a budget while the database is away.

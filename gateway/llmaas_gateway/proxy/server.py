@@ -5,8 +5,10 @@ LiteLLM adds no middleware once it has started, and its own program leaves no ro
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import litellm
 import uvicorn
@@ -20,6 +22,9 @@ from llmaas_gateway.proxy.hook import GatewayHook, watch_streams
 from llmaas_gateway.proxy.parts import Parts
 from llmaas_gateway.proxy.settings import SettingsError, read_secrets, read_settings
 from llmaas_gateway.proxy.wrapper import Gateway
+
+# What LiteLLM tries to import with each call, and what the image does not have.
+_OPTIONAL: Final = ("litellm.integrations.otel.logger", "litellm_enterprise")
 
 
 def application(app: FastAPI) -> Gateway:
@@ -46,7 +51,17 @@ def _prepare(arguments: Sequence[str]) -> FastAPI:
     from litellm.proxy import proxy_server  # noqa: PLC0415 - as above
 
     app: FastAPI = proxy_server.app
+    _remember_missing()
     return app
+
+
+def _remember_missing() -> None:
+    """Search for each once: Python remembers no import that failed, and runs the beginning of the module anew."""
+    for name in _OPTIONAL:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            sys.modules[name] = None  # type: ignore[assignment]  # what import itself takes for "there is none"
 
 
 def main(arguments: Sequence[str] | None = None, *, bare: bool = False) -> int:

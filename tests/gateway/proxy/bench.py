@@ -78,14 +78,20 @@ async def _client(url: str, message: bytes, number: int, seconds: list[float]) -
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"{url} answered {head[:200]!r}")
-        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-        await reader.readexactly(length)
-        seconds.append(time.perf_counter() - begun)
+        length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        if length:
+            await reader.readexactly(length[0])
+            seconds.append(time.perf_counter() - begun)
+        else:
+            await reader.readuntil(b'"content"')
+            seconds.append(time.perf_counter() - begun)
+            await reader.readuntil(b"\r\n0\r\n\r\n")
     writer.close()
 
 
-def _load(url: str, key: str, clients: int, number: int, pid: int | None) -> Load:
-    body = json.dumps(request("/v1/chat/completions", max_tokens=20)).encode()
+def _load(url: str, key: str, clients: int, number: int, pid: int | None, *, stream: bool = False) -> Load:
+    """Answers, of a stream up to its first piece."""
+    body = json.dumps(request("/v1/chat/completions", max_tokens=20, stream=stream)).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -121,6 +127,24 @@ def paired(stack: Stack, gated: Proxy, bare: Proxy, key: str, rounds: int) -> It
                 loads[name].append(_load(url, key, clients, number, pid))
         joined = {name: _joined(some) for name, some in loads.items()}
         yield from _compare(clients, joined)
+
+
+def first_piece(stack: Stack, gated: Proxy, bare: Proxy, key: str, rounds: int) -> Iterator[Line]:
+    """What comes before the first piece of a stream, for one client."""
+    targets = {
+        "with the gateway": (gated.url, gated.pid),
+        "bare": (bare.url, bare.pid),
+        "model": (stack.upstream_url, stack.upstream.pid),
+    }
+    loads: dict[str, list[Load]] = {name: [] for name in targets}
+    for number in (10, *[20] * rounds):
+        for name, (url, pid) in targets.items():
+            loads[name].append(_load(url, key, 1, number, pid, stream=True))
+    alone = _joined(loads["model"][1:]).percentile(0.5)
+    for name in ("with the gateway", "bare"):
+        its = _joined(loads[name][1:])
+        text = f"{its.percentile(0.5) - alone:+.1f} ms (CPU of the stream {its.cpu / len(its.seconds) * 1000:.1f} ms)"
+        yield Line(f"first piece over the model server's, p50, {name}", text, "", None)
 
 
 def _compare(clients: int, loads: dict[str, Load]) -> Iterator[Line]:
@@ -207,6 +231,7 @@ def main() -> None:
         key = stack.key(gated, "bench")
         for figures in (
             paired(stack, gated, bare, key, options.rounds),
+            first_piece(stack, gated, bare, key, options.rounds),
             script(stack.redis.port),
             memory(stack.redis.port),
         ):

@@ -137,7 +137,10 @@ class Stack:
     def _write_configuration(self) -> None:
         def model(name: str, mode: str) -> dict[str, Any]:
             parameters = {"model": f"hosted_vllm/{name}", "api_base": f"{self.upstream_url}/v1", "api_key": "none"}
-            return {"model_name": name, "litellm_params": parameters, "model_info": {"id": name, "mode": mode}}
+            # Prices as in production: a model without any makes LiteLLM search for the mistake with each call.
+            costs = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}
+            info = {"id": name, "mode": mode, **costs}
+            return {"model_name": name, "litellm_params": parameters, "model_info": info}
 
         litellm = {
             "model_list": [*(model(name, "chat") for name in MODELS), model(EMBEDDING_MODEL, "embedding")],
@@ -151,19 +154,13 @@ class Stack:
                 "num_retries": 0,
                 "telemetry": False,
                 "turn_off_message_logging": True,
-                # As in production: replicas tell each other of blocked keys by Redis; no answer is kept there.
-                "cache": True,
-                "cache_params": {
-                    "type": "redis",
-                    "host": "127.0.0.1",
-                    "port": self.redis.port,
-                    "supported_call_types": [],
-                },
             },
             "general_settings": {
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
                 "database_url": "os.environ/DATABASE_URL",
                 "database_connection_pool_limit": 5,
+                # As in production: replicas tell each other of blocked keys by Redis, and there is no cache of answers.
+                "coordination_redis": {"host": "127.0.0.1", "port": self.redis.port},
                 "always_include_stream_usage": True,
                 "disable_error_logs": True,
                 "disable_spend_logs": True,

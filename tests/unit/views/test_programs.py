@@ -48,16 +48,17 @@ def test_no_prompt_is_stored_and_no_budget_is_passed_while_the_database_is_away(
     assert general["allow_requests_on_db_unavailable"] is False
     assert general["use_redis_transaction_buffer"] is True
     assert proxy["litellm_settings"]["turn_off_message_logging"] is True
-    assert proxy["litellm_settings"]["cache_params"]["supported_call_types"] == []
+    assert "cache" not in proxy["litellm_settings"]
 
 
 def test_the_file_names_secrets_and_holds_none(proxy: dict[str, Any]) -> None:
     assert proxy["general_settings"]["master_key"] == "os.environ/LITELLM_MASTER_KEY"
     assert proxy["router_settings"]["redis_password"] == "os.environ/REDIS_PASSWORD"
+    assert proxy["general_settings"]["coordination_redis"]["password"] == "os.environ/REDIS_PASSWORD"
 
 
 def test_redis_is_reached_over_tls_and_its_certificate_checked(proxy: dict[str, Any]) -> None:
-    for place in (proxy["litellm_settings"]["cache_params"], proxy["router_settings"]["cache_kwargs"]):
+    for place in (proxy["general_settings"]["coordination_redis"], proxy["router_settings"]["cache_kwargs"]):
         assert place["ssl"] is True
         assert place["ssl_cert_reqs"] == "required"
         assert place["ssl_check_hostname"] is True
