@@ -5,6 +5,7 @@ since contracts speak of midnight where the seller is. Models without an entry o
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
@@ -92,7 +93,8 @@ class Price(_Strict):
         return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
 
 
-class Quote(_Strict):
+@dataclass(frozen=True, slots=True)
+class Quote:
     """What one unit of a model costs at a moment, and by which entry."""
 
     unit: Unit

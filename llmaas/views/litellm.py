@@ -64,6 +64,8 @@ def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPr
             "num_retries": 0,
             "telemetry": False,
             "turn_off_message_logging": True,
+            # Else each call is counted twice more, by the name and the version of the client's program.
+            "disable_add_user_agent_to_request_tags": True,
             "drop_params": False,
         },
         "general_settings": {
@@ -80,6 +82,8 @@ def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPr
             "always_include_stream_usage": True,
             "store_model_in_db": False,
             "store_prompts_in_spend_logs": False,
+            # The ledger has a record of each call; LiteLLM's sums by team and key go on without its own.
+            "disable_spend_logs": True,
             "disable_error_logs": True,
             "proxy_batch_write_at": 2,
             "proxy_budget_rescheduler_min_time": 60,

@@ -6,6 +6,7 @@ a clear error, because passing it would do something the tenant did not buy.
 """
 
 import base64
+import functools
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
@@ -116,6 +117,7 @@ class Bounds:
     body_bytes: int = 4 * 1024 * 1024
 
 
+@functools.lru_cache(maxsize=4096)
 def cache_salt(secret: bytes, tenant: str) -> str:
     """The salt of a tenant's prefix cache: letters and digits, 32 of them, not to be guessed without the secret.
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from .client import request
 from .stack import Proxy, Stack, running, running_stack
 
 _TICKS = 100
+_MODEL_SECONDS = 1
 _AT = datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
 _TIER = {
     "name": "T1", "billing": "prepaid", "priority": "normal", "requests_per_minute": 1000, "monthly_cap_eur": 1000,
@@ -68,8 +69,9 @@ def _cpu(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-async def _client(url: str, message: bytes, number: int, seconds: list[float]) -> None:
+async def _client(url: str, message: bytes, number: int, seconds: list[float], after: float = 0) -> None:
     """Ask one after the other on one connection; as little work as possible, so that the server is what is measured."""
+    await asyncio.sleep(after)
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     for _ in range(number):
@@ -89,71 +91,79 @@ async def _client(url: str, message: bytes, number: int, seconds: list[float]) -
     writer.close()
 
 
-def _load(url: str, key: str, clients: int, number: int, pid: int | None, *, stream: bool = False) -> Load:
-    """Answers, of a stream up to its first piece."""
-    body = json.dumps(request("/v1/chat/completions", max_tokens=20, stream=stream)).encode()
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    seconds: list[float] = []
+@dataclass(frozen=True)
+class Server:
+    """Something that answers calls: LiteLLM with the gateway or without, or the model server itself."""
 
-    async def run() -> None:
-        each = max(1, number // clients)
-        await asyncio.gather(*(_client(url, head.encode() + body, each, seconds) for _ in range(clients)))
+    url: str
+    pid: int | None
+    key: str
 
-    begun, cpu = time.perf_counter(), _cpu(pid)
-    asyncio.run(run())
-    return Load(seconds, time.perf_counter() - begun, _cpu(pid) - cpu)
+    def load(self, clients: int, number: int, *, stream: bool = False, delay: float = 0) -> Load:
+        """Answers, of a stream up to its first piece; where the model delays them, clients begin spread over that."""
+        body = json.dumps(request("/v1/chat/completions", max_tokens=20, stream=stream, delay=delay)).encode()
+        head = (
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nUser-Agent: OpenAI/Python 2.8.0\r\n"
+            f"Authorization: Bearer {self.key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        seconds: list[float] = []
+
+        async def run() -> None:
+            each, message = max(1, number // clients), head.encode() + body
+            turns = (_client(self.url, message, each, seconds, delay * place / clients) for place in range(clients))
+            await asyncio.gather(*turns)
+
+        begun, cpu = time.perf_counter(), _cpu(self.pid)
+        asyncio.run(run())
+        return Load(seconds, time.perf_counter() - begun, _cpu(self.pid) - cpu)
 
 
 def _joined(loads: Sequence[Load]) -> Load:
     return Load([s for load in loads for s in load.seconds], sum(a.wall for a in loads), sum(a.cpu for a in loads))
 
 
-def paired(stack: Stack, gated: Proxy, bare: Proxy, key: str, rounds: int) -> Iterator[Line]:
+def _in_turns(servers: Mapping[str, Server], rounds: int, ask: Callable[[Server], Load]) -> dict[str, Load]:
+    loads: dict[str, list[Load]] = {name: [] for name in servers}
+    for _ in range(rounds):
+        for name, server in servers.items():
+            loads[name].append(ask(server))
+    return {name: _joined(some) for name, some in loads.items()}
+
+
+def paired(servers: Mapping[str, Server], rounds: int) -> Iterator[Line]:
     """LiteLLM with and without the gateway, in turns, at 1 and 16 clients."""
-    targets = {
-        "gated": (gated.url, gated.pid),
-        "bare": (bare.url, bare.pid),
-        "model": (stack.upstream_url, stack.upstream.pid),
-    }
-    for url, pid in targets.values():
-        _load(url, key, 4, 60, pid)
+    _in_turns(servers, 1, lambda server: server.load(4, 60))
     for clients, number in ((1, 40), (16, 160)):
-        loads: dict[str, list[Load]] = {name: [] for name in targets}
-        for _ in range(rounds):
-            for name, (url, pid) in targets.items():
-                loads[name].append(_load(url, key, clients, number, pid))
-        joined = {name: _joined(some) for name, some in loads.items()}
-        yield from _compare(clients, joined)
+        loads = _in_turns(servers, rounds, lambda server, n=number, c=clients: server.load(c, n))  # type: ignore[misc]
+        yield from _compare(f"{clients} client{'s' if clients > 1 else ''}", loads)
+    # Clients that ask without a pause, of a model that answers at once, wait for each other more than for the gateway.
+    loads = _in_turns(servers, rounds, lambda server: server.load(16, 48, delay=_MODEL_SECONDS))
+    yield from _added(f"16 clients, model takes {_MODEL_SECONDS} s", loads)
 
 
-def first_piece(stack: Stack, gated: Proxy, bare: Proxy, key: str, rounds: int) -> Iterator[Line]:
+def first_piece(servers: Mapping[str, Server], rounds: int) -> Iterator[Line]:
     """What comes before the first piece of a stream, for one client."""
-    targets = {
-        "with the gateway": (gated.url, gated.pid),
-        "bare": (bare.url, bare.pid),
-        "model": (stack.upstream_url, stack.upstream.pid),
-    }
-    loads: dict[str, list[Load]] = {name: [] for name in targets}
-    for number in (10, *[20] * rounds):
-        for name, (url, pid) in targets.items():
-            loads[name].append(_load(url, key, 1, number, pid, stream=True))
-    alone = _joined(loads["model"][1:]).percentile(0.5)
-    for name in ("with the gateway", "bare"):
-        its = _joined(loads[name][1:])
+    _in_turns(servers, 1, lambda server: server.load(1, 10, stream=True))
+    loads = _in_turns(servers, rounds, lambda server: server.load(1, 20, stream=True))
+    alone = loads["model"].percentile(0.5)
+    for name in ("gated", "bare"):
+        its = loads[name]
         text = f"{its.percentile(0.5) - alone:+.1f} ms (CPU of the stream {its.cpu / len(its.seconds) * 1000:.1f} ms)"
-        yield Line(f"first piece over the model server's, p50, {name}", text, "", None)
+        yield Line(f"first piece of a stream over the model server's, {name}", text, "", None)
 
 
-def _compare(clients: int, loads: dict[str, Load]) -> Iterator[Line]:
-    gated, bare, model = loads["gated"], loads["bare"], loads["model"]
-    who = f"{clients} client{'s' if clients > 1 else ''}"
+def _added(who: str, loads: Mapping[str, Load]) -> Iterator[Line]:
+    gated, bare = loads["gated"], loads["bare"]
     for name, share, most in (("p50", 0.5, 2.0), ("p99", 0.99, 10.0)):
         added = gated.percentile(share) - bare.percentile(share)
         text = f"{added:+.1f} ms (bare {bare.percentile(share):.1f} ms)"
         yield Line(f"added latency {name}, {who}", text, f"+{most:.0f} ms at most", added <= most)
+
+
+def _compare(who: str, loads: Mapping[str, Load]) -> Iterator[Line]:
+    gated, bare, model = loads["gated"], loads["bare"], loads["model"]
+    yield from _added(who, loads)
     ratio = (len(gated.seconds) / gated.wall) / (len(bare.seconds) / bare.wall)
     yield Line(f"throughput with the gateway, {who}", f"{ratio:.0%} of bare LiteLLM's", "90 % at least", ratio >= 0.9)
     for name, load in loads.items():
@@ -229,9 +239,14 @@ def main() -> None:
     with _stack() as (stack, gated, bare):
         stack.tenant("bench", "open")
         key = stack.key(gated, "bench")
+        servers = {
+            "gated": Server(gated.url, gated.pid, key),
+            "bare": Server(bare.url, bare.pid, key),
+            "model": Server(stack.upstream_url, stack.upstream.pid, key),
+        }
         for figures in (
-            paired(stack, gated, bare, key, options.rounds),
-            first_piece(stack, gated, bare, key, options.rounds),
+            paired(servers, options.rounds),
+            first_piece(servers, options.rounds),
             script(stack.redis.port),
             memory(stack.redis.port),
         ):

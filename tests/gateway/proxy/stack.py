@@ -154,6 +154,7 @@ class Stack:
                 "num_retries": 0,
                 "telemetry": False,
                 "turn_off_message_logging": True,
+                "disable_add_user_agent_to_request_tags": True,
             },
             "general_settings": {
                 "master_key": "os.environ/LITELLM_MASTER_KEY",
