@@ -92,7 +92,6 @@ def _common(platform: Platform) -> dict[str, Any]:
         "packages_ca_certificate": root,
         "packages_signing_key": str(state / "site" / "packages.asc"),
         "packages_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
-        "packages_names": sorted({*BASE_PACKAGES, *RUNTIME_PACKAGES}),
         "base_domain": platform.domain,
         "base_host_names": names,
         "base_time_servers": [str(address) for address in site.time_servers],
@@ -101,8 +100,6 @@ def _common(platform: Platform) -> dict[str, Any]:
         "trust_pki_folder": str(state / "pki"),
         "container_runtime_registry": site.registry,
         "container_runtime_pause_image": f"{site.registry}/pause:{PAUSE_TAG}",
-        "log_client_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
-        "log_host_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
         "control_plane_environment": platform.environment,
         "control_plane_version": kubernetes.version,
         "control_plane_endpoint": f"{kubernetes.api_address}:6443",
@@ -144,6 +141,8 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
     artefacts = sorted({model.artefact for model in models})
     return {
         "ansible_host": str(host.address),
+        "packages_names": sorted({*BASE_PACKAGES, *RUNTIME_PACKAGES, *logs.packages(platform, host)}),
+        "packages_masked_units": list(logs.masked_units(platform, host)),
         "base_name": host.name,
         "trust_names": [f"{host.name}.{platform.domain}", host.name],
         "trust_addresses": [str(host.address)],

@@ -9,6 +9,11 @@ MARK_SECONDS: Final = 60
 # A mark may be late by as long as a receiver takes to start again; after four of them something is wrong.
 LATE_SECONDS: Final = 4 * MARK_SECONDS
 STORE: Final = "/var/lib/llmaas/logs"
+_SENDER_PACKAGES: Final = ("syslog-ng-core", "ulogd2")
+_KEEPER_PACKAGES: Final = ("prometheus-node-exporter", "syslog-ng-core")
+# Services that the packages bring along; the roles run the same programs as units of their own.
+_SENDER_UNITS: Final = ("syslog-ng.service", "ulogd2.service")
+_KEEPER_UNITS: Final = ("prometheus-node-exporter.service", "syslog-ng.service")
 _KUBERNETES_AUDIT: Final = {"path": "/var/log/kubernetes/audit/audit.log", "program": "kubernetes-audit"}
 
 
@@ -20,6 +25,22 @@ def log_hosts_of(platform: Platform, host: Host) -> tuple[Host, ...]:
 def senders_of(platform: Platform, host: Host) -> tuple[Host, ...]:
     """The hosts whose logs a log host takes."""
     return tuple(other for other in platform.hosts if other.name != host.name)
+
+
+def packages(platform: Platform, host: Host) -> tuple[str, ...]:
+    """Debian packages that a host needs to send logs, or to keep those of others."""
+    return _of_parts(platform, host, _SENDER_PACKAGES, _KEEPER_PACKAGES)
+
+
+def masked_units(platform: Platform, host: Host) -> tuple[str, ...]:
+    """Units of those packages that never run."""
+    return _of_parts(platform, host, _SENDER_UNITS, _KEEPER_UNITS)
+
+
+def _of_parts(platform: Platform, host: Host, sender: tuple[str, ...], keeper: tuple[str, ...]) -> tuple[str, ...]:
+    sends = sender if log_hosts_of(platform, host) else ()
+    keeps = keeper if "log" in host.roles else ()
+    return tuple(sorted({*sends, *keeps}))
 
 
 def of_host(platform: Platform, host: Host, status_port: int) -> dict[str, Any]:

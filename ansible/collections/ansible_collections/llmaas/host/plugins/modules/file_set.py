@@ -43,6 +43,16 @@ options:
     type: list
     elements: dict
     default: []
+  masked_units:
+    description: Units of systemd that can never run.
+    type: list
+    elements: str
+    default: []
+  existing:
+    description: Paths of which those that are there are returned, so that later tasks need not look.
+    type: list
+    elements: path
+    default: []
   expected:
     description: Files that are placed by other means, each with path and sha256; those that differ are returned.
     type: list
@@ -73,6 +83,11 @@ changed_paths:
   returned: always
   type: list
   elements: str
+existing_paths:
+  description: The paths of I(existing) that are there.
+  returned: always
+  type: list
+  elements: str
 unexpected_paths:
   description: The paths of I(expected) whose content is another, or that are not there.
   returned: always
@@ -80,6 +95,7 @@ unexpected_paths:
   elements: str
 """
 
+UNITS = "/etc/systemd/system/"
 TEXT_LIMIT = 64 * 1024
 BLOCK = 1024 * 1024
 
@@ -166,6 +182,18 @@ def ensure_file(entry: dict[str, Any], *, check: bool) -> dict[str, str] | None:
     return {"before_header": path, "after_header": path, "before": text_of(before), "after": text_of(content)}
 
 
+def ensure_masked(name: str, *, check: bool) -> str | None:
+    """Mask a unit as systemd does, by a link to nothing; the path of the link, or None when it is there."""
+    path = os.path.join(UNITS, name)
+    if os.path.islink(path) and os.readlink(path) == os.devnull:
+        return None
+    if not check:
+        temporary = f"{path}.new"
+        os.symlink(os.devnull, temporary)
+        os.replace(temporary, path)
+    return path
+
+
 def surplus_files(folders: list[dict[str, Any]]) -> list[str]:
     """Files that lie in exclusive folders without being named."""
     found = []
@@ -207,24 +235,30 @@ def ensure_units(units: list[dict[str, Any]], changed: list[str], *, check: bool
     """Enable, start and restart units; what was or would be done."""
     if not units:
         return []
-    if not check and any(path.startswith("/etc/systemd/system/") for path in changed):
+    if not check and any(path.startswith(UNITS) for path in changed):
         systemctl("daemon-reload")
-    done = []
-    for unit, state in zip(units, unit_states([unit["name"] for unit in units]), strict=True):
-        name = unit["name"]
-        verbs = []
-        if state["UnitFileState"] != "enabled":
-            verbs.append("enable")
-        if unit.get("start", True):
-            if set(unit.get("restart_if", [])) & set(changed):
-                verbs.append("restart")
-            elif state["ActiveState"] not in {"active", "activating", "reloading"}:
-                verbs.append("start")
-        for verb in verbs:
+    states = dict(zip([unit["name"] for unit in units], unit_states([unit["name"] for unit in units]), strict=True))
+    disabled = [name for name, state in states.items() if state["UnitFileState"] != "enabled"]
+    if disabled and not check:
+        # What shall run is started by name below: for the links' sake systemd need not read all units again.
+        systemctl("enable", "--no-reload", *disabled)
+    done = [f"enable {name}" for name in disabled]
+    for unit in units:
+        verb = needed_verb(unit, states[unit["name"]], changed)
+        if verb is not None:
             if not check:
-                systemctl(verb, name)
-            done.append(f"{verb} {name}")
+                systemctl(verb, unit["name"])
+            done.append(f"{verb} {unit['name']}")
     return done
+
+
+def needed_verb(unit: dict[str, Any], state: dict[str, str], changed: list[str]) -> str | None:
+    """What makes a unit run as its files now say; None when it does, or need not."""
+    if not unit.get("start", True):
+        return None
+    if set(unit.get("restart_if", [])) & set(changed):
+        return "restart"
+    return None if state["ActiveState"] in {"active", "activating", "reloading"} else "start"
 
 
 def main() -> None:
@@ -235,6 +269,8 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "default": []},
             "absent": {"type": "list", "elements": "path", "default": []},
             "exclusive": {"type": "list", "elements": "dict", "default": []},
+            "masked_units": {"type": "list", "elements": "str", "default": []},
+            "existing": {"type": "list", "elements": "path", "default": []},
             "expected": {"type": "list", "elements": "dict", "default": []},
             "units": {"type": "list", "elements": "dict", "default": []},
         },
@@ -251,6 +287,8 @@ def main() -> None:
             if diff is not None:
                 changed.append(entry["path"])
                 diffs.append(diff)
+        masked = [ensure_masked(name, check=module.check_mode) for name in module.params["masked_units"]]
+        changed.extend(path for path in masked if path is not None)
         for path in [*module.params["absent"], *surplus_files(module.params["exclusive"])]:
             if os.path.lexists(path):
                 changed.append(path)
@@ -261,7 +299,12 @@ def main() -> None:
     except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{type(error).__name__}: {error}", changed_paths=changed, changed=bool(changed))
     module.exit_json(
-        changed=bool(changed or done), changed_paths=changed, units=done, unexpected_paths=unexpected, diff=diffs
+        changed=bool(changed or done),
+        changed_paths=changed,
+        units=done,
+        existing_paths=[path for path in module.params["existing"] if os.path.exists(path)],
+        unexpected_paths=unexpected,
+        diff=diffs,
     )
 
 
