@@ -64,9 +64,9 @@ class Machine:
         """The JSON that a command prints."""
         return json.loads(self.output(*command))
 
-    def attempt(self, attempts: Sequence[Attempt]) -> list[str]:
-        """The outcome of each connection from the host itself."""
-        (found,) = self.attempt_from([Start(attempts)])
+    def attempt(self, attempts: Sequence[Attempt], pod: str = "") -> list[str]:
+        """The outcome of each connection from the host itself, or from the pod at an address of the host."""
+        (found,) = self.attempt_from([Start(attempts, pod)])
         return found
 
     def attempt_from(self, starts: Sequence[Start]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 import base64
 import http.client
 import ssl
+import time
 
 import kubernetes
 import pytest
@@ -10,6 +11,8 @@ from host.probing import Attempt, Machine
 from llmaas.settings import Host, Platform
 
 NAMESPACES = ("llmaas-edge", "llmaas-gateway", "llmaas-serving", "llmaas-data", "llmaas-monitoring")
+# What listens in a pod is tried from within the pod: hosts are let in for probes alone, and a firewall's silence would
+# hide what the listener does.
 # The listeners of the parts: a port, and how TLS begins there.
 PART_LISTENERS = {
     "edge": ((8443, ""), (9443, "")),
@@ -18,6 +21,7 @@ PART_LISTENERS = {
     "postgres": ((5432, "postgres"),),
     "redis": ((6379, ""),),
 }
+RULES_WITHIN_SECONDS = 10
 LOOPBACK_ONLY = {"vllm": (8000,), "litellm": (4000,)}
 # Asks etcd by its JSON interface on the control host, with the host's own certificate: every key below a prefix.
 ETCD_SCRIPT = r"""
@@ -126,6 +130,41 @@ def test_every_container_runs_an_image_named_by_its_digest(cluster: kubernetes.c
     assert floating == []
 
 
+def test_ways_to_services_outlast_a_new_start_of_kube_proxy(
+    machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api, platform: Platform
+) -> None:
+    host = platform.hosts[-1].name
+    command = ("nft", "list", "map", "ip", "kube-proxy", "service-ips")
+    before = machines[host].output(*command)
+    assert before.count(" : goto service-") > 1, before
+    old = _kube_proxy(cluster, host)
+    assert old is not None
+    cluster.delete_namespaced_pod(old.metadata.name, "kube-system")
+    deadline = time.monotonic() + 60
+    while (new := _kube_proxy(cluster, host)) is None or new.metadata.uid == old.metadata.uid:
+        assert time.monotonic() < deadline, f"kube-proxy did not come back on {host}"
+        time.sleep(1)
+    # it reads the rules back, and brings them to what they must be
+    time.sleep(RULES_WITHIN_SECONDS)
+    assert sorted(machines[host].output(*command).split()) == sorted(before.split())
+
+
+def _kube_proxy(cluster: kubernetes.client.CoreV1Api, host: str) -> kubernetes.client.V1Pod | None:
+    """The pod of kube-proxy that is ready on a host."""
+    found = cluster.list_namespaced_pod(
+        "kube-system", label_selector="k8s-app=kube-proxy", field_selector=f"spec.nodeName={host}"
+    ).items
+    return next(
+        (
+            pod
+            for pod in found
+            if pod.metadata.deletion_timestamp is None
+            and any(item.type == "Ready" and item.status == "True" for item in pod.status.conditions or ())
+        ),
+        None,
+    )
+
+
 def test_every_listener_of_every_part_speaks_tls_1_3_only(
     machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api
 ) -> None:
@@ -135,7 +174,7 @@ def test_every_listener_of_every_part_speaks_tls_1_3_only(
     for pod in pods:
         listeners = PART_LISTENERS[pod.part]
         attempts = [Attempt(pod.address, port, v, start) for port, start in listeners for v in ("1.2", "1.3")]
-        for attempt, outcome in zip(attempts, machines[pod.host].attempt(attempts), strict=True):
+        for attempt, outcome in zip(attempts, machines[pod.host].attempt(attempts, pod.address), strict=True):
             good = outcome == "TLSv1.3" if attempt.tls == "1.3" else outcome.startswith("rejected")
             if not good:
                 wrong.append(f"{pod.name}:{attempt.port} with TLS {attempt.tls}: {outcome}")
@@ -148,7 +187,7 @@ def test_the_administration_listener_ends_connections_that_come_from_no_bastion(
     pods = [pod for pod in running_pods(cluster) if pod.part == "edge"]
     assert pods
     for pod in pods:
-        (outcome,) = machines[pod.host].attempt([Attempt(pod.address, 8444, tls="1.3")])
+        (outcome,) = machines[pod.host].attempt([Attempt(pod.address, 8444, tls="1.3")], pod.address)
         assert outcome.startswith("rejected"), f"{pod.name}: {outcome}"
 
 
@@ -159,7 +198,7 @@ def test_a_program_behind_its_proxy_listens_on_loopback_alone(
     pods = [pod for pod in running_pods(cluster) if pod.part == part]
     assert pods
     for pod in pods:
-        found = machines[pod.host].attempt([Attempt(pod.address, port) for port in LOOPBACK_ONLY[part]])
+        found = machines[pod.host].attempt([Attempt(pod.address, port) for port in LOOPBACK_ONLY[part]], pod.address)
         assert found == ["refused"] * len(LOOPBACK_ONLY[part]), pod.name
 
 
@@ -171,5 +210,5 @@ def test_vllm_answers_nobody_without_the_gateway_s_certificate(
     assert pods
     request = f"GET {path} HTTP/1.1\r\nHost: vllm\r\nConnection: close\r\n\r\n"
     for pod in pods:
-        (answer,) = machines[pod.host].attempt([Attempt(pod.address, 8443, tls="1.3", request=request)])
+        (answer,) = machines[pod.host].attempt([Attempt(pod.address, 8443, tls="1.3", request=request)], pod.address)
         assert answer.startswith("rejected"), f"{pod.name}: {answer[:200]}"
