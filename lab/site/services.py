@@ -18,6 +18,8 @@ from lab.site.packages import mirror_folder, publish_packages
 from lab.spec import LabSpec
 from llmaas.files import write_atomically
 from llmaas.pki import Leaf, open_authority
+from llmaas.secrets import SecretStore
+from llmaas.views.time_keys import SECRET, key_file
 
 _SANDBOX: Final = Path(__file__).with_name("sandbox.sh")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -52,6 +54,8 @@ def services(layout: Layout, spec: LabSpec, leaf: Leaf, served: Path) -> tuple[S
     tls = (f"{leaf.certificate}:tls/tls.crt", f"{leaf.key}:tls/tls.key")
     (layout.cache / "models").mkdir(exist_ok=True)
     (layout.cache / "registry").mkdir(exist_ok=True)
+    keys = layout.site / "clock.keys"
+    write_atomically(keys, key_file(SecretStore.open(ENVIRONMENT).text(SECRET)), mode=0o600)
     return (
         Service(
             "site-web",
@@ -79,8 +83,8 @@ def services(layout: Layout, spec: LabSpec, leaf: Leaf, served: Path) -> tuple[S
             # -x: it serves the machine's clock and leaves that as it is; -U: it is not started as root
             ("chronyd", "-d", "-x", "-U", "-f", "/srv/service.conf"),
             _render("chrony.conf", values),
-            (),
-            (),
+            (f"{keys}:chrony.keys",),
+            (keys,),
             CLOCK_PORT,
             capability="net_bind_service",
             answers_tcp=False,

@@ -23,6 +23,7 @@ SUBJECTS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("llmaas.cli.doctor", "can this machine carry the lab"),
     "evidence": ("llmaas.cli.evidence", "what an auditor is given: made, signed, verified anywhere"),
     "flows": ("llmaas.cli.flows", "every connection that hosts and pods may open, and why"),
+    "hardening": ("llmaas.cli.hardening", "what OpenSCAP says of hosts, and which exceptions are granted"),
     "images": ("llmaas.cli.images", "the container images: built here, pushed, locked by digest"),
     "catalogue": ("llmaas.cli.catalogue", "the models that tenants see, on any day, and what was promised of them"),
     "lab": ("llmaas.cli.lab", "the whole platform on this machine: hosts, site, up, down"),

@@ -47,6 +47,9 @@ class Site(Section):
         default=None, description='the ISO 3166 code of the country the registry stands in, such as FR (quote "NO")'
     )
     time_servers: tuple[Address, ...] = Field(min_length=1, description="the IPv4 addresses of the site's clocks")
+    time_authentication: Literal["none", "symmetric"] = Field(
+        default="none", description="symmetric (the clocks have the environment's key, secret time-key) or none"
+    )
 
 
 class Kubernetes(Section):

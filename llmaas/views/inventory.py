@@ -3,12 +3,13 @@
 import os
 import shutil
 from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
-from llmaas.views import disks, gpus, logs
+from llmaas.views import disks, gpus, hardening, logs
 from llmaas.views import topology as t
 from llmaas.views.host_rules import Rule, host_rules
 
@@ -16,17 +17,32 @@ LABEL_PREFIX: Final = "llmaas.io/"
 PAUSE_TAG: Final = "3.10.2"
 # Numbers of the accounts that the data stores run as in their images.
 DATA_UID: Final = 999
-BASE_PACKAGES: Final = ("ca-certificates", "chrony", "iproute2", "iputils-ping", "kmod", "nftables", "procps")
+BASE_PACKAGES: Final = (
+    "ca-certificates",
+    "chrony",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "libpam-passwdqc",
+    "nftables",
+    "procps",
+    "sudo",
+)
 RUNTIME_PACKAGES: Final = ("conntrack", "containerd", "containernetworking-plugins", "ethtool", "runc")
 
 
-def inventory(platform: Platform) -> dict[str, Any]:
+def inventory(platform: Platform, today: date | None = None) -> dict[str, Any]:
     """Groups with their hosts, variables of all hosts, and variables of each host.
 
     The result has the keys ``groups`` (name -> host names), ``all`` (variables) and ``hosts`` (name -> variables).
 
+    Args:
+        platform: the environment.
+        today: the day that exceptions from the hardening are judged on; the clock's if it is left away.
+
     Raises:
-        SettingsError: a model is left to the plan and none was recorded, so which hosts get its weights is not known.
+        SettingsError: the file of approved updates is wrong; or a model is left to the plan and none was recorded, so
+            which hosts get its weights is not known.
     """
     _require_placements(platform)
     groups: dict[str, list[str]] = {"control": [], "service": [], "gpu": [], "log": [], "nodes": [], "weights": []}
@@ -45,7 +61,9 @@ def inventory(platform: Platform) -> dict[str, Any]:
     }
     return {
         "groups": groups | disks.groups(platform),
-        "all": _common(platform) | disks.common(platform),
+        "all": _common(platform)
+        | disks.common(platform)
+        | hardening.common(platform, today or datetime.now(UTC).date()),
         "hosts": hosts | disks.of_key_servers(platform),
     }
 

@@ -89,7 +89,7 @@ def test_every_template_and_file_is_used(role: Path) -> None:
 
 @each_role
 def test_files_that_lock_out_or_break_are_validated_before_they_are_placed(role: Path) -> None:
-    must = {"sshd_config.d": "sshd -t -f %s", "firewall.nft": "nft --check --file %s", "sudoers": "visudo -cf %s"}
+    must = {"ssh/sshd_config": "sshd -t -f %s", "firewall.nft": "nft --check --file %s", "sudoers": "visudo -cf %s"}
     for task in tasks(role):
         for entry in task.get("llmaas.host.file_set", {}).get("files") or []:
             for part, command in must.items():

@@ -22,9 +22,9 @@ options:
     type: str
     required: true
   encoding:
-    description: C(text) as stored, or C(base64) of its 32 random bytes, as encryption keys are written.
+    description: C(text) as stored, or C(base64) or C(hex) of its 32 random bytes, as keys are written.
     type: str
-    choices: [text, base64]
+    choices: [text, base64, hex]
     default: text
 author: The authors of llmaas
 """
@@ -56,7 +56,9 @@ class LookupModule(LookupBase):
             values = [store.text(str(term)) for term in terms]
         except (SecretError, OSError) as error:
             raise AnsibleLookupError(str(error)) from error
-        if self.get_option("encoding") == "text":
+        encoding = self.get_option("encoding")
+        if encoding == "text":
             return values
         # the store keeps 32 random bytes as URL-safe base64 without padding
-        return [base64.b64encode(base64.urlsafe_b64decode(f"{value}=")).decode("ascii") for value in values]
+        keys = [base64.urlsafe_b64decode(f"{value}=") for value in values]
+        return [key.hex() if encoding == "hex" else base64.b64encode(key).decode("ascii") for key in keys]

@@ -30,6 +30,7 @@ options:
     description:
       - Files, each with path and exactly one of template (rendered), src (a file of the controller) or content.
       - Optionally mode, owner, group and validate, a command in which C(%s) stands for the new file.
+      - The content of one with I(secret) is never shown.
     type: list
     elements: dict
     default: []
@@ -179,6 +180,8 @@ def ensure_file(entry: dict[str, Any], *, check: bool) -> dict[str, str] | None:
         return {"before_header": path, "after_header": f"{path} (mode or owner)", "before": "", "after": ""}
     if not check:
         write_validated(entry, content)
+    if entry.get("secret"):
+        return {"before_header": path, "after_header": f"{path} (secret)", "before": "", "after": ""}
     return {"before_header": path, "after_header": path, "before": text_of(before), "after": text_of(content)}
 
 
@@ -276,6 +279,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values.update(entry["content_base64"] for entry in module.params["files"] if entry.get("secret"))
     changed: list[str] = []
     diffs: list[dict[str, str]] = []
     try:

@@ -24,7 +24,7 @@ RETURN = r"""
 ansible_facts:
   description:
     - The fact C(host_kernel) with the keys release, cgroups (v1 or v2), container, sys_resource, audit,
-      whole_sysctl and swap.
+      whole_sysctl, swap and apparmor.
   returned: always
   type: dict
 """
@@ -59,6 +59,15 @@ def whole_sysctl() -> bool:
     return not os.path.exists("/run/systemd/container")
 
 
+def apparmor_enabled() -> bool:
+    """Whether the kernel confines programs by AppArmor, and they are this host's to confine."""
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+            return file.read().strip() == "Y" and not os.path.exists("/run/systemd/container")
+    except OSError:
+        return False
+
+
 def swap_in_use() -> bool:
     """Whether any swap is active."""
     with open("/proc/swaps", encoding="ascii") as file:
@@ -80,6 +89,7 @@ def main() -> None:
                 "audit": audit_works(capabilities),
                 "whole_sysctl": whole_sysctl(),
                 "swap": swap_in_use(),
+                "apparmor": apparmor_enabled(),
             }
         },
     )

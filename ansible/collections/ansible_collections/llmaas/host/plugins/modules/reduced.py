@@ -1,0 +1,145 @@
+"""Takes away from a host what it does not need."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: reduced
+short_description: Accounts without passwords, masked units, packages that are not there, narrow modes
+description:
+  - Costs one look at each of them when there is nothing to do.
+  - An account whose password is empty is locked, whatever its name.
+options:
+  locked:
+    description: Accounts that no password opens.
+    type: list
+    elements: str
+    default: []
+  masked:
+    description: Units of systemd that nothing can start.
+    type: list
+    elements: str
+    default: []
+  removed:
+    description: Packages that must not be installed.
+    type: list
+    elements: str
+    default: []
+  modes:
+    description: The widest mode of paths, each with path and mode; one that is not there is passed over.
+    type: list
+    elements: dict
+    default: []
+author: The authors of llmaas
+"""
+
+EXAMPLES = r"""
+- name: Lock root
+  llmaas.host.reduced:
+    locked: [root]
+    masked: [debug-shell.service]
+"""
+
+RETURN = r"""
+done:
+  description: What was or would be done.
+  returned: always
+  type: list
+  elements: str
+"""
+
+UNITS = "/etc/systemd/system"
+
+
+def open_accounts(locked: list[str]) -> list[str]:
+    """Accounts that have an empty password, or a password although they must not."""
+    found = []
+    with open("/etc/shadow", encoding="utf-8") as file:
+        for line in file:
+            name, password = line.split(":")[:2]
+            if password == "" or (name in locked and password[0] not in "!*"):
+                found.append(name)
+    return found
+
+
+def startable_units(masked: list[str]) -> list[str]:
+    """Units that are not masked yet."""
+    return [name for name in masked if os.path.realpath(os.path.join(UNITS, name)) != "/dev/null"]
+
+
+def present_packages(removed: list[str]) -> list[str]:
+    """Those of the packages that are installed or left configuration behind."""
+    if not removed:
+        return []
+    shown = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${Package}\t${db:Status-Status}\n", *removed],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    rows = [line.split("\t") for line in shown.splitlines()]
+    return [name for name, status in rows if status not in {"not-installed", ""}]
+
+
+def wide_paths(modes: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Paths that grant more than they may, with the mode that is left."""
+    found = []
+    for entry in modes:
+        path, widest = entry["path"], int(str(entry["mode"]), 8)
+        if os.path.exists(path):
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+            if mode & ~widest:
+                found.append((path, mode & widest))
+    return found
+
+
+def run(module: AnsibleModule, *command: str) -> None:
+    """Run a command; a failure fails the task with what it said."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        lines = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        module.fail_json(msg=f"{' '.join(command)}: exit code {done.returncode}\n{lines}")
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "locked": {"type": "list", "elements": "str", "default": []},
+            "masked": {"type": "list", "elements": "str", "default": []},
+            "removed": {"type": "list", "elements": "str", "default": []},
+            "modes": {"type": "list", "elements": "dict", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    accounts = open_accounts(module.params["locked"])
+    units = startable_units(module.params["masked"])
+    packages = present_packages(module.params["removed"])
+    paths = wide_paths(module.params["modes"])
+    if not module.check_mode:
+        if packages:
+            run(module, "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "purge", *packages)
+        for account in accounts:
+            run(module, "usermod", "--password", "*", account)
+        if units:
+            run(module, "systemctl", "mask", "--now", *units)
+        for path, mode in paths:
+            os.chmod(path, mode)
+    done = [
+        *(f"remove {name}" for name in packages),
+        *(f"lock {name}" for name in accounts),
+        *(f"mask {name}" for name in units),
+        *(f"set {path} to {mode:04o}" for path, mode in paths),
+    ]
+    module.exit_json(changed=bool(done), done=done)
+
+
+if __name__ == "__main__":
+    main()
