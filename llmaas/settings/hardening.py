@@ -1,6 +1,6 @@
 """Where hosts deviate from ANSSI BP-028 (enhanced), and why: one file for all environments, each entry with its end.
 
-``waiver_problems`` is the one check of it; preview, doctor, Ansible's preflight and the host tests all ask it.
+``waiver_problems`` is the one check of it; the command line, Ansible's preflight and the host tests all ask it.
 """
 
 from collections.abc import Iterator, Sequence
