@@ -1,5 +1,7 @@
+import ssl
 from collections.abc import Callable
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -38,6 +40,29 @@ def test_a_stream_ends_with_its_usage(client_of: Client, key: str, model: str) -
 def test_a_plain_completion_is_answered(client_of: Client, key: str) -> None:
     answer = client_of(key).completions.create(model=SERVED[0], prompt="Bonjour", max_tokens=4)
     assert answer.usage is not None
+
+
+def test_a_response_is_answered_and_streamed_with_its_usage(client_of: Client, key: str) -> None:
+    client = client_of(key)
+    answer = client.responses.create(model=SERVED[0], input="Bonjour", max_output_tokens=8)
+    assert answer.usage is not None
+    assert answer.usage.input_tokens > 0
+    assert 0 < answer.usage.output_tokens <= 8
+    events = list(client.responses.create(model=SERVED[0], input="Bonjour", max_output_tokens=8, stream=True))
+    # the tiny models go on until the limit, so that the stream may end as incomplete
+    assert events[-1].type in {"response.completed", "response.incomplete"}
+    assert events[-1].response.usage is not None
+
+
+def test_a_message_is_answered_with_its_usage(trust: ssl.SSLContext, entrance: str, key: str) -> None:
+    with (
+        anthropic.DefaultHttpxClient(verify=trust, trust_env=False) as http,
+        anthropic.Anthropic(base_url=f"https://{entrance}", api_key=key, http_client=http, max_retries=0) as client,
+    ):
+        question: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Bonjour"}]
+        answer = client.messages.create(model=SERVED[0], max_tokens=8, messages=question)
+    assert answer.usage.input_tokens > 0
+    assert 0 < answer.usage.output_tokens <= 8
 
 
 def test_the_list_of_models_is_the_catalogue(client_of: Client, key: str, entrance: str) -> None:
