@@ -15,7 +15,16 @@ PAM_SUCCESS, PAM_CONV_ERR = 0, 19
 PAM_FAIL_DELAY = 10
 # what pods and containers make is judged by the policies; the rest is the kernel's
 # (/var/lib/private holds what services without a fixed account keep, for root's eyes alone)
-SKIPPED = ("/proc", "/sys", "/dev", "/run", "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/private")
+SKIPPED = (
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/private",
+    "/var/lib/llmaas/volumes",
+)
 MOUNTS = ("/tmp", "/dev/shm", "/proc")  # noqa: S108  (looked at, never written)
 
 
