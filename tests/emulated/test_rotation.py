@@ -19,7 +19,7 @@ def test_both_kinds_of_keys_are_exchanged_under_an_open_volume(encrypted: Fleet)
     before = encrypted.recovery_key("logs")
     # a process that would be cut off if the volume were closed
     guest.output(
-        f"echo before > {MOUNT}/kept && nohup sleep infinity < {MOUNT}/kept > /dev/null 2>&1 & echo $! > /run/holder"
+        f"echo before > {MOUNT}/kept; nohup sleep infinity < {MOUNT}/kept > /dev/null 2>&1 & echo $! > /run/holder"
     )
 
     rotated = encrypted.playbook("-e", "key_server_rotate=true", "-e", "disk_encryption_new_recovery_keys=true")
