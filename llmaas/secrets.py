@@ -3,6 +3,8 @@
 Nothing here is ever printed: the command line lists names only.
 """
 
+import base64
+import binascii
 import re
 import secrets as random_source
 from dataclasses import dataclass
@@ -49,6 +51,24 @@ class SecretStore:
                 f"secret {name!r}: {path} is empty; write the secret into it, or remove it to have one made"
             )
         return value
+
+    def key(self, name: str) -> bytes:
+        """The 32 random bytes of the secret called ``name``, made as ``text`` makes them.
+
+        Raises:
+            SecretError: as ``text``, or somebody wrote something else into the file.
+        """
+        text = self.text(name)
+        try:
+            key = base64.b64decode(f"{text}=", altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            key = b""
+        if len(key) != _RANDOM_BYTES:
+            raise SecretError(
+                f"secret {name!r}: {self._path(name)} does not hold {_RANDOM_BYTES} bytes as URL-safe base64 without"
+                " padding; remove it to have one made"
+            )
+        return key
 
     def names(self) -> tuple[str, ...]:
         """The names of all secrets that were made so far, sorted."""

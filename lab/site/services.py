@@ -55,7 +55,7 @@ def services(layout: Layout, spec: LabSpec, leaf: Leaf, served: Path) -> tuple[S
     (layout.cache / "models").mkdir(exist_ok=True)
     (layout.cache / "registry").mkdir(exist_ok=True)
     keys = layout.site / "clock.keys"
-    write_atomically(keys, key_file(SecretStore.open(ENVIRONMENT).text(SECRET)), mode=0o600)
+    write_atomically(keys, key_file(SecretStore.open(ENVIRONMENT).key(SECRET)), mode=0o600)
     return (
         Service(
             "site-web",

@@ -49,6 +49,10 @@ class HardeningWaiver(Section):
     )
     expires: Day = Field(description="the last day it holds, as 2027-05-31, a year ahead at most")
 
+    def __str__(self) -> str:
+        """What excuses, until when and why, in one line."""
+        return f"{self.control} until {self.expires}: {self.reason}"
+
     def covers(self, environment: str, host: Host) -> bool:
         """Whether it speaks of that host."""
         if self.environments and environment not in self.environments:

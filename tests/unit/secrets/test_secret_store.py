@@ -1,3 +1,4 @@
+import base64
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,3 +54,16 @@ def test_an_empty_secret_is_refused_and_the_error_names_its_file(store: SecretSt
     (store.folder / "broken").write_text("\n")
     with pytest.raises(SecretError, match=r"broken.*is empty"):
         store.text("broken")
+
+
+def test_a_key_is_the_random_bytes_of_a_secret(store: SecretStore) -> None:
+    key = store.key("one")
+    assert len(key) == 32
+    assert store.text("one") == base64.urlsafe_b64encode(key).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("written", ["too-short", "no base64 at all!", "A" * 50])
+def test_a_secret_that_is_no_key_is_refused_as_one(store: SecretStore, written: str) -> None:
+    (store.folder / "one").write_text(written)
+    with pytest.raises(SecretError, match="does not hold 32 bytes"):
+        store.key("one")

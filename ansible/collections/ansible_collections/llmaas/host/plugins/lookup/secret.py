@@ -22,9 +22,9 @@ options:
     type: str
     required: true
   encoding:
-    description: C(text) as stored, or C(base64) or C(hex) of its 32 random bytes, as keys are written.
+    description: C(text) as stored, C(base64) of its 32 random bytes, or a key file of chrony with them as C(chrony).
     type: str
-    choices: [text, base64, hex]
+    choices: [text, base64, chrony]
     default: text
 author: The authors of llmaas
 """
@@ -49,16 +49,16 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """The secrets of those names."""
         from llmaas.secrets import SecretError, SecretStore  # noqa: PLC0415 - only there in the project's environment
+        from llmaas.views.time_keys import key_file  # noqa: PLC0415 - as above
 
         self.set_options(var_options=variables, direct=kwargs)
+        encoding = self.get_option("encoding")
+        names = [str(term) for term in terms]
         try:
             store = SecretStore.open(str(self.get_option("environment")))
-            values = [store.text(str(term)) for term in terms]
+            if encoding == "text":
+                return [store.text(name) for name in names]
+            keys = [store.key(name) for name in names]
         except (SecretError, OSError) as error:
             raise AnsibleLookupError(str(error)) from error
-        encoding = self.get_option("encoding")
-        if encoding == "text":
-            return values
-        # the store keeps 32 random bytes as URL-safe base64 without padding
-        keys = [base64.urlsafe_b64decode(f"{value}=") for value in values]
-        return [key.hex() if encoding == "hex" else base64.b64encode(key).decode("ascii") for key in keys]
+        return [key_file(key) if encoding == "chrony" else base64.b64encode(key).decode("ascii") for key in keys]

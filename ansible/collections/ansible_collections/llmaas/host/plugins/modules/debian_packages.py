@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.debian import APT_GET, known_packages, run
 
 DOCUMENTATION = r"""
 module: debian_packages
@@ -47,33 +45,14 @@ installed:
 
 def missing_packages(names: list[str]) -> list[str]:
     """Those of ``names`` that are not installed, or not in the asked version."""
-    plain = [name.partition("=")[0] for name in names]
-    shown = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package}\t${db:Status-Status}\t${Version}\n", *plain],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    found = {}
-    for line in shown.splitlines():
-        name, status, version = line.split("\t")
-        if status == "installed":
-            found[name] = version
+    found = known_packages([name.partition("=")[0] for name in names])
     missing = []
     for name in names:
         package, _, version = name.partition("=")
-        if package not in found or (version and found[package] != version):
+        status, there = found.get(package, ("", ""))
+        if status != "installed" or (version and there != version):
             missing.append(name)
     return missing
-
-
-def run(module: AnsibleModule, command: list[str]) -> None:
-    """Run apt-get without questions; a failure fails the task with its last lines."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        lines = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
-        module.fail_json(msg=f"{' '.join(command)}: exit code {done.returncode}\n{lines}")
 
 
 def main() -> None:
@@ -88,13 +67,12 @@ def main() -> None:
     )
     missing = missing_packages(module.params["names"])
     if not module.check_mode and (missing or module.params["refresh"]):
-        run(module, ["apt-get", "-q", "update", "-o", "DPkg::Lock::Timeout=300", "--error-on=any"])
+        run(module, *APT_GET, "update", "--error-on=any")
     if missing and not module.check_mode:
         options = [f"-oDpkg::Options::=--{option}" for option in module.params["dpkg_options"]]
         options.append("-oDpkg::Options::=--force-confold")
-        command = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", *options]
-        run(module, [*command, "install", *missing])
-        run(module, ["apt-get", "-q", "clean"])
+        run(module, *APT_GET, "-y", "--no-install-recommends", *options, "install", *missing)
+        run(module, *APT_GET, "clean")
     module.exit_json(changed=bool(missing), installed=missing)
 
 

@@ -13,6 +13,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, is_masked
 
 DOCUMENTATION = r"""
 module: file_set
@@ -96,7 +97,6 @@ unexpected_paths:
   elements: str
 """
 
-UNITS = "/etc/systemd/system/"
 TEXT_LIMIT = 64 * 1024
 BLOCK = 1024 * 1024
 
@@ -187,9 +187,9 @@ def ensure_file(entry: dict[str, Any], *, check: bool) -> dict[str, str] | None:
 
 def ensure_masked(name: str, *, check: bool) -> str | None:
     """Mask a unit as systemd does, by a link to nothing; the path of the link, or None when it is there."""
-    path = os.path.join(UNITS, name)
-    if os.path.islink(path) and os.readlink(path) == os.devnull:
+    if is_masked(name):
         return None
+    path = os.path.join(UNITS, name)
     if not check:
         temporary = f"{path}.new"
         os.symlink(os.devnull, temporary)
@@ -240,7 +240,8 @@ def ensure_units(units: list[dict[str, Any]], changed: list[str], *, check: bool
         return []
     if not check and any(path.startswith(UNITS) for path in changed):
         systemctl("daemon-reload")
-    states = dict(zip([unit["name"] for unit in units], unit_states([unit["name"] for unit in units]), strict=True))
+    names = [unit["name"] for unit in units]
+    states = dict(zip(names, unit_states(names), strict=True))
     disabled = [name for name, state in states.items() if state["UnitFileState"] != "enabled"]
     if disabled and not check:
         # What shall run is started by name below: for the links' sake systemd need not read all units again.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.debian import APT_GET, known_packages, run
+from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import is_masked
 
 DOCUMENTATION = r"""
 module: reduced
@@ -54,13 +55,13 @@ done:
   elements: str
 """
 
-UNITS = "/etc/systemd/system"
+SHADOW = "/etc/shadow"
 
 
 def open_accounts(locked: list[str]) -> list[str]:
     """Accounts that have an empty password, or a password although they must not."""
     found = []
-    with open("/etc/shadow", encoding="utf-8") as file:
+    with open(SHADOW, encoding="utf-8") as file:
         for line in file:
             name, password = line.split(":")[:2]
             if password == "" or (name in locked and password[0] not in "!*"):
@@ -68,23 +69,9 @@ def open_accounts(locked: list[str]) -> list[str]:
     return found
 
 
-def startable_units(masked: list[str]) -> list[str]:
-    """Units that are not masked yet."""
-    return [name for name in masked if os.path.realpath(os.path.join(UNITS, name)) != "/dev/null"]
-
-
 def present_packages(removed: list[str]) -> list[str]:
     """Those of the packages that are installed or left configuration behind."""
-    if not removed:
-        return []
-    shown = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package}\t${db:Status-Status}\n", *removed],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    rows = [line.split("\t") for line in shown.splitlines()]
-    return [name for name, status in rows if status not in {"not-installed", ""}]
+    return [name for name, (status, _) in known_packages(removed).items() if status != "not-installed"]
 
 
 def wide_paths(modes: list[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -99,15 +86,6 @@ def wide_paths(modes: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return found
 
 
-def run(module: AnsibleModule, *command: str) -> None:
-    """Run a command; a failure fails the task with what it said."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        lines = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        module.fail_json(msg=f"{' '.join(command)}: exit code {done.returncode}\n{lines}")
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -120,12 +98,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     accounts = open_accounts(module.params["locked"])
-    units = startable_units(module.params["masked"])
+    units = [name for name in module.params["masked"] if not is_masked(name)]
     packages = present_packages(module.params["removed"])
     paths = wide_paths(module.params["modes"])
     if not module.check_mode:
         if packages:
-            run(module, "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "purge", *packages)
+            run(module, *APT_GET, "-y", "purge", *packages)
         for account in accounts:
             run(module, "usermod", "--password", "*", account)
         if units:
