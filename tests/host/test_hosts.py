@@ -3,6 +3,7 @@ import ipaddress
 import pytest
 from host.probing import Machine
 
+from llmaas.paths import state_dir
 from llmaas.settings import Host, Platform
 
 # Written out here on purpose: a wrong setting must not weaken its own check.
@@ -109,3 +110,9 @@ def test_only_root_may_read_keys_on_the_host(machine: Machine) -> None:
         "find", "/etc/llmaas", "/etc/kubernetes", "/etc/ssh", "-type", "f", "-perm", "/077", "(", *names, ")"
     )
     assert loose == ""
+
+
+def test_a_host_believes_the_environment_s_own_authority_alone(machine: Machine, platform: Platform) -> None:
+    bundle = machine.output("cat", "/etc/ssl/certs/ca-certificates.crt")
+    root = (state_dir(platform.environment) / "pki" / "root.crt").read_text(encoding="utf-8")
+    assert bundle.split() == root.split()

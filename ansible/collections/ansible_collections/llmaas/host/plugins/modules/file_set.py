@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import grp
-import hashlib
 import os
 import pwd
 import stat
@@ -13,6 +12,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.digests import sha256_of
 from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, is_masked
 
 DOCUMENTATION = r"""
@@ -98,7 +98,6 @@ unexpected_paths:
 """
 
 TEXT_LIMIT = 64 * 1024
-BLOCK = 1024 * 1024
 
 
 def wanted_owner(entry: dict[str, Any]) -> tuple[int, int]:
@@ -208,16 +207,7 @@ def surplus_files(folders: list[dict[str, Any]]) -> list[str]:
 
 def unexpected_files(expected: list[dict[str, Any]]) -> list[str]:
     """Paths whose content has another SHA-256, or that are not there."""
-    found = []
-    for entry in expected:
-        digest = hashlib.sha256()
-        if os.path.isfile(entry["path"]):
-            with open(entry["path"], "rb") as file:
-                while block := file.read(BLOCK):
-                    digest.update(block)
-        if digest.hexdigest() != entry["sha256"]:
-            found.append(entry["path"])
-    return found
+    return [entry["path"] for entry in expected if sha256_of(entry["path"]) != entry["sha256"]]
 
 
 def systemctl(*arguments: str) -> str:
