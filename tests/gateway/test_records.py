@@ -17,7 +17,7 @@ from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
 
 T = TypeVar("T")
-START = datetime(2026, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
+START = datetime(2096, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
 LIMITS = (Limit("credit", "tenant:a", Kind.MONEY, Window.NONE, 10**12),)
 RECORD = CallRecord(
     request_id="r",
@@ -84,8 +84,8 @@ def test_records_arrive_once_in_the_partition_of_their_month(redis_port: int, po
 
     # 23:00 and 02:00 in Paris: November and December in UTC
     assert run(redis_port, action) == [
-        ("month-a", 29_000, "ledger.record_2026_11"),
-        ("month-b", 29_000, "ledger.record_2026_12"),
+        ("month-a", 29_000, "ledger.record_2096_11"),
+        ("month-b", 29_000, "ledger.record_2096_12"),
     ]
 
 

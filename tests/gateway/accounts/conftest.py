@@ -33,7 +33,8 @@ from llmaas_gateway.prices import Unit, load_price_book
 from redis.asyncio import Redis
 
 T = TypeVar("T")
-START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+# Far ahead of any clock: Redis forgets windows by its own, and would forget those of a day gone by at once.
+START = datetime(2096, 11, 25, 12, 0, tzinfo=UTC)
 PRICES = Path(__file__).parents[3] / "stacks" / "prices.yaml"
 
 

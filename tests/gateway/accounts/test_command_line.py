@@ -126,8 +126,8 @@ def test_teams_and_keys_have_exact_budgets_and_are_revoked_by_name(with_commands
         (("usage", "--tenant", "nobody"), 1, "no tenant 'nobody'"),
         (("usage", "--model", "gpt"), 1, "'gpt' is not served and never was"),
         (("usage", "--by", "colour"), 1, "group by one or more of"),
-        (("invoice", "--tenant", "nobody", "--month", "2026-11"), 1, "no tenant 'nobody'"),
-        (("invoice", "--tenant", "x", "--month", "2026-11", "--draft", "--replay"), 2, "a closed month is replayed"),
+        (("invoice", "--tenant", "nobody", "--month", "2096-11"), 1, "no tenant 'nobody'"),
+        (("invoice", "--tenant", "x", "--month", "2096-11", "--draft", "--replay"), 2, "a closed month is replayed"),
     ],
 )
 def test_bad_input_is_told_with_its_code(with_commands: Run, command: tuple[str, ...], code: int, words: str) -> None:
@@ -145,7 +145,7 @@ def test_usage_is_a_table_csv_or_json_and_all_say_the_same(with_commands: Run) -
         identifier = (await platform.ask("GET", "/llmaas/tenants/acme"))["tenant"]
         await platform.call(identifier, "one", {"input": 1_000, "cached_input": 500, "output": 77})
         await platform.store_records()
-        query = ("--tenant", "acme", "--model", "granite3.3:8b", "--from", "2026-11-01", "--to", "2026-11-30")
+        query = ("--tenant", "acme", "--model", "granite3.3:8b", "--from", "2096-11-01", "--to", "2096-11-30")
         rows = list(csv.DictReader(io.StringIO((await platform.run("usage", *query, "--csv")).stdout)))
         cost = "0.003316"
         assert rows == [
@@ -154,8 +154,8 @@ def test_usage_is_a_table_csv_or_json_and_all_say_the_same(with_commands: Run) -
         ]  # fmt: skip
         assert json.loads((await platform.run("usage", *query, "--json")).stdout)["groups"][0]["cost_eur"] == cost
         assert cost in (await platform.run("usage", *query)).stdout
-        days = (await platform.run("usage", "--by", "day,model", "--to", "2026-11-30", "--csv")).stdout
-        assert days.splitlines()[1].startswith("2026-11-25,granite3.3:8b,1,")
+        days = (await platform.run("usage", "--by", "day,model", "--to", "2096-11-30", "--csv")).stdout
+        assert days.splitlines()[1].startswith("2096-11-25,granite3.3:8b,1,")
 
     with_commands(action)
 
@@ -168,12 +168,12 @@ def test_an_invoice_is_refused_before_its_month_closes_and_replays_to_the_same_c
         await platform.call(identifier, "one", {"input": 10**6, "output": 3 * 10**6})
         await platform.call(identifier, "two", {"output": 10**6}, factors=("batch",))
         await platform.store_records()
-        month = ("--tenant", "acme", "--month", "2026-11")
-        assert "2026-11 is not closed" in (await run("invoice", *month, code=1)).stderr
-        assert "2026-11 is not closed" in (await run("invoice", *month, "--replay", code=1)).stderr
+        month = ("--tenant", "acme", "--month", "2096-11")
+        assert "2096-11 is not closed" in (await run("invoice", *month, code=1)).stderr
+        assert "2096-11 is not closed" in (await run("invoice", *month, "--replay", code=1)).stderr
         draft = (await run("invoice", *month, "--draft")).stdout
         assert "draft" in draft
-        platform.now = datetime(2026, 12, 4, tzinfo=UTC)
+        platform.now = datetime(2096, 12, 4, tzinfo=UTC)
         shown = (await run("invoice", *month)).stdout
         for part in ("2026-08/input", "2026-08/output", "1/2", "24.00", "4.00", "29.80 €", "2 calls, exactly"):
             assert part in shown

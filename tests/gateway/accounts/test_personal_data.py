@@ -53,7 +53,7 @@ def test_erasure_removes_what_names_persons_everywhere_and_keeps_the_accounts(on
         tenant = await used(platform)
         accounts = ("record", "top_up", "counter")
         before = [await platform.stores.database.read(f"SELECT * FROM ledger.{name}") for name in accounts]  # noqa: S608
-        draft = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2026-11")
+        draft = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2096-11")
         assert "Jane" in await held(platform)
         answer = await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
         assert answer == {"tenant": tenant, "state": "erased"}
@@ -64,7 +64,7 @@ def test_erasure_removes_what_names_persons_everywhere_and_keeps_the_accounts(on
         assert before == [await platform.stores.database.read(f"SELECT * FROM ledger.{name}") for name in accounts]  # noqa: S608
         left = await platform.ask("GET", f"/llmaas/tenants/{tenant}/export")
         assert (len(left["records"]), left["teams"], left["keys"], left["tenant"]["name"]) == (3, [], [], None)
-        after = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2026-11")
+        after = await platform.ask("GET", f"/llmaas/tenants/{tenant}/invoices/2096-11")
         assert after == {**draft, "name": None}
         assert (await platform.stores.directory().account(tenant)).suspended
 

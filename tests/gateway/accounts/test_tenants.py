@@ -14,7 +14,7 @@ from llmaas_gateway.accounts.directory import UnknownTenantError
 from llmaas_gateway.money import MAX_NANO_EUR
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
-NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+NOW = datetime(2096, 11, 25, 12, 0, tzinfo=UTC)
 EUR = 1_000_000_000
 
 

@@ -14,10 +14,10 @@ async def two_tenants(platform: Any) -> tuple[str, str]:
     acme, other = await platform.tenant("acme"), await platform.tenant("other", "monthly")
     await platform.call(acme, "a1", {"input": 100, "cached_input": 20, "output": 10})
     # 23:30 UTC is the next day in Paris
-    await platform.call(acme, "a2", {"input": 7}, at=datetime(2026, 11, 25, 23, 30, tzinfo=UTC), model="llama3.2:3b")
+    await platform.call(acme, "a2", {"input": 7}, at=datetime(2096, 11, 25, 23, 30, tzinfo=UTC), model="llama3.2:3b")
     await platform.call(other, "b1", {"reasoning": 1_000})
     await platform.store_records()
-    platform.now = datetime(2026, 11, 27, tzinfo=UTC)
+    platform.now = datetime(2096, 11, 27, tzinfo=UTC)
     return acme, other
 
 
@@ -33,8 +33,8 @@ def test_usage_is_summed_by_what_is_asked_for(on_platform: Run) -> None:
         }
         days = (await platform.ask("GET", "/llmaas/usage", tenant="acme", by="day"))["groups"]
         assert [(day["day"], day["cost_eur"]) for day in days] == [
-            ("2026-11-25", "0.000296"),
-            ("2026-11-26", "0.0000126"),
+            ("2096-11-25", "0.000296"),
+            ("2096-11-26", "0.0000126"),
         ]
         assert {acme, other} == {g["tenant"] for g in groups}
 
@@ -44,11 +44,11 @@ def test_usage_is_summed_by_what_is_asked_for(on_platform: Run) -> None:
 @pytest.mark.parametrize(
     ("start", "end", "calls"),
     [
-        ("2026-11-25", "2026-11-25", ["2026-11-25"]),
-        ("2026-11-26", "2026-11-26", ["2026-11-26"]),
-        ("2026-11-25", "2026-11-26", ["2026-11-25", "2026-11-26"]),
-        ("2026-11-25T00:00:00+01:00", "2026-11-26T00:30:00+01:00", ["2026-11-25"]),
-        ("2026-10-01", "2026-10-31", []),
+        ("2096-11-25", "2096-11-25", ["2096-11-25"]),
+        ("2096-11-26", "2096-11-26", ["2096-11-26"]),
+        ("2096-11-25", "2096-11-26", ["2096-11-25", "2096-11-26"]),
+        ("2096-11-25T00:00:00+01:00", "2096-11-26T00:30:00+01:00", ["2096-11-25"]),
+        ("2096-10-01", "2096-10-31", []),
     ],
 )
 def test_a_period_is_of_the_sellers_days_its_last_included(
@@ -69,8 +69,8 @@ def test_a_period_is_of_the_sellers_days_its_last_included(
         ({"model": "gpt"}, 400, "model: 'gpt' is not served and never was; there are granite3.3:8b"),
         ({"by": "colour"}, 400, "by: colour; group by one or more of tenant, team"),
         ({"from": "soon"}, 400, "from: 'soon' is no day like 2026-11-01"),
-        ({"from": "2026-11-01T00:00:00"}, 400, "from: '2026-11-01T00:00:00' has no offset"),
-        ({"from": "2026-11-02", "to": "2026-11-01"}, 400, "is no time"),
+        ({"from": "2096-11-01T00:00:00"}, 400, "from: '2096-11-01T00:00:00' has no offset"),
+        ({"from": "2096-11-02", "to": "2096-11-01"}, 400, "is no time"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_named(

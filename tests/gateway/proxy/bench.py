@@ -27,7 +27,7 @@ from .stack import Proxy, Stack, running, running_stack
 
 _TICKS = 100
 _MODEL_SECONDS = 1
-_AT = datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
+_AT = datetime(2096, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
 _TIER = {
     "name": "T1", "billing": "prepaid", "priority": "normal", "requests_per_minute": 1000, "monthly_cap_eur": 1000,
     "output_tokens_per_hour": 150_000, "parallel_requests": 50,
