@@ -1,10 +1,13 @@
 """What is promised and sold: gateway, images, tiers, demand and service levels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from llmaas.settings.types import Count, Day, DomainName, Identifier, ModelName, Name, RelativePath, Section
+
+# Proxies on the way wait a little longer, so that it is the gateway that ends a call and says why.
+LONGEST_ANSWER_SECONDS: Final = 570
 
 Rate = Annotated[float, Field(gt=0, le=10_000_000)]
 
@@ -18,6 +21,13 @@ class Gateway(Section):
         min_length=1, description="DNS names of the administration listener"
     )
     requests_per_minute: Count = Field(description="requests per minute that a tenant may send")
+    answer_seconds: Annotated[int, Field(ge=1, le=LONGEST_ANSWER_SECONDS)] = Field(
+        default=540,
+        description=f"the longest that a call waits for its answer to begin, 1 to {LONGEST_ANSWER_SECONDS} seconds",
+    )
+    silence_seconds: Annotated[int, Field(ge=1, le=LONGEST_ANSWER_SECONDS)] = Field(
+        default=120, description=f"the longest that a stream may pause, 1 to {LONGEST_ANSWER_SECONDS} seconds"
+    )
 
 
 class Images(Section):

@@ -24,6 +24,8 @@ def configuration(platform: Platform) -> str:
         "prices": PRICE_BOOK_FILE,
         "lifecycle": lifecycle.FILE_NAME,
         "replicas": platform.gateway.replicas,
+        "answer_seconds": platform.gateway.answer_seconds,
+        "silence_seconds": platform.gateway.silence_seconds,
         "models": [_model(model) for model in t.served_models(platform)],
         "tiers": [tier.model_dump(mode="json", exclude_none=True) for tier in platform.tiers],
     }

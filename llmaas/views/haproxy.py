@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from llmaas.settings import Platform
+from llmaas.settings.service import LONGEST_ANSWER_SECONDS
 from llmaas.views import topology as t
 from llmaas.views.rendering import render
 
@@ -18,8 +19,9 @@ POST_PATHS: Final = (*MODEL_PATHS, MESSAGES_PATH, "/v1/responses")
 # A tenant's own usage, the only requests whose query parameters reach the gateway.
 USAGE_PATHS: Final = ("/v1/usage", "/v1/usage/requests")
 
-# The longest answer that a stream may take, and how long one may go on after its proxy was told to stop.
-STREAM_SECONDS: Final = 600
+# How long a connection may be silent: longer than the gateway waits, which knows what to say. And how long a stream may
+# go on after its proxy was told to stop.
+SILENT_SECONDS: Final = LONGEST_ANSWER_SECONDS + 30
 DRAIN_SECONDS: Final = 120
 
 _LARGEST_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -71,7 +73,7 @@ def _error_bodies() -> dict[int, str]:
 def _shared() -> dict[str, Any]:
     return {
         "drain_seconds": DRAIN_SECONDS,
-        "stream_seconds": STREAM_SECONDS,
+        "silent_seconds": SILENT_SECONDS,
         "error_bodies": _error_bodies(),
         "prometheus": t.PROMETHEUS_IDENTITY,
         "ports": {

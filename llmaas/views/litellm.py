@@ -8,6 +8,7 @@ import yaml
 
 from llmaas.settings import Model, Platform
 from llmaas.views import topology as t
+from llmaas.views.haproxy import SILENT_SECONDS
 
 # Names of environment variables that hold secrets; the file itself holds none.
 MASTER_KEY_VARIABLE: Final = "LITELLM_MASTER_KEY"
@@ -58,7 +59,8 @@ def configuration(platform: Platform, ca_file: str, prices: Mapping[str, TokenPr
             },
             # There is one way out for each model: shutting it for a while would shut the model.
             "disable_cooldowns": True,
-            "timeout": 600,
+            # The gateway's own limits come first, and tell the client so.
+            "timeout": SILENT_SECONDS,
         },
         "litellm_settings": {
             "num_retries": 0,

@@ -86,6 +86,25 @@ class Reply:
             if not message.get("more_body", False):
                 await self._pass_whole()
 
+    async def give_up(self, refusal: Refusal) -> None:
+        """End the answer here: what of a stream has come is charged, and a call without an answer costs nothing."""
+        call, self.failed = self._call, True
+        if not self._streamed:
+            call.usage, call.pieces = None, 0
+            await self._settlement.settle(call, "error")
+            if not self._over:
+                await refuse(self._send, refusal, [*headers_of(call), *self._notices], call.dialect, call.identity)
+        elif not self._over:
+            error = error_of(refusal)
+            told = [b"data: " + json.dumps({"error": error}).encode() + b"\n\n"]
+            if call.settled:
+                told = []
+            elif self._told is not None:
+                told = list(self._told.failed(refusal.status, error))
+            await self._settle_stream("cut")
+            await self._send({"type": "http.response.body", "body": b"".join(told), "more_body": False})
+        self._over = True
+
     async def _begin(self, message: Message) -> None:
         self._start = message
         headers = {name.lower(): value for name, value in message["headers"]}

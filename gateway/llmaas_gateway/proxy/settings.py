@@ -74,6 +74,8 @@ class GatewaySettings(_Strict):
         replicas: of the proxy; what a tenant may spend while the ledger is away is shared out among them.
         ledger_seconds: the most that one operation of the ledger may take.
         lease_seconds: how long a reservation outlives its proxy.
+        answer_seconds: the longest that a call waits for its answer to begin, all tries together.
+        silence_seconds: the longest that a stream may pause.
         body_bytes: the most that a request may have.
         audit: how long records are kept, and how often they are signed.
         vat_percent: of invoices, as a decimal string; None where VAT is not their matter.
@@ -88,6 +90,8 @@ class GatewaySettings(_Strict):
     replicas: int = Field(default=1, ge=1)
     ledger_seconds: float = Field(default=0.5, gt=0, le=30)
     lease_seconds: float = Field(default=60, ge=3)
+    answer_seconds: float = Field(default=540, gt=0)
+    silence_seconds: float = Field(default=120, gt=0)
     body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     audit: AuditSettings = AuditSettings(acts_days=365, requests_days=365)
     vat_percent: str | None = Field(default=None, pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?$")

@@ -18,6 +18,7 @@ from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.answers import bad_request
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
+from llmaas_gateway.proxy.patience import Wait
 from llmaas_gateway.proxy.reply import Message, Reply, Send, refuse
 from llmaas_gateway.proxy.settings import GatewaySettings, ServedModel
 from llmaas_gateway.proxy.settlement import Settlement
@@ -134,9 +135,12 @@ class Gateway:
 
         notices = [] if call.model is None else self._lifetimes.headers(call.model.name)
         reply = Reply(call, self._settlement, send, notices)
+        wait = Wait(self._settings, replay, reply.send)
         token = CURRENT.set(call)
         try:
-            await self._app(passed, replay, reply.send)
+            await wait.run(self._app(passed, wait.receive, wait.send))
+            if wait.over:
+                await reply.give_up(wait.refusal())
         finally:
             CURRENT.reset(token)
             # Whatever happened, and even if this task is being cancelled: the call is settled.

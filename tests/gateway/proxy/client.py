@@ -9,7 +9,7 @@ from .stack import EMBEDDING_MODEL, Proxy
 
 _TASK = {
     "input", "cached", "output", "reasoning", "delay", "pause", "status", "fail_first", "fail_model", "die_after",
-    "name", "thought", "tool", "finish",
+    "name", "thought", "tool", "finish", "silent", "silent_after", "held",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from llmaas_gateway.proxy.server import main
 def _replica(order: dict[str, Any]) -> None:
     """Become a process like one that was started by itself."""
     os.setsid()
+    os.environ.update(order["environment"])
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(log, 1)

@@ -95,9 +95,10 @@ class Nursery:
                 return self._process
         raise RuntimeError(f"the nursery died: {(self._folder / 'nursery.log').read_text()[-4000:]}")
 
-    def fork(self, arguments: Sequence[str], log: Path, *, bare: bool) -> int:
+    def fork(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], *, bare: bool) -> int:
         """Start a replica; its process id."""
-        return int(self._ask({"arguments": list(arguments), "log": str(log), "bare": bare}))
+        order = {"arguments": list(arguments), "log": str(log), "bare": bare, "environment": dict(environment)}
+        return int(self._ask(order))
 
     def end(self, pid: int, how: signal.Signals) -> None:
         """End a replica, and wait until it has."""

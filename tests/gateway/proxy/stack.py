@@ -32,6 +32,8 @@ TIERS: list[dict[str, Any]] = [
     {"name": "capped", "billing": "monthly", "monthly_cap_eur": 1, **TIER},
     {"name": "few", "billing": "monthly", "output_tokens_per_hour": 100, **TIER},
     {"name": "slow", "billing": "monthly", **TIER, "requests_per_minute": 3},
+    {"name": "minute", "billing": "monthly", **TIER, "requests_per_minute": 67},
+    {"name": "wide", "billing": "monthly", **TIER, "parallel_requests": 67},
     {"name": "narrow", "billing": "monthly", "parallel_requests": 2, **TIER},
     {"name": "trusted", "billing": "monthly", **TIER, "euros_while_ledger_is_away": 1},
 ]
@@ -48,15 +50,21 @@ entries:
 class Proxy:
     """One LiteLLM with the gateway in it, or without."""
 
-    def __init__(self, stack: "Stack", name: str, *, bare: bool = False) -> None:
+    def __init__(self, stack: "Stack", name: str, *, bare: bool = False, **gateway: Any) -> None:
+        """Fields of the gateway's file may be others than the stack's."""
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         self.log = stack.folder / f"{name}.log"
         self.pid: int | None = None
         self._nursery, self._bare = stack.nursery, bare
+        self._environment: dict[str, str] = {}
+        if gateway:
+            file = stack.folder / f"gateway-{name}.yaml"
+            file.write_text(yaml.safe_dump(yaml.safe_load((stack.folder / "gateway.yaml").read_text()) | gateway))
+            self._environment["LLMAAS_GATEWAY_CONFIG"] = str(file)
         self._arguments = ["--config", str(stack.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(port)]
 
     def start(self) -> None:
-        self.pid = self._nursery.fork(self._arguments, self.log, bare=self._bare)
+        self.pid = self._nursery.fork(self._arguments, self.log, self._environment, bare=self._bare)
 
     def end(self, how: signal.Signals) -> None:
         """Nothing if it is not started."""

@@ -2,9 +2,10 @@
 
 The last message (or the prompt) is a JSON object: ``input``, ``cached``, ``output`` and ``reasoning`` tokens, ``delay``
 seconds before the answer and ``pause`` between pieces of a stream, ``status`` to fail with, ``fail_first`` to fail so
-many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces; ``thought`` to tell before the
-answer, ``tool`` to call instead of a text, with the arguments ``{"city": "Paris"}``, ``finish`` for another reason to
-end. ``GET /seen`` tells the bodies that came, ``DELETE /seen`` forgets them.
+many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces; ``silent`` to answer nothing or,
+with ``silent_after`` pieces, no more until the caller goes; ``held`` to wait for a ``POST /release``; ``thought`` to
+tell before the answer, ``tool`` to call instead of a text, with the arguments ``{"city": "Paris"}``, ``finish`` for
+another reason to end. ``GET /seen`` tells the bodies that came, ``DELETE /seen`` forgets them.
 
 Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
 """
@@ -22,6 +23,7 @@ _ARGUMENTS = '{"city": "Paris"}'
 _seen: list[dict[str, Any]] = []
 _failures: dict[str, int] = {}
 _gone: list[int] = []
+_released = asyncio.Event()
 
 
 def _task(body: dict[str, Any]) -> dict[str, Any]:
@@ -127,12 +129,16 @@ async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> Asyn
     yield b"data: [DONE]\n\n"
 
 
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _stream(path: str, body: dict[str, Any], task: dict[str, Any], receive: Receive, send: Send) -> None:
     gone = asyncio.Event()
 
     async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await _until_gone(receive)
         gone.set()
 
     watcher = asyncio.create_task(watch())
@@ -140,6 +146,8 @@ async def _stream(path: str, body: dict[str, Any], task: dict[str, Any], receive
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     sent = 0
     async for piece in _pieces(path, body, task):
+        if task.get("silent_after") == sent:
+            await gone.wait()
         if gone.is_set():
             _gone.append(sent)
             return
@@ -156,12 +164,23 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["method"] == "DELETE":
             _seen.clear()
             _gone.clear()
+            _released.clear()
         await _reply(send, 200, {"bodies": _seen, "gone_after": _gone})
+        return
+    if scope["path"] == "/release":
+        _released.set()
+        await _reply(send, 200, {})
         return
     body = json.loads(await _body(receive))
     _seen.append({"path": scope["path"], **body})
     task = _task(body)
     await asyncio.sleep(task.get("delay", 0))
+    if task.get("held"):
+        await _released.wait()
+    if task.get("silent"):
+        await _until_gone(receive)
+        _gone.append(0)
+        return
     name = task.get("name", "")
     if _failures.setdefault(name, 0) < task.get("fail_first", 0):
         _failures[name] += 1

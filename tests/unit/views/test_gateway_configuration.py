@@ -1,13 +1,18 @@
 """The gateway's file: what the gateway reads is what the stack file says."""
 
+import re
+
 import pytest
 import yaml
 from llmaas_gateway.api.services import OWN_ROUTES
 from llmaas_gateway.proxy.settings import GatewaySettings
 
 from llmaas.settings import load_platform
+from llmaas.settings.service import LONGEST_ANSWER_SECONDS
+from llmaas.views import litellm
 from llmaas.views.gateway import configuration
-from llmaas.views.haproxy import USAGE_PATHS
+from llmaas.views.haproxy import USAGE_PATHS, edge_configuration, gateway_configuration, serving_configuration
+from llmaas.views.litellm import TokenPrices
 from llmaas.views.topology import served_models
 
 
@@ -22,6 +27,21 @@ def test_the_gateway_knows_every_served_model_and_every_tier(environment: str) -
         (tier.name, tier.output_tokens_per_hour, tier.monthly_cap_eur) for tier in platform.tiers
     ]
     assert settings.replicas == platform.gateway.replicas
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_the_gateway_ends_a_silent_call_before_any_proxy_on_the_way_or_litellm_does(environment: str) -> None:
+    platform = load_platform(environment)
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform)))
+    declared = platform.gateway
+    assert (settings.answer_seconds, settings.silence_seconds) == (declared.answer_seconds, declared.silence_seconds)
+    proxies = [edge_configuration(platform), gateway_configuration(platform), serving_configuration("vllm")]
+    limits = [int(seconds) for text in proxies for seconds in re.findall(r"timeout (?:server|client) (\d+)s", text)]
+    prices = dict.fromkeys((model.name for model in served_models(platform)), TokenPrices(1, 1, 1))
+    router = yaml.safe_load(litellm.configuration(platform, "/ca.crt", prices))["router_settings"]
+    assert len(limits) == 6
+    # Neither can be declared longer than this, and LiteLLM needs a while to end what it has open.
+    assert min(*limits, router["timeout"]) >= LONGEST_ANSWER_SECONDS + 20
 
 
 def test_the_edge_lets_tenants_reach_their_own_usage() -> None:
