@@ -23,9 +23,8 @@ class ActionModule(ActionBase):
             return {**result, "changed": bool(files), "changed_paths": [entry["path"] for entry in files]}
         for entry in files:
             self._connection.put_file(entry.pop("src"), entry["path"] + PART)
+        arguments = {"files": files, "apply": self._task.args.get("apply", [])}
         result.update(
-            self._execute_module(
-                module_name="llmaas.host.sent_files", module_args={"files": files}, task_vars=task_vars
-            )
+            self._execute_module(module_name="llmaas.host.sent_files", module_args=arguments, task_vars=task_vars)
         )
         return result

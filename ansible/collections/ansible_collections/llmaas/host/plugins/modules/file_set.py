@@ -13,7 +13,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.digests import sha256_of
-from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, is_masked
+from ansible_collections.llmaas.host.plugins.module_utils.effects import APPLY, apply
+from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, ensure_units, is_masked
 
 DOCUMENTATION = r"""
 module: file_set
@@ -63,7 +64,16 @@ options:
   units:
     description:
       - Units of systemd that must be enabled and run, each with name; they are looked at after the files are written.
-      - Those whose I(restart_if) names a changed file are restarted; with I(start) false a unit is only enabled.
+      - Those whose I(restart_if) names a file written since their last start are restarted.
+      - With I(start) false a unit is only enabled.
+    type: list
+    elements: dict
+    default: []
+  apply:
+    description:
+      - Commands of the shell that make files take effect, each with command and I(of), paths of the files.
+      - One is due until it has succeeded for the files as they are, whatever ended the run that wrote them.
+      - One with I(only_with) is passed over while nothing is at that path.
     type: list
     elements: dict
     default: []
@@ -87,6 +97,11 @@ changed_paths:
   elements: str
 existing_paths:
   description: The paths of I(existing) that are there.
+  returned: always
+  type: list
+  elements: str
+applied:
+  description: The commands of I(apply) that were or would be run.
   returned: always
   type: list
   elements: str
@@ -210,51 +225,6 @@ def unexpected_files(expected: list[dict[str, Any]]) -> list[str]:
     return [entry["path"] for entry in expected if sha256_of(entry["path"]) != entry["sha256"]]
 
 
-def systemctl(*arguments: str) -> str:
-    """Output of systemctl; a failure raises with what it said."""
-    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ValueError(f"systemctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
-
-
-def unit_states(names: list[str]) -> list[dict[str, str]]:
-    """What systemd says of units, in their order."""
-    shown = systemctl("show", "--property=LoadState,UnitFileState,ActiveState", *names)
-    return [dict(line.split("=", 1) for line in part.splitlines()) for part in shown.strip().split("\n\n")]
-
-
-def ensure_units(units: list[dict[str, Any]], changed: list[str], *, check: bool) -> list[str]:
-    """Enable, start and restart units; what was or would be done."""
-    if not units:
-        return []
-    if not check and any(path.startswith(UNITS) for path in changed):
-        systemctl("daemon-reload")
-    names = [unit["name"] for unit in units]
-    states = dict(zip(names, unit_states(names), strict=True))
-    disabled = [name for name, state in states.items() if state["UnitFileState"] != "enabled"]
-    if disabled and not check:
-        # What shall run is started by name below: for the links' sake systemd need not read all units again.
-        systemctl("enable", "--no-reload", *disabled)
-    done = [f"enable {name}" for name in disabled]
-    for unit in units:
-        verb = needed_verb(unit, states[unit["name"]], changed)
-        if verb is not None:
-            if not check:
-                systemctl(verb, unit["name"])
-            done.append(f"{verb} {unit['name']}")
-    return done
-
-
-def needed_verb(unit: dict[str, Any], state: dict[str, str], changed: list[str]) -> str | None:
-    """What makes a unit run as its files now say; None when it does, or need not."""
-    if not unit.get("start", True):
-        return None
-    if set(unit.get("restart_if", [])) & set(changed):
-        return "restart"
-    return None if state["ActiveState"] in {"active", "activating", "reloading"} else "start"
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -267,6 +237,7 @@ def main() -> None:
             "existing": {"type": "list", "elements": "path", "default": []},
             "expected": {"type": "list", "elements": "dict", "default": []},
             "units": {"type": "list", "elements": "dict", "default": []},
+            "apply": APPLY,
         },
         supports_check_mode=True,
     )
@@ -290,13 +261,15 @@ def main() -> None:
                 if not module.check_mode:
                     os.unlink(path)
         unexpected = unexpected_files(module.params["expected"])
+        applied = apply(module.params["apply"], check=module.check_mode)
         done = ensure_units(module.params["units"], changed, check=module.check_mode)
     except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{type(error).__name__}: {error}", changed_paths=changed, changed=bool(changed))
     module.exit_json(
-        changed=bool(changed or done),
+        changed=bool(changed or applied or done),
         changed_paths=changed,
         units=done,
+        applied=applied,
         existing_paths=[path for path in module.params["existing"] if os.path.exists(path)],
         unexpected_paths=unexpected,
         diff=diffs,

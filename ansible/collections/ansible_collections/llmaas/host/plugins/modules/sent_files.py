@@ -6,6 +6,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.digests import PART, sha256_of
+from ansible_collections.llmaas.host.plugins.module_utils.effects import APPLY, apply
 
 DOCUMENTATION = r"""
 module: sent_files
@@ -20,6 +21,11 @@ options:
     type: list
     elements: dict
     required: true
+  apply:
+    description: Commands that make the files take effect, as those of C(llmaas.host.file_set).
+    type: list
+    elements: dict
+    default: []
 author: The authors of llmaas
 """
 
@@ -41,7 +47,9 @@ changed_paths:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={"files": {"type": "list", "elements": "dict", "required": True}})
+    module = AnsibleModule(
+        argument_spec={"files": {"type": "list", "elements": "dict", "required": True}, "apply": APPLY}
+    )
     files = module.params["files"]
     wrong = [entry["path"] for entry in files if sha256_of(entry["path"] + PART) != entry["sha256"]]
     if wrong:
@@ -54,6 +62,10 @@ def main() -> None:
         os.chmod(part, int(str(entry.get("mode", "0644")), 8))
         os.chown(part, 0, 0)
         os.replace(part, entry["path"])
+    try:
+        apply(module.params["apply"], check=False)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error), changed=True)
     module.exit_json(changed=bool(files), changed_paths=[entry["path"] for entry in files])
 
 
