@@ -202,7 +202,9 @@ def test_a_start_that_is_interrupted_leaves_nothing_that_down_does_not_remove(
     second_lab: SecondLab, number: signal.Signals
 ) -> None:
     driver = [sys.executable, str(Path(__file__).with_name("second_lab.py")), "hosts", "up"]
-    command = ["nsenter", f"--net=/proc/{second_lab.namespace}/ns/net", "--", *driver]
+    # whoever runs the tests in the background may have them ignore Ctrl-C, and all that they start
+    default = ["env", "--default-signal=INT"]
+    command = [*default, "nsenter", f"--net=/proc/{second_lab.namespace}/ns/net", "--", *driver]
     environment = {**os.environ, **second_lab.environment()}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as run:
         deadline = time.monotonic() + 60
