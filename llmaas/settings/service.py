@@ -25,6 +25,7 @@ class Gateway(Section):
         default=540,
         description=f"the longest that a call waits for its answer to begin, 1 to {LONGEST_ANSWER_SECONDS} seconds",
     )
+    shadow: bool = Field(default=False, description="true counts what is over a limit and refuses none of it")
     silence_seconds: Annotated[int, Field(ge=1, le=LONGEST_ANSWER_SECONDS)] = Field(
         default=120, description=f"the longest that a stream may pause, 1 to {LONGEST_ANSWER_SECONDS} seconds"
     )

@@ -26,6 +26,7 @@ def configuration(platform: Platform) -> str:
         "replicas": platform.gateway.replicas,
         "answer_seconds": platform.gateway.answer_seconds,
         "silence_seconds": platform.gateway.silence_seconds,
+        "shadow": platform.gateway.shadow,
         "models": [_model(model) for model in t.served_models(platform)],
         "tiers": [tier.model_dump(mode="json", exclude_none=True) for tier in platform.tiers],
     }

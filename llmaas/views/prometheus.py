@@ -24,6 +24,7 @@ def configuration(platform: Platform, certificate: str) -> str:
     jobs = [
         _job("edge", t.full_name(t.EDGE_STATUS_SERVICE, t.EDGE), edge, "/metrics", certificate),
         _job("gateway-proxy", gateway, gateway, "/metrics", certificate),
+        _job("gateway", gateway, gateway, "/program-metrics", certificate),
     ]
     for model in t.served_models(platform):
         host = t.full_name(t.vllm_name(model), t.SERVING)

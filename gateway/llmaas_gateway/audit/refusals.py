@@ -1,4 +1,4 @@
-"""Calls that were refused: counted, and chained as one record for each kind of refusal and moment.
+"""Calls that were refused, or would have been: counted, and chained as one record for each kind and moment.
 
 A refused call costs nothing and has no row in the ledger, and a client that is over its limit may send thousands a
 minute: a record each would let it fill the audit. What is counted here and not chained yet is lost if the process is
@@ -22,7 +22,8 @@ class Refusal:
         api_key: the hash that names the key.
         model: empty where it is none that is served, so that no client's text gets into the audit.
         status: of HTTP.
-        code: of OpenAI's error object, such as ``rate_limit_exceeded``.
+        code: of OpenAI's error object, such as ``rate_limit_exceeded``; empty for a call that passed in shadow mode.
+        limit: that had no room for it, such as ``requests-minute``; empty where it was refused for something else.
     """
 
     tenant: str
@@ -32,6 +33,7 @@ class Refusal:
     endpoint: str
     status: int
     code: str
+    limit: str = ""
 
 
 @dataclass(slots=True)
@@ -73,11 +75,12 @@ class Refusals:
 
 def _entry(refusal: Refusal, counted: _Counted) -> Entry:
     facts: Mapping[str, Any] = {
-        "action": "request.refused",
+        "action": "request.refused" if refusal.code else "request.over_limit",
         "model": refusal.model,
         "endpoint": refusal.endpoint,
         "status": refusal.status,
         "code": refusal.code,
+        "limit": refusal.limit,
         "count": counted.count,
         "last_at": counted.last.isoformat(),
     }

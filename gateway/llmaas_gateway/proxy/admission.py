@@ -151,8 +151,10 @@ class Admission:
             self._settlement.ledger_failed(error, cancel=call.identity)
             return self._admit_without_ledger(call, wanted, tier)
         if isinstance(verdict, Refused):
+            call.over = verdict.limit.name
             call.refused_room = (wanted.limits, verdict.room, wanted.at)
             return over_limit(verdict, amount(verdict.limit, wanted.nano_eur, wanted.output_tokens), wanted.at)
+        call.over = verdict.over.name if verdict.over else None
         call.admitted = replace(wanted, room=verdict.remaining)
         self._settlement.began(call)
         return None

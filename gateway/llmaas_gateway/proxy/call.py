@@ -81,6 +81,7 @@ class Call:
         pieces: parts of a stream that held something, a lower bound of its tokens.
         complete: whether the answer came to its end.
         answered_by: the model that answered, where another one took over.
+        over: the name of the limit that had no room for it, also where it passes all the same (shadow mode).
         refused_room: the limits that refused it, what they have left, and when that was.
     """
 
@@ -98,6 +99,7 @@ class Call:
     charged_nano_eur: int | None = None
     charged_output_tokens: int | None = None
     answered_by: str | None = None
+    over: str | None = None
     refused_room: tuple[Sequence[Limit], Sequence[int], datetime] | None = None
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.monotonic)

@@ -36,7 +36,6 @@ _ADMINISTRATION: Final = (
     "/litellm-asset-prefix",
     "/llmaas",
     "/login",
-    "/metrics",
     "/model/info",
     "/model_group/info",
     "/onboarding",
@@ -70,6 +69,11 @@ def lists_models(method: str, path: str) -> bool:
     """Whether a request asks for the list of models, or for one of them."""
     short = _short(path)
     return method == "GET" and (short == "/models" or short.startswith("/models/"))
+
+
+def is_scrape(method: str, path: str) -> bool:
+    """Whether Prometheus asks; the proxy beside us lets nobody else."""
+    return method == "GET" and path == "/metrics"
 
 
 def is_served(method: str, path: str) -> bool:

@@ -10,6 +10,7 @@ from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 from llmaas_gateway.accounts.account import TENANT
 from llmaas_gateway.audit.refusals import Refusal as CountedRefusal
 from llmaas_gateway.audit.refusals import Refusals
+from llmaas_gateway.metrics import OverLimit
 from llmaas_gateway.proxy.admission import Admission, KeyOwner
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 
@@ -20,11 +21,12 @@ _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
 class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
     """The gateway's hook in LiteLLM."""
 
-    def __init__(self, admission: Admission, refusals: Refusals) -> None:
-        """Takes what decides about calls, and what counts those that are refused."""
+    def __init__(self, admission: Admission, refusals: Refusals, over_limit: OverLimit) -> None:
+        """Takes what decides about calls, and what counts those that are refused or over a limit."""
         super().__init__()
         self._admission = admission
         self._refusals = refusals
+        self._over_limit = over_limit
 
     async def async_pre_call_hook(
         self,
@@ -47,8 +49,11 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             team_metadata=user_api_key_dict.team_metadata or {},
         )
         call.refusal = await self._admission.admit(call, owner)
-        if call.refusal is not None:
+        if call.over is not None:
+            self._over_limit.note(call.over, refused=call.refusal is not None)
+        if call.over is not None or call.refusal is not None:
             self._refusals.note(_counted(call, call.refusal, owner), datetime.now(UTC))
+        if call.refusal is not None:
             raise HTTPException(call.refusal.status, detail=call.refusal.code)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any]:  # noqa: ARG002
@@ -61,15 +66,16 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         return {**kwargs, **sent_along(call)}
 
 
-def _counted(call: Call, refusal: Refusal, owner: KeyOwner) -> CountedRefusal:
+def _counted(call: Call, refusal: Refusal | None, owner: KeyOwner) -> CountedRefusal:
     return CountedRefusal(
         tenant=str(owner.team_metadata.get(TENANT, "")),
         team=owner.team,
         api_key=owner.key,
         model=call.model.name if call.model else "",
         endpoint=call.endpoint,
-        status=refusal.status,
-        code=refusal.code,
+        status=refusal.status if refusal else 200,
+        code=refusal.code if refusal else "",
+        limit=call.over or "",
     )
 
 

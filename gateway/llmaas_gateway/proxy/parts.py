@@ -34,6 +34,7 @@ from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
 from llmaas_gateway.lifecycle import read_lifecycle
+from llmaas_gateway.metrics import OverLimit, page
 from llmaas_gateway.prices import load_price_book
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.admission import Admission
@@ -84,6 +85,7 @@ class Parts:
         name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._consumer = RecordConsumer(self._patient, self.ledger.records_key, secrets.database_url, name)
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
+        self.over_limit = OverLimit()
         self._clients: list[httpx.AsyncClient] = []
         self._nightly: Nightly | None = None
 
@@ -115,7 +117,10 @@ class Parts:
         audited = AdministrationAudit(
             app, self.audit.log, lambda method, path: endpoints.model_endpoint(method, path) is not None
         )
-        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes)
+        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, self._metrics)
+
+    def _metrics(self) -> bytes:
+        return page([self.over_limit.metrics])
 
     def _in_force(self) -> tuple[Act, ...]:
         """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""

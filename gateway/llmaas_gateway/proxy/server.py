@@ -37,7 +37,9 @@ def application(app: FastAPI) -> Gateway:
         LifecycleError: the lifecycle file is wrong.
     """
     parts = Parts(read_settings(), read_secrets())
-    litellm.logging_callback_manager.add_litellm_callback(GatewayHook(parts.admission, parts.audit.refusals))
+    litellm.logging_callback_manager.add_litellm_callback(
+        GatewayHook(parts.admission, parts.audit.refusals, parts.over_limit)
+    )
     watch_streams()
     return parts.wrap(app)
 

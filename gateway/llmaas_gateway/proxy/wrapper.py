@@ -14,6 +14,7 @@ from typing import Any, Final
 from llmaas_gateway.dialects import DIALECTS
 from llmaas_gateway.dialects.dialect import Dialect
 from llmaas_gateway.isolation.requests import RequestRefusedError, sanitise
+from llmaas_gateway.metrics import CONTENT_TYPE
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.answers import bad_request
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
@@ -58,20 +59,28 @@ async def _read_body(receive: Receive, most: int) -> bytes | None:
             return b"".join(pieces)
 
 
+async def _tell(send: Send, metrics: bytes) -> None:
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(metrics)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": metrics})
+
+
 class Gateway:
     """LiteLLM's application, wrapped."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts around LiteLLM
         self,
         app: App,
         settings: GatewaySettings,
         settlement: Settlement,
         running: Callable[[], AbstractAsyncContextManager[None]],
         lifetimes: Lifetimes,
+        metrics: Callable[[], bytes],
     ) -> None:
-        """Takes LiteLLM's application, the settings, what settles calls, what runs beside it, and models' dates."""
+        """Takes LiteLLM's application, the settings, what settles calls, what runs beside it, dates, and metrics."""
         self._app = app
         self._lifetimes = lifetimes
+        self._metrics = metrics
         self._settings = settings
         self._settlement = settlement
         self._running = running
@@ -90,6 +99,8 @@ class Gateway:
                 await self._model_call(kind, scope, receive, send)
             elif endpoints.lists_models(scope["method"], scope["path"]):
                 await self._app(scope, receive, ModelList(self._lifetimes, send).send)
+            elif endpoints.is_scrape(scope["method"], scope["path"]):
+                await _tell(send, self._metrics())
             elif endpoints.is_served(scope["method"], scope["path"]):
                 await self._app(scope, receive, send)
             else:

@@ -29,6 +29,13 @@ def test_the_gateway_knows_every_served_model_and_every_tier(environment: str) -
     assert settings.replicas == platform.gateway.replicas
 
 
+def test_shadow_mode_is_off_unless_the_stack_file_turns_it_on() -> None:
+    platform = load_platform("lab")
+    gateway = platform.gateway.model_copy(update={"shadow": True})
+    for declared, wanted in ((platform, False), (platform.model_copy(update={"gateway": gateway}), True)):
+        assert GatewaySettings.model_validate(yaml.safe_load(configuration(declared))).shadow is wanted
+
+
 @pytest.mark.parametrize("environment", ["lab", "production"])
 def test_the_gateway_ends_a_silent_call_before_any_proxy_on_the_way_or_litellm_does(environment: str) -> None:
     platform = load_platform(environment)

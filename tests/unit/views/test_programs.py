@@ -106,7 +106,8 @@ def test_the_database_is_reached_only_with_its_certificate_checked() -> None:
 def test_prometheus_reads_every_part_and_knows_it_by_its_certificate(platform: Platform) -> None:
     loaded = yaml.safe_load(prometheus.configuration(platform, "/certificate"))
     jobs = {job["job_name"]: job for job in loaded["scrape_configs"]}
-    assert len(jobs) == 3 + 2 * len(platform.models)
+    assert len(jobs) == 4 + 2 * len(platform.models)
+    assert jobs["gateway"]["metrics_path"] == "/program-metrics"
     for name, job in jobs.items():
         assert job["scheme"] == "https"
         assert job["tls_config"]["min_version"] == "TLS13"
