@@ -4,6 +4,7 @@ Run by the image's Python with LiteLLM's packages. A line of JSON on standard in
 with its process id: ``{"arguments": [...], "bare": false, "log": "..."}``; ``{"reap": PID}`` waits for one that ends.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ def _replica(order: dict[str, Any]) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # whoever waits for it in vain asks where it stands
+    faulthandler.register(signal.SIGUSR1)
     code = 1
     try:
         code = main(order["arguments"], bare=order["bare"])

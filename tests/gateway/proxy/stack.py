@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,7 +80,11 @@ class Proxy:
         try:
             wait_until(self.ready, self.url)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}:\n{self.log.read_text()[-4000:]}") from None
+            if self.pid is not None:
+                # its log then says where each of its threads stands
+                os.kill(self.pid, signal.SIGUSR1)
+                time.sleep(1)
+            raise TimeoutError(f"{error}:\n{self.log.read_text()[-12000:]}") from None
 
 
 class Stack:
