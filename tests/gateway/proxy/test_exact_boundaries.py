@@ -4,18 +4,31 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import pytest
 
 from .client import headers, request
-from .stack import Proxy, Stack
+from .stack import Proxy, Stack, running
 
 NewKey = Callable[..., tuple[str, str]]
 CALLS, ROOM = 200, 67
 INPUT, OUTPUT = 2 * 1_000, 2 * 10_000
 TOKENS = 20
+
+
+@pytest.fixture(scope="module")
+def patient(stack: Stack) -> Iterator[list[Proxy]]:
+    """Three replicas that wait for the ledger as long as it takes.
+
+    On a busy machine some of two hundred calls at once wait longer than the usual limit. Each of them would be answered
+    as if Redis were away, which is right, but not what is counted here.
+    """
+    replicas = [Proxy(stack, f"patient-{number}", ledger_seconds=30) for number in range(3)]
+    with running(replicas):
+        yield replicas
 
 
 def dearest_call() -> tuple[dict[str, Any], int]:
@@ -31,25 +44,26 @@ def dearest_call() -> tuple[dict[str, Any], int]:
 
 
 async def at_once(proxies: list[Proxy], key: str, stack: Stack) -> list[httpx.Response]:
-    """Send all calls; those that are admitted wait at the model server until all others have been refused."""
+    """Send all calls; those that are admitted wait at the model server until all others have been answered."""
     body, _ = dearest_call()
-    refused = 0
+    answered: Counter[int] = Counter()
     limits = httpx.Limits(max_connections=CALLS)
 
     async with httpx.AsyncClient(timeout=120, limits=limits) as client:
 
         async def call(number: int) -> httpx.Response:
-            nonlocal refused
             url = f"{proxies[number % len(proxies)].url}/v1/chat/completions"
             answer = await client.post(url, json=body, headers=headers(key))
-            refused += answer.status_code == 429
+            answered[answer.status_code] += 1
             return answer
 
         async def release() -> None:
             deadline = time.monotonic() + 100
-            # One too many admitted would be one refusal too few: do not wait for it for ever.
-            while refused + len((await client.get(f"{stack.upstream_url}/seen")).json()["bodies"]) < CALLS:
-                assert time.monotonic() < deadline, f"{refused} refused"
+            while True:
+                waiting = len((await client.get(f"{stack.upstream_url}/seen")).json()["bodies"])
+                if answered.total() + waiting >= CALLS:
+                    break
+                assert time.monotonic() < deadline, f"{waiting} at the model server, answered: {dict(answered)}"
                 await asyncio.sleep(0.2)
             await client.post(f"{stack.upstream_url}/release")
 
@@ -63,40 +77,40 @@ def admitted_exactly(answers: list[httpx.Response], number: int) -> None:
 
 
 def test_a_credit_for_so_many_calls_admits_so_many_and_is_spent_to_the_last_nano_euro(
-    stack: Stack, proxies: list[Proxy], new_key: NewKey
+    stack: Stack, patient: list[Proxy], new_key: NewKey
 ) -> None:
     _, cost = dearest_call()
     for spare in (0, cost - 1):
         tenant, key = new_key("prepaid", credit_nano_eur=ROOM * cost + spare)
-        admitted_exactly(asyncio.run(at_once(proxies, key, stack)), ROOM)
+        admitted_exactly(asyncio.run(at_once(patient, key, stack)), ROOM)
         records = stack.wait_for_records(tenant, ROOM)
         assert [record["nano_eur"] for record in records] == [cost] * ROOM
         assert stack.used(f"tenant:{tenant}", "credit") == {"settled": ROOM * cost, "held": 0}
 
 
 def test_a_budget_of_a_key_for_so_many_calls_admits_so_many(
-    stack: Stack, proxies: list[Proxy], new_key: NewKey
+    stack: Stack, patient: list[Proxy], new_key: NewKey
 ) -> None:
     _, cost = dearest_call()
     _, key = new_key("open", budget_nano_eur=ROOM * cost, budget_window="month")
-    admitted_exactly(asyncio.run(at_once(proxies, key, stack)), ROOM)
+    admitted_exactly(asyncio.run(at_once(patient, key, stack)), ROOM)
 
 
-def test_so_many_requests_a_minute_are_so_many(stack: Stack, proxies: list[Proxy], new_key: NewKey) -> None:
+def test_so_many_requests_a_minute_are_so_many(stack: Stack, patient: list[Proxy], new_key: NewKey) -> None:
     _, key = new_key("minute")
     # All of them must be decided within one minute of the clock.
     if time.time() % 60 > 30:
         time.sleep(60 - time.time() % 60)
     minute = time.time() // 60
-    answers = asyncio.run(at_once(proxies, key, stack))
+    answers = asyncio.run(at_once(patient, key, stack))
     assert time.time() // 60 == minute, "the machine is too slow for this test"
     admitted_exactly(answers, ROOM)
 
 
 def test_so_many_at_once_are_so_many_and_their_slots_are_free_afterwards(
-    stack: Stack, proxies: list[Proxy], new_key: NewKey
+    stack: Stack, patient: list[Proxy], new_key: NewKey
 ) -> None:
     tenant, key = new_key("wide")
     for _ in range(2):
-        admitted_exactly(asyncio.run(at_once(proxies, key, stack)), ROOM)
+        admitted_exactly(asyncio.run(at_once(patient, key, stack)), ROOM)
         assert stack.used(f"tenant:{tenant}", "parallel-requests")["held"] == 0
