@@ -26,16 +26,33 @@ def runs(file: Path) -> int:
 
 def test_a_command_runs_once_for_each_state_of_its_files(file: Path) -> None:
     wanted = entry(file)
-    assert effects.apply([wanted], check=False) == [wanted["command"]]
-    assert effects.apply([wanted], check=False) == []
+    assert effects.apply([wanted], [], check=False) == [wanted["command"]]
+    assert effects.apply([wanted], [], check=False) == []
     file.chmod(0o600)
-    assert effects.apply([wanted], check=False) == [wanted["command"]]
+    assert effects.apply([wanted], [], check=False) == [wanted["command"]]
     assert runs(file) == 2
+
+
+def test_a_command_that_names_no_files_belongs_to_all_of_its_call(file: Path) -> None:
+    wanted = {"command": f"echo run >> {file.parent}/runs"}
+    other = file.parent / "other.conf"
+    for _ in range(2):
+        effects.apply([wanted], [str(file), str(other)], check=False)
+    assert runs(file) == 1
+    other.touch()
+    effects.apply([wanted], [str(file), str(other)], check=False)
+    assert runs(file) == 2
+
+
+def test_a_file_that_is_written_while_its_command_runs_makes_it_due_again(file: Path) -> None:
+    wanted = {"command": f"sleep 0.05; touch {file}", "of": [str(file)]}
+    for _ in range(2):
+        assert effects.apply([wanted], [], check=False) == [wanted["command"]]
 
 
 def test_check_mode_says_what_is_due_and_does_nothing(file: Path) -> None:
     wanted = entry(file)
-    assert [effects.apply([wanted], check=True) for _ in range(2)] == [[wanted["command"]]] * 2
+    assert [effects.apply([wanted], [], check=True) for _ in range(2)] == [[wanted["command"]]] * 2
     assert runs(file) == 0
 
 
@@ -43,25 +60,25 @@ def test_a_failed_command_says_why_and_stays_due(file: Path) -> None:
     failing = {"command": "echo no such rule >&2; exit 3", "of": [str(file)]}
     for _ in range(2):
         with pytest.raises(ValueError, match="exit code 3: no such rule"):
-            effects.apply([failing], check=False)
+            effects.apply([failing], [], check=False)
 
 
 def test_what_has_nothing_to_act_on_is_passed_over_until_the_files_change_again(file: Path) -> None:
     later = file.parent / "joined"
     wanted = entry(file, only_with=str(later))
-    assert effects.apply([wanted], check=False) == []
+    assert effects.apply([wanted], [], check=False) == []
     later.touch()
-    assert effects.apply([wanted], check=False) == []
+    assert effects.apply([wanted], [], check=False) == []
     file.write_text("two")
-    assert effects.apply([wanted], check=False) == [wanted["command"]]
+    assert effects.apply([wanted], [], check=False) == [wanted["command"]]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]"])
 def test_a_record_that_cannot_be_read_counts_as_none(file: Path, content: str) -> None:
     wanted = entry(file)
-    effects.apply([wanted], check=False)
+    effects.apply([wanted], [], check=False)
     Path(effects.record_of(wanted["command"])).write_text(content)
-    assert effects.apply([wanted], check=False) == [wanted["command"]]
+    assert effects.apply([wanted], [], check=False) == [wanted["command"]]
 
 
 class Systemd:
@@ -71,7 +88,8 @@ class Systemd:
         self.state = {"UnitFileState": "enabled", "ActiveState": "active", "NeedDaemonReload": "no", **state}
         self.asked: list[tuple[str, ...]] = []
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, program: str, *arguments: str) -> str:
+        assert program == "systemctl"
         if arguments[0] == "show":
             return "\n".join(f"{key}={value}" for key, value in self.state.items()) + "\n"
         self.asked.append(arguments)
@@ -81,9 +99,10 @@ class Systemd:
 def ensured(
     monkeypatch: pytest.MonkeyPatch, systemd: Systemd, file: Path, *changed: str, start: bool = True
 ) -> list[str]:
-    monkeypatch.setattr(systemd_units, "systemctl", systemd)
-    unit = {"name": "a.service", "restart_if": [str(file)], "start": start}
-    return systemd_units.ensure_units([unit], list(changed), check=False)
+    monkeypatch.setattr(systemd_units, "output", systemd)
+    units = [{"name": "a.service", "restart_if": [str(file)], "start": start}]
+    states = systemd_units.read_anew(units, list(changed), check=False)
+    return systemd_units.ensure_units(units, states, check=False)
 
 
 def test_a_unit_is_restarted_for_a_file_that_an_earlier_run_wrote(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 NOTHING_MIB = 1
 MEBIBYTE = 1 << 20
@@ -42,14 +43,6 @@ class BlockDevice:
         if not (found or self.blank_start):
             found.append(f"its first {NOTHING_MIB} MiB are not empty")
         return found
-
-
-def output(*command: str, accepted: tuple[int, ...] = (0,)) -> str:
-    """What a command prints; any other exit code raises ValueError with what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
-    if done.returncode not in accepted:
-        raise ValueError(f"{' '.join(command)}: exit code {done.returncode}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
 
 
 def probe(path: str) -> BlockDevice | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 from typing import Any
+
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 RECORDS = "/var/lib/llmaas/applied"
 
@@ -28,53 +29,42 @@ def record_of(command: str) -> str:
     return os.path.join(RECORDS, hashlib.sha256(command.encode()).hexdigest()[:16] + ".json")
 
 
-def content_of(command: str, files: dict[str, int | None]) -> dict[str, Any]:
-    """A record, which says to people, too, what it is of."""
-    return {"command": command, "files": files}
-
-
-def is_due(command: str, paths: list[str]) -> bool:
-    """Whether any of the files was written since the command was run for them; a record that cannot be read is none."""
+def is_due(command: str, files: dict[str, int | None]) -> bool:
+    """Whether a command was not run for files in this state; a record that cannot be read is none."""
     try:
         with open(record_of(command), encoding="utf-8") as file:
-            return bool(json.load(file) != content_of(command, state_of(paths)))
+            return bool(json.load(file) != {"command": command, "files": files})
     except (FileNotFoundError, ValueError):
         return True
 
 
 def remember(command: str, files: dict[str, int | None]) -> None:
-    """Write down that a command was run for files in this state."""
+    """Write down that a command was run for files in this state, to be read by people, too."""
     os.makedirs(RECORDS, exist_ok=True)
     path = record_of(command)
     with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(content_of(command, files), file)
+        json.dump({"command": command, "files": files}, file)
     os.replace(f"{path}.new", path)
 
 
-def run_for(command: str, paths: list[str]) -> None:
-    """Run a command of the shell and remember it; a failure raises with what it said, and it stays due."""
-    files = state_of(paths)
-    done = subprocess.run(["/bin/sh", "-euc", command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ValueError(f"{command}: exit code {done.returncode}: {(done.stderr or done.stdout).strip()}")
-    remember(command, files)
-
-
-def apply(entries: list[dict[str, Any]], *, check: bool) -> list[str]:
+def apply(entries: list[dict[str, Any]], paths: list[str], *, check: bool) -> list[str]:
     """Run what is due of ``entries``, each with ``command`` and ``of``; the commands that were or would be run.
 
-    One whose ``only_with`` is not there has nothing to act on yet: what comes later starts with the files as they are.
+    One without ``of`` belongs to all ``paths``. One whose ``only_with`` is not there has nothing to act on yet: what
+    comes later starts with the files as they are. The first that fails raises ValueError, and it stays due.
     """
     done = []
     for entry in entries:
-        command, paths = entry["command"], entry["of"]
-        if not is_due(command, paths):
+        # before the command: a file that is written while it runs makes it due again
+        command, files = entry["command"], state_of(entry.get("of", paths))
+        if not is_due(command, files):
             continue
-        if entry.get("only_with") and not os.path.lexists(entry["only_with"]):
-            if not check:
-                remember(command, state_of(paths))
+        acts = not entry.get("only_with") or os.path.lexists(entry["only_with"])
+        if acts:
+            done.append(command)
+        if check:
             continue
-        if not check:
-            run_for(command, paths)
-        done.append(command)
+        if acts:
+            output("/bin/sh", "-euc", command)
+        remember(command, files)
     return done

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 from typing import Any
 
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import output
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.luks_volume import LuksVolume
 
 _BLOCK = 1 << 20

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from typing import Any
 
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import output, probe
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import probe
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.key_servers import binding_of
 
 CIPHER = "aes-xts-plain64"
@@ -145,19 +145,9 @@ class LuksVolume:
 
     def _with_input(self, text: str, *command: str, pass_fds: tuple[int, ...] = ()) -> None:
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
-        done = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-            errors="replace",
-            pass_fds=pass_fds,
-            env={**os.environ, "TMPDIR": _SCRATCH, "LC_ALL": "C.UTF-8"},
-        )
-        if done.returncode != 0:
-            # the command line names no key: keys come by standard input
-            raise ValueError(f"{' '.join(command)}: exit code {done.returncode}: {(done.stderr + done.stdout).strip()}")
+        # the command line, which an error names, has no key: keys come by standard input
+        environment = {"TMPDIR": _SCRATCH, "LC_ALL": "C.UTF-8"}
+        output(*command, given=text, environment=environment, pass_fds=pass_fds)
 
 
 def argon2id() -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import BlockDevice, is_mounted, output, probe
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import BlockDevice, is_mounted, probe
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.key_servers import advertised
 
 DOCUMENTATION = r"""

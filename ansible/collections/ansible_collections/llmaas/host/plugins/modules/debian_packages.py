@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.debian import APT_GET, known_packages, run
+from ansible_collections.llmaas.host.plugins.module_utils.debian import apt_get, known_packages
 
 DOCUMENTATION = r"""
 module: debian_packages
@@ -65,14 +65,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    missing = missing_packages(module.params["names"])
-    if not module.check_mode and (missing or module.params["refresh"]):
-        run(module, *APT_GET, "update", "--error-on=any")
-    if missing and not module.check_mode:
-        options = [f"-oDpkg::Options::=--{option}" for option in module.params["dpkg_options"]]
-        options.append("-oDpkg::Options::=--force-confold")
-        run(module, *APT_GET, "-y", "--no-install-recommends", *options, "install", *missing)
-        run(module, *APT_GET, "clean")
+    try:
+        missing = missing_packages(module.params["names"])
+        if not module.check_mode and (missing or module.params["refresh"]):
+            apt_get("update", "--error-on=any")
+        if missing and not module.check_mode:
+            options = [f"-oDpkg::Options::=--{option}" for option in module.params["dpkg_options"]]
+            options.append("-oDpkg::Options::=--force-confold")
+            apt_get("--no-install-recommends", *options, "install", *missing)
+            apt_get("clean")
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(missing), installed=missing)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 DOCUMENTATION = r"""
 module: drained_node
@@ -54,10 +54,6 @@ evicted:
 """
 
 HOST_LABEL = "kubernetes.io/hostname"
-
-
-class ClusterError(Exception):
-    """kubectl failed; the text says at what."""
 
 
 def name_of(item: dict[str, Any]) -> str:
@@ -129,11 +125,7 @@ def main() -> None:
     node = given["node"]
 
     def kubectl(*arguments: str) -> str:
-        command = [given["kubectl"], f"--kubeconfig={given['kubeconfig']}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
+        return output(given["kubectl"], f"--kubeconfig={given['kubeconfig']}", *arguments)
 
     def items(*arguments: str) -> list[dict[str, Any]]:
         return list(json.loads(kubectl("get", *arguments, "--output=json"))["items"])
@@ -151,7 +143,7 @@ def main() -> None:
         if not module.check_mode:
             kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={given['seconds']}s")
             kubectl("delete", "node", node)
-    except (OSError, ValueError, KeyError, ClusterError) as error:
+    except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{type(error).__name__}: {error}")
     module.exit_json(changed=True, state="drained and removed from the cluster", evicted=evicted)
 

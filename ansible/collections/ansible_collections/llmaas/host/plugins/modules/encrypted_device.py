@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import is_mounted, output
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import is_mounted
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.luks_volume import LuksVolume
 
 DOCUMENTATION = r"""
@@ -162,8 +163,9 @@ def mount(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, chec
     actions.append(f"mount {volume.mapper} at {given['mount']}")
     if not check:
         os.makedirs(given["mount"], exist_ok=True)
-        # while the volume is locked nothing can be written beside it
-        subprocess.run(["chattr", "+i", given["mount"]], check=False, capture_output=True)
+        # while the volume is locked nothing can be written beside it, where the file system below can refuse it
+        with contextlib.suppress(ValueError):
+            output("chattr", "+i", given["mount"])
         output("mount", given["mount"])
 
 

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import is_mounted, output, probe
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import is_mounted, probe
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.luks_erasure import erase, identity, served_key
 from ansible_collections.llmaas.host.plugins.module_utils.luks_volume import LuksVolume
 

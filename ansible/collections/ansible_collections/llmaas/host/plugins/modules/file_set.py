@@ -7,14 +7,14 @@ import grp
 import os
 import pwd
 import stat
-import subprocess
 import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.digests import sha256_of
 from ansible_collections.llmaas.host.plugins.module_utils.effects import APPLY, apply
-from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, ensure_units, is_masked
+from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, ensure_units, is_masked, read_anew
 
 DOCUMENTATION = r"""
 module: file_set
@@ -63,7 +63,8 @@ options:
     default: []
   units:
     description:
-      - Units of systemd that must be enabled and run, each with name; they are looked at after the files are written.
+      - Units of systemd that must be enabled and run, each with name. Where files of units changed, now or before,
+        systemd reads them as soon as all files are written; units start after the commands of I(apply).
       - Those whose I(restart_if) names a file written since their last start are restarted.
       - With I(start) false a unit is only enabled.
     type: list
@@ -71,7 +72,9 @@ options:
     default: []
   apply:
     description:
-      - Commands of the shell that make files take effect, each with command and I(of), paths of the files.
+      - Commands of the shell that make files take effect, each with command and optionally I(of), paths of the files;
+        without it, all I(files) of the call. They run before any of I(units) starts, which may rely on them, and find
+        systemd with the units as written.
       - One is due until it has succeeded for the files as they are, whatever ended the run that wrote them.
       - One with I(only_with) is passed over while nothing is at that path.
     type: list
@@ -162,9 +165,10 @@ def write_validated(entry: dict[str, Any], content: bytes) -> None:
         os.chown(temporary, *wanted_owner(entry))
         if entry.get("validate"):
             command = [word.replace("%s", temporary) for word in entry["validate"].split()]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise ValueError(f"{path}: refused by {entry['validate']!r}: {(done.stderr or done.stdout).strip()}")
+            try:
+                output(*command)
+            except ValueError as error:
+                raise ValueError(f"{path} is refused and not written: {error}") from error
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
@@ -261,8 +265,10 @@ def main() -> None:
                 if not module.check_mode:
                     os.unlink(path)
         unexpected = unexpected_files(module.params["expected"])
-        applied = apply(module.params["apply"], check=module.check_mode)
-        done = ensure_units(module.params["units"], changed, check=module.check_mode)
+        states = read_anew(module.params["units"], changed, check=module.check_mode)
+        written = [entry["path"] for entry in module.params["files"]]
+        applied = apply(module.params["apply"], written, check=module.check_mode)
+        done = ensure_units(module.params["units"], states, check=module.check_mode)
     except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{type(error).__name__}: {error}", changed_paths=changed, changed=bool(changed))
     module.exit_json(

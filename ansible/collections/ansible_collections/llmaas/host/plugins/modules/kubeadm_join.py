@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 DOCUMENTATION = r"""
 module: kubeadm_join
@@ -52,15 +52,14 @@ def write_secret(path: str, content: str) -> None:
         file.write(content)
 
 
-def join(discovery: str, configuration: str) -> subprocess.CompletedProcess[str]:
-    """Run kubeadm with its files in place."""
+def join(discovery: str, configuration: str) -> str:
+    """Run kubeadm with its files in place; what it said."""
     files = {f"{FOLDER}/discovery.yaml": discovery, f"{FOLDER}/join.yaml": configuration}
     os.makedirs(FOLDER, mode=0o700, exist_ok=True)
     try:
         for path, content in files.items():
             write_secret(path, content)
-        command = ["kubeadm", "join", "--config", f"{FOLDER}/join.yaml"]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return output("kubeadm", "join", "--config", f"{FOLDER}/join.yaml")
     finally:
         for path in files:
             if os.path.exists(path):
@@ -81,12 +80,10 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True)
     try:
-        done = join(module.params["discovery"], module.params["configuration"])
-    except OSError as error:
+        said = join(module.params["discovery"], module.params["configuration"])
+    except (OSError, ValueError) as error:
         module.fail_json(msg=f"kubeadm join: {error}")
-    if done.returncode != 0:
-        module.fail_json(msg=f"kubeadm join ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
-    module.exit_json(changed=True, lines=done.stdout.splitlines())
+    module.exit_json(changed=True, lines=said.splitlines())
 
 
 if __name__ == "__main__":

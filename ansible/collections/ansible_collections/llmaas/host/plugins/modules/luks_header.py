@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import output
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 DOCUMENTATION = r"""
 module: luks_header

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 DOCUMENTATION = r"""
 module: node_state
@@ -58,11 +58,10 @@ pod_networks:
 
 def kubectl(module: AnsibleModule, *arguments: str) -> str:
     """Output of a kubectl command; a failure fails the task."""
-    command = [module.params["kubectl"], "--kubeconfig", module.params["kubeconfig"], *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        module.fail_json(msg=f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
+    try:
+        return output(module.params["kubectl"], "--kubeconfig", module.params["kubeconfig"], *arguments)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
 
 
 def label_changes(found: dict[str, str], wanted: dict[str, str], prefix: str) -> dict[str, str | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import output, plain_swaps
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import plain_swaps
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
 DOCUMENTATION = r"""
 module: plain_swap

@@ -7,7 +7,8 @@ import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.debian import APT_GET, known_packages, run
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
+from ansible_collections.llmaas.host.plugins.module_utils.debian import apt_get, known_packages
 from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import is_masked
 
 DOCUMENTATION = r"""
@@ -97,19 +98,22 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    accounts = open_accounts(module.params["locked"])
-    units = [name for name in module.params["masked"] if not is_masked(name)]
-    packages = present_packages(module.params["removed"])
-    paths = wide_paths(module.params["modes"])
-    if not module.check_mode:
-        if packages:
-            run(module, *APT_GET, "-y", "purge", *packages)
-        for account in accounts:
-            run(module, "usermod", "--password", "*", account)
-        if units:
-            run(module, "systemctl", "mask", "--now", *units)
-        for path, mode in paths:
-            os.chmod(path, mode)
+    try:
+        accounts = open_accounts(module.params["locked"])
+        units = [name for name in module.params["masked"] if not is_masked(name)]
+        packages = present_packages(module.params["removed"])
+        paths = wide_paths(module.params["modes"])
+        if not module.check_mode:
+            if packages:
+                apt_get("purge", *packages)
+            for account in accounts:
+                output("usermod", "--password", "*", account)
+            if units:
+                output("systemctl", "mask", "--now", *units)
+            for path, mode in paths:
+                os.chmod(path, mode)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
     done = [
         *(f"remove {name}" for name in packages),
         *(f"lock {name}" for name in accounts),

@@ -22,7 +22,9 @@ options:
     elements: dict
     required: true
   apply:
-    description: Commands that make the files take effect, as those of C(llmaas.host.file_set).
+    description:
+      - Commands that make the files take effect, as those of C(llmaas.host.file_set); without I(of), the files of this
+        call alone.
     type: list
     elements: dict
     default: []
@@ -62,11 +64,12 @@ def main() -> None:
         os.chmod(part, int(str(entry.get("mode", "0644")), 8))
         os.chown(part, 0, 0)
         os.replace(part, entry["path"])
+    paths = [entry["path"] for entry in files]
     try:
-        apply(module.params["apply"], check=False)
+        apply(module.params["apply"], paths, check=False)
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error), changed=True)
-    module.exit_json(changed=bool(files), changed_paths=[entry["path"] for entry in files])
+    module.exit_json(changed=bool(files), changed_paths=paths)
 
 
 if __name__ == "__main__":

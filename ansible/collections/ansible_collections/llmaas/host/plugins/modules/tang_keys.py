@@ -7,7 +7,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import output
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.key_servers import signing_thumbprints
 
 DOCUMENTATION = r"""

@@ -1,0 +1,77 @@
+"""In which order one call writes files, reads units anew, runs commands and starts units."""
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.llmaas.host.plugins.module_utils import effects, systemd_units
+from ansible_collections.llmaas.host.plugins.modules import file_set
+
+
+class Host:
+    """A folder in place of a host's units, and everything that was asked of it, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.unit = folder / "a.service"
+        self.other = folder / "other.conf"
+        self.asked: list[str] = []
+
+    def systemctl(self, _program: str, *arguments: str) -> str:
+        if arguments[0] == "show":
+            return "UnitFileState=enabled\nActiveState=active\nNeedDaemonReload=no\n"
+        assert self.unit.exists()
+        self.asked.append(" ".join(arguments))
+        return ""
+
+    def shell(self, *command: str) -> str:
+        assert self.unit.exists()
+        self.asked.append(command[-1])
+        return ""
+
+    def entry(self, path: Path, content: str) -> dict[str, Any]:
+        text = base64.b64encode(content.encode()).decode("ascii")
+        return {"path": str(path), "content_base64": text, "owner": str(os.getuid()), "group": str(os.getgid())}
+
+    def ensure(self, unit: str = "one", other: str = "one") -> list[str]:
+        """Run the module as a role does; what was asked of the host."""
+        self.asked.clear()
+        arguments = {
+            "files": [self.entry(self.unit, unit), self.entry(self.other, other)],
+            "units": [{"name": "a.service", "restart_if": [str(self.unit)]}],
+            "apply": [{"command": "take effect"}],
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+            file_set.main()
+        assert not ended.value.code
+        return list(self.asked)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    units = tmp_path / "units"
+    units.mkdir()
+    made = Host(units)
+    monkeypatch.setattr(effects, "RECORDS", str(tmp_path / "applied"))
+    monkeypatch.setattr(systemd_units, "UNITS", f"{units}/")
+    monkeypatch.setattr(systemd_units, "output", made.systemctl)
+    monkeypatch.setattr(effects, "output", made.shell)
+    return made
+
+
+def test_a_command_finds_units_read_anew_and_comes_before_those_that_start(host: Host) -> None:
+    assert host.ensure() == ["daemon-reload", "take effect", "restart a.service"]
+
+
+def test_a_second_call_does_nothing(host: Host) -> None:
+    host.ensure()
+    assert host.ensure() == []
+
+
+def test_each_file_that_changes_moves_what_belongs_to_it(host: Host) -> None:
+    host.ensure()
+    # other.conf lies beside the unit, so systemd reads units again, but it restarts none
+    assert host.ensure(other="two") == ["daemon-reload", "take effect"]
+    assert host.ensure(unit="two", other="two") == ["daemon-reload", "take effect", "restart a.service"]
