@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import socket
 import ssl
 import subprocess
 import time
@@ -16,6 +15,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from ports import free_port
 
 from lab.toolchain import tool_path
 
@@ -43,12 +43,6 @@ class ApiServer:
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _start(name: str, folder: Path, *flags: str) -> subprocess.Popen[bytes]:
     log = (folder / f"{name}.log").open("wb")
     return subprocess.Popen([str(tool_path(name)), *flags], stdout=log, stderr=log)
@@ -58,7 +52,7 @@ def _start(name: str, folder: Path, *flags: str) -> subprocess.Popen[bytes]:
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A fresh cluster without nodes, for the whole run."""
     folder = tmp_path_factory.mktemp("api-server")
-    port, store, peers = _free_port(), _free_port(), _free_port()
+    port, store, peers = free_port(), free_port(), free_port()
     url, token = f"https://127.0.0.1:{port}", secrets.token_urlsafe(32)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     (folder / "accounts.key").write_bytes(
@@ -92,7 +86,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         programs.append(
             _start(
                 "kube-controller-manager", folder, f"--kubeconfig={kubeconfig}", "--leader-elect=false",
-                f"--service-account-private-key-file={folder}/accounts.key", f"--secure-port={_free_port()}",
+                f"--service-account-private-key-file={folder}/accounts.key", f"--secure-port={free_port()}",
                 "--bind-address=127.0.0.1", "--use-service-account-credentials=false",
             )
         )  # fmt: skip

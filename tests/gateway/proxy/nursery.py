@@ -2,6 +2,8 @@
 
 Run by the image's Python with LiteLLM's packages. A line of JSON on standard input starts a replica and is answered
 with its process id: ``{"arguments": [...], "bare": false, "log": "..."}``; ``{"reap": PID}`` waits for one that ends.
+
+It has one thread, or it forks nothing: a lock that another thread holds just then would never be free in the replica.
 """
 
 import faulthandler
@@ -9,7 +11,11 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
+
+# NumPy's linear algebra has a thread for each core otherwise, from its import on.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import litellm.proxy.proxy_cli
 import litellm.proxy.proxy_server  # noqa: F401 - imported for the replicas
@@ -35,6 +41,18 @@ def _replica(order: dict[str, Any]) -> None:
         os._exit(code)
 
 
+def _fork() -> int:
+    """As ``os.fork``.
+
+    Raises:
+        RuntimeError: there are threads beside this one, of Python or of a library.
+    """
+    threads = sorted(path.name for path in Path("/proc/self/task").iterdir())
+    if len(threads) > 1:
+        raise RuntimeError(f"{len(threads)} threads ({', '.join(threads)}) where a fork needs there to be one")
+    return os.fork()
+
+
 def _run() -> None:
     # Whoever interrupts the tests does not mean the nursery: it ends when its standard input does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -45,7 +63,7 @@ def _run() -> None:
             os.waitpid(order["reap"], 0)
             print("gone", flush=True)
             continue
-        child = os.fork()
+        child = _fork()
         if child == 0:
             _replica(order)
         print(child, flush=True)

@@ -33,6 +33,12 @@ def answers(url: str) -> bool:
         return False
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process ended that nobody has waited for yet."""
+    # "PID (NAME) STATE ...", where the name may hold anything
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+
+
 class Program:
     """A process of ours with its log."""
 

@@ -20,7 +20,7 @@ from ports import free_port
 from lab.images.python import image_python
 
 from .packages import litellm_part
-from .processes import Nursery, Program, answers, wait_until
+from .processes import Nursery, Program, answers, has_ended, wait_until
 
 ROOT = Path(__file__).parents[3]
 MASTER_KEY = "sk-master-of-the-tests"
@@ -77,14 +77,28 @@ class Proxy:
         return answers(f"{self.url}/health/readiness")
 
     def wait(self) -> None:
+        """Until it answers.
+
+        Raises:
+            TimeoutError: it does not; the text is the end of its log.
+            ChildProcessError: it ended; likewise.
+        """
         try:
-            wait_until(self.ready, self.url)
+            wait_until(self._ready_or_ended, self.url)
         except TimeoutError as error:
             if self.pid is not None:
                 # its log then says where each of its threads stands
                 os.kill(self.pid, signal.SIGUSR1)
                 time.sleep(1)
-            raise TimeoutError(f"{error}:\n{self.log.read_text()[-12000:]}") from None
+            raise TimeoutError(f"{error}:\n{self._end_of_log()}") from None
+
+    def _ready_or_ended(self) -> bool:
+        if self.pid is not None and has_ended(self.pid):
+            raise ChildProcessError(f"{self.url} ended:\n{self._end_of_log()}")
+        return self.ready()
+
+    def _end_of_log(self) -> str:
+        return self.log.read_text()[-12_000:]
 
 
 class Stack:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from standins.prisma.prisma_parts import BINARIES, SCHEMA, TABLES, Database, Engine, answers, free_port, wait_for
+from ports import free_port
+from standins.prisma.prisma_parts import BINARIES, SCHEMA, TABLES, Database, Engine, answers, wait_for
 
 from lab.images.litellm_packages import ENGINE, ENGINE_PROGRAM
 from llmaas.pki import open_authority

@@ -1,6 +1,5 @@
 """A real PostgreSQL that speaks TLS 1.3 only, and the query engine in front of it."""
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,12 +20,6 @@ CREATE TABLE "Item" (
     made_at TIMESTAMP(3) NOT NULL, large BIGINT NOT NULL, price DOUBLE PRECISION, team_id TEXT REFERENCES "Team" (id)
 );
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

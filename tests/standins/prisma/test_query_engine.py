@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standins.prisma.prisma_parts import SCHEMA, Database, Engine, free_port, wait_for
+from ports import free_port
+from standins.prisma.prisma_parts import SCHEMA, Database, Engine, wait_for
 
 DOCUMENT = {"text": 'quotes " and \\ and {braces}', "list": [1, None, True], "deep": {"模型": "😀"}}
 FIELDS = "{ id name document tags made_at large price team { id } }"
