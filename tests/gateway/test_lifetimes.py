@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import MutableMapping
 from typing import Any
 
+from llmaas_gateway.asgi import JSON, Message
 from llmaas_gateway.lifecycle import Lifecycle
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
 
@@ -30,14 +30,14 @@ LIFETIMES = Lifetimes(
 
 def answered(status: int, body: bytes, lifetimes: Lifetimes = LIFETIMES) -> tuple[dict[bytes, bytes], bytes]:
     """What a client gets of an answer of LiteLLM that comes in two pieces."""
-    sent: list[MutableMapping[str, Any]] = []
+    sent: list[Message] = []
 
-    async def client(message: MutableMapping[str, Any]) -> None:
+    async def client(message: Message) -> None:
         sent.append(message)
 
     async def answer() -> None:
         send = ModelList(lifetimes, client).send
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers = [JSON, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body[:5], "more_body": True})
         await send({"type": "http.response.body", "body": body[5:]})

@@ -9,19 +9,15 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
+from llmaas_gateway.asgi import JSON, App, Message, Receive, Scope, Send, answer
 from llmaas_gateway.audit.log import AuditLog
 from llmaas_gateway.audit.records import Act
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +45,7 @@ class AdministrationAudit:
         self._log = log
         self._is_model_call = is_model_call
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, recorded if it administers; a 503 if it cannot be recorded."""
         if scope["type"] != "http" or not self._administers(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
@@ -60,7 +56,7 @@ class AdministrationAudit:
             await self._log.append([act])
         except (psycopg.Error, OSError) as error:
             _log.error("an act of administration was refused: audit away (%s)", type(error).__name__)
-            await _answer(send)
+            await answer(send, 503, [JSON], json.dumps(_AWAY).encode())
             return
         status = 0
 
@@ -101,7 +97,7 @@ async def _read(receive: Receive) -> tuple[list[Message], bytes]:
     return messages, body
 
 
-def _act(scope: MutableMapping[str, Any], body: bytes) -> Act:
+def _act(scope: Scope, body: bytes) -> Act:
     # What is not a plain word may be a key or a person in a path; it is kept as "x".
     parts = [part for part in scope["path"].lower().split("/") if part]
     words = [part if _WORD.fullmatch(part) else "x" for part in parts[:4]]
@@ -122,12 +118,5 @@ def _act(scope: MutableMapping[str, Any], body: bytes) -> Act:
     return Act(f"operator:{name}", action, "/" + "/".join(words), datetime.now(UTC), details=details)
 
 
-def _header(scope: MutableMapping[str, Any], wanted: bytes) -> bytes:
+def _header(scope: Scope, wanted: bytes) -> bytes:
     return next((bytes(value) for name, value in scope["headers"] if name.lower() == wanted), b"")
-
-
-async def _answer(send: Send) -> None:
-    body = json.dumps(_AWAY).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

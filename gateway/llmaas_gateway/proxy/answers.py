@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from llmaas_gateway.accounts.account import UNLIMITED
+from llmaas_gateway.asgi import Header
 from llmaas_gateway.ledger.ledger import Refused
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.money import format_euros
 from llmaas_gateway.proxy.call import Call, Refusal
-
-Header = tuple[bytes, bytes]
 
 # A credit that is used up does not come back by waiting; who tries again all the same should not do so at once.
 _NO_RESET_SECONDS = 3600

@@ -1,14 +1,11 @@
 """What a model's life adds to answers: entries of the list of models, headers of calls to a model that ends."""
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
+from llmaas_gateway.asgi import Message, Send, answer
 from llmaas_gateway.lifecycle import Lifecycle
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 _OK: Final = 200
 
@@ -68,5 +65,4 @@ class ModelList:
         if self._start["status"] == _OK:
             body = self._lifetimes.completed(body)
         kept = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
-        await self._send({**self._start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
-        await self._send({"type": "http.response.body", "body": body})
+        await answer(self._send, self._start["status"], kept, body)

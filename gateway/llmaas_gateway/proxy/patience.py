@@ -6,15 +6,12 @@ LiteLLM does not pass a cancellation on while it waits for the first piece of a 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
+from llmaas_gateway.asgi import Message, Receive, Send
 from llmaas_gateway.proxy.call import Refusal
 from llmaas_gateway.proxy.settings import GatewaySettings
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 _STATUS: Final = 504
 _GONE: Final[Message] = {"type": "http.disconnect"}

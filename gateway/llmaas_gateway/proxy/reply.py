@@ -1,18 +1,16 @@
 """The answer to one call on its way to the client: watched, settled before its last byte, told in the client's API."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from llmaas_gateway.asgi import JSON, Header, Message, Send, answer
 from llmaas_gateway.dialects.blocks import AnswerError, BlockStream, Tokens, answer_of, tokens_of
 from llmaas_gateway.dialects.dialect import Dialect
-from llmaas_gateway.proxy.answers import Header, error_of, headers_of
+from llmaas_gateway.proxy.answers import error_of, headers_of
 from llmaas_gateway.proxy.call import Call, Refusal
 from llmaas_gateway.proxy.settlement import Settlement
 from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, normalised, usage_of_body, usage_of_event
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 # What LiteLLM tells about itself: costs in no currency, addresses of servers, limits that are not the tenant's.
 _HIDDEN_HEADERS: Final = (b"x-litellm-", b"x-ratelimit-", b"llm_provider-", b"server", b"x-request-id")
@@ -29,11 +27,10 @@ async def refuse(
 ) -> None:
     """Answer with a refusal, in the words of the client's API."""
     body = _error_body(refusal.status, error_of(refusal), dialect, identity)
-    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    fixed = [JSON]
     if refusal.retry_after_seconds is not None:
         fixed.append((b"retry-after", str(refusal.retry_after_seconds).encode()))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": [*fixed, *headers]})
-    await send({"type": "http.response.body", "body": body})
+    await answer(send, refusal.status, [*fixed, *headers], body)
 
 
 def _error_body(status: int, error: Mapping[str, Any], dialect: Dialect | None, identity: str) -> bytes:
@@ -81,17 +78,16 @@ class Reply:
             await self._send(message)
         elif self._streamed:
             await self._pass_piece(message)
-        else:
+        elif self._start is not None:
             self._body.append(message.get("body", b""))
             if not message.get("more_body", False):
-                await self._pass_whole()
+                await self._pass_whole(self._start)
 
     async def give_up(self, refusal: Refusal) -> None:
         """End the answer here: what of a stream has come is charged, and a call without an answer costs nothing."""
         call, self.failed = self._call, True
         if not self._streamed:
-            call.usage, call.pieces = None, 0
-            await self._settlement.settle(call, "error")
+            await self._settle_failed()
             if not self._over:
                 await refuse(self._send, refusal, [*headers_of(call), *self._notices], call.dialect, call.identity)
         elif not self._over:
@@ -101,7 +97,7 @@ class Reply:
                 told = []
             elif self._told is not None:
                 told = list(self._told.failed(refusal.status, error))
-            await self._settle_stream("cut")
+            await self._settlement.settle(call, "cut")
             await self._send({"type": "http.response.body", "body": b"".join(told), "more_body": False})
         self._over = True
 
@@ -113,29 +109,24 @@ class Reply:
         if self._streamed:
             if self._call.dialect is not None:
                 self._told = self._call.dialect.stream(self._call.identity)
-            await self._send(self._with_headers(message))
+            await self._send({**message, "headers": self._headers(message)})
 
-    def _with_headers(self, message: Message, length: int | None = None) -> Message:
-        hidden = _HIDDEN_HEADERS if length is None else (*_HIDDEN_HEADERS, b"content-length")
-        kept = [(name, value) for name, value in message["headers"] if not name.lower().startswith(hidden)]
-        if length is not None:
-            kept.append((b"content-length", str(length).encode()))
-        return {**message, "headers": [*kept, *headers_of(self._call), *self._notices]}
+    def _headers(self, start: Message) -> list[Header]:
+        kept = [(name, value) for name, value in start["headers"] if not name.lower().startswith(_HIDDEN_HEADERS)]
+        return [*kept, *headers_of(self._call), *self._notices]
 
-    async def _pass_whole(self) -> None:
-        body, status = b"".join(self._body), self._start["status"] if self._start else 500
-        told = body
+    async def _pass_whole(self, start: Message) -> None:
+        told = body = b"".join(self._body)
+        status: int = start["status"]
         if self._call.dialect is not None:
             status, told = self._in_dialect(self._call.dialect, status, body)
-        if not self.failed:
-            self._call.usage = usage_of_body(body)
+        if self.failed:
+            await self._settle_failed()
         else:
-            # A failed call costs nothing, whatever a try of it may have told.
-            self._call.usage, self._call.pieces = None, 0
-        await self._settlement.settle(self._call, "error" if self.failed else "success")
-        if self._start is not None:
-            await self._send(self._with_headers({**self._start, "status": status}, len(told)))
-        await self._send({"type": "http.response.body", "body": told})
+            self._call.usage = usage_of_body(body)
+            await self._settlement.settle(self._call, "success")
+        kept = [(name, value) for name, value in self._headers(start) if name.lower() != b"content-length"]
+        await answer(self._send, status, kept, told)
 
     def _in_dialect(self, dialect: Dialect, status: int, body: bytes) -> tuple[int, bytes]:
         if self.failed:
@@ -152,15 +143,15 @@ class Reply:
         for data in self._reader.events(message.get("body", b"")):
             if is_error(data):
                 self.failed = True
-                await self._settle_stream("cut")
+                await self._settlement.settle(self._call, "cut")
             elif data == DONE:
-                await self._settle_stream("success")
+                await self._settlement.settle(self._call, "success")
             elif (usage := usage_of_event(data)) is not None:
                 self._call.usage = usage
             told += self._translated(data)
         last = not message.get("more_body", False)
         if last and not self._call.settled:
-            await self._settle_stream("cut")
+            await self._settlement.settle(self._call, "cut")
         if self._told is not None:
             if last and not self._over:
                 told += self._told.failed(502, _BROKEN)
@@ -188,6 +179,7 @@ class Reply:
     def _tokens(self) -> Tokens:
         return tokens_of(normalised(self._call.usage))
 
-    async def _settle_stream(self, status: str) -> None:
-        self._call.usage = normalised(self._call.usage)
-        await self._settlement.settle(self._call, status)
+    async def _settle_failed(self) -> None:
+        """A failed call costs nothing, whatever a try of it may have told."""
+        self._call.usage, self._call.pieces = None, 0
+        await self._settlement.settle(self._call, "error")

@@ -20,6 +20,7 @@ from llmaas_gateway.ledger.records import CallRecord
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.call import Admitted, Call
 from llmaas_gateway.proxy.costs import Costs
+from llmaas_gateway.proxy.usage import normalised
 
 _TURN_SECONDS: Final = 0.5
 # The ledger keeps the trace of a settlement for two hours: one that is tried again later could be charged twice.
@@ -111,6 +112,7 @@ class Settlement:
             self._owed.append(owed)
 
     def _price(self, call: Call, admitted: Admitted, status: str) -> _Owed:
+        call.usage = normalised(call.usage)
         model = call.answered_by or (call.model.name if call.model else "")
         try:
             usage, charge = self._costs.charge(call, model, admitted.at, admitted.factor)

@@ -7,10 +7,11 @@ leaves. So a client that asks again at once finds the room that its last call ga
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
+from llmaas_gateway.asgi import App, Message, Receive, Scope, Send, answer
 from llmaas_gateway.dialects import DIALECTS
 from llmaas_gateway.dialects.dialect import Dialect
 from llmaas_gateway.isolation.requests import RequestRefusedError, sanitise
@@ -20,14 +21,9 @@ from llmaas_gateway.proxy.answers import bad_request
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
 from llmaas_gateway.proxy.patience import Wait
-from llmaas_gateway.proxy.reply import Message, Reply, Send, refuse
+from llmaas_gateway.proxy.reply import Reply, refuse
 from llmaas_gateway.proxy.settings import GatewaySettings, ServedModel
 from llmaas_gateway.proxy.settlement import Settlement
-from llmaas_gateway.proxy.usage import normalised
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _UNKNOWN: Final = Refusal(404, "invalid_request_error", "unknown_url", "Unknown request URL.")
 _TOO_LARGE: Final = Refusal(413, "invalid_request_error", "request_too_large", "The request body is too large.")
@@ -57,12 +53,6 @@ async def _read_body(receive: Receive, most: int) -> bytes | None:
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
-
-
-async def _tell(send: Send, metrics: bytes) -> None:
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(metrics)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": metrics})
 
 
 class Gateway:
@@ -100,7 +90,7 @@ class Gateway:
             elif endpoints.lists_models(scope["method"], scope["path"]):
                 await self._app(scope, receive, ModelList(self._lifetimes, send).send)
             elif endpoints.is_scrape(scope["method"], scope["path"]):
-                await _tell(send, self._metrics())
+                await answer(send, 200, [(b"content-type", CONTENT_TYPE.encode())], self._metrics())
             elif endpoints.is_served(scope["method"], scope["path"]):
                 await self._app(scope, receive, send)
             else:
@@ -159,7 +149,6 @@ class Gateway:
                 await self._close(call, "error" if reply.failed else "abandoned")
 
     async def _close(self, call: Call, status: str) -> None:
-        call.usage = normalised(call.usage)
         closing = asyncio.create_task(self._settlement.settle(call, status))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import psycopg
 import pytest
 from data_servers import PostgresServer
 from gateway.audit.doing import START, act, export, in_database, note_calls
+from llmaas_gateway.asgi import Message, Receive, Scope, Send, answer
 from llmaas_gateway.audit.administration import AdministrationAudit
 from llmaas_gateway.audit.log import AuditLog
 from llmaas_gateway.audit.refusals import Refusal, Refusals
@@ -21,7 +21,6 @@ from pydantic import ValidationError
 
 SETTINGS = AuditSettings(acts_days=365, requests_days=90, seal_seconds=1)
 REFUSAL = Refusal("acme", "team-1", "hash", "m", "/v1/chat/completions", 429, "rate_limit_exceeded")
-Message = MutableMapping[str, Any]
 
 
 def _facts(database: str) -> list[dict[str, Any]]:
@@ -113,10 +112,8 @@ def test_refusals_that_cannot_be_chained_stay_counted(database: str) -> None:
     assert [facts["count"] for facts in _facts(database)] == [2]
 
 
-async def _application(_: MutableMapping[str, Any], receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
-    body = (await receive())["body"]
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": body})
+async def _application(_: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, 200, [], (await receive())["body"])
 
 
 def _call(database: str, method: str, path: str, body: bytes = b"{}") -> tuple[int, bytes]:

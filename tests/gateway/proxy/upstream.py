@@ -12,12 +12,10 @@ Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from typing import Any
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from llmaas_gateway.asgi import JSON, Receive, Scope, Send, answer
 
 _ARGUMENTS = '{"city": "Paris"}'
 _seen: list[dict[str, Any]] = []
@@ -63,10 +61,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _reply(send: Send, status: int, content: Any) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await answer(send, status, [JSON], json.dumps(content).encode())
 
 
 def _whole(path: str, body: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +152,7 @@ async def _stream(path: str, body: dict[str, Any], task: dict[str, Any], receive
     await send({"type": "http.response.body", "body": b""})
 
 
-async def app(scope: Message, receive: Receive, send: Send) -> None:
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     if scope["path"] == "/seen":
