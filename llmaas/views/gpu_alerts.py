@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from llmaas.settings import Platform
+from llmaas.views.alerts import alert
 
 JOB: Final = "gpus"
 _RUNBOOK: Final = "docs/gpus.md"
@@ -66,17 +67,13 @@ def _missing(platform: Platform) -> list[dict[str, Any]]:
             continue
         cards = f'count(count by (UUID) (DCGM_FI_DEV_GPU_TEMP{{Hostname="{host.name}"}}))'
         summary = f"{host.name} shows fewer than its {host.gpus.cards} GPUs"
-        rule = _rule("GpuMissing", f"({cards} or vector(0)) < {host.gpus.cards}", "5m", summary, "critical")
+        few = f"({cards} or vector(0)) < {host.gpus.cards}"
+        rule = alert("GpuMissing", few, "5m", summary, runbook=_RUNBOOK)
         rule["labels"]["host"] = host.name
         found.append(rule)
     return found
 
 
 def _alert(name: str, expression: str, lasting: str, what: str, severity: str = "critical") -> dict[str, Any]:
-    return _rule(name, expression, lasting, f"GPU {{{{ $labels.gpu }}}} of {{{{ $labels.Hostname }}}} {what}", severity)
-
-
-def _rule(name: str, expression: str, lasting: str, summary: str, severity: str) -> dict[str, Any]:
-    annotations = {"summary": summary, "runbook": _RUNBOOK}
-    labels = {"severity": severity}
-    return {"alert": name, "expr": expression, "for": lasting, "labels": labels, "annotations": annotations}
+    summary = f"GPU {{{{ $labels.gpu }}}} of {{{{ $labels.Hostname }}}} {what}"
+    return alert(name, expression, lasting, summary, runbook=_RUNBOOK, severity=severity)

@@ -7,8 +7,9 @@ import yaml
 
 from llmaas.settings import Model, Platform
 from llmaas.settings.gpu_sets import needs_runtime
-from llmaas.views import gpu_alerts
+from llmaas.views import audit_alerts, gpu_alerts
 from llmaas.views import topology as t
+from llmaas.views.alerts import alert
 from llmaas.views.logs import LATE_SECONDS
 
 DATA: Final = "/var/lib/prometheus"
@@ -49,8 +50,8 @@ def configuration(platform: Platform, certificate: str) -> str:
 
 
 def rules(platform: Platform) -> str:
-    """The alerts: those of logs, and those of real GPUs where there are any."""
-    groups = [_log_alerts(), *([gpu_alerts.group(platform)] if needs_runtime(platform) else [])]
+    """The alerts: those of logs and of the audit, and those of real GPUs where there are any."""
+    groups = [_log_alerts(), audit_alerts.group(), *([gpu_alerts.group(platform)] if needs_runtime(platform) else [])]
     return yaml.safe_dump({"groups": groups}, sort_keys=False)
 
 
@@ -84,14 +85,7 @@ def _log_alerts() -> dict[str, Any]:
 
 
 def _alert(name: str, expression: str, lasting: str, summary: str) -> dict[str, Any]:
-    annotations = {"summary": summary, "runbook": "docs/logs.md"}
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": lasting,
-        "labels": {"severity": "critical"},
-        "annotations": annotations,
-    }
+    return alert(name, expression, lasting, summary, runbook="docs/logs.md")
 
 
 def web_configuration(certificate: str) -> str:

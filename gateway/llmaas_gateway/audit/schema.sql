@@ -94,3 +94,11 @@ BEGIN
         INSERT INTO audit.pending (content) SELECT to_jsonb(r) FROM ledger.record r ORDER BY settled_at;
     END IF;
 END $$;
+
+-- How far the check of all chains has come, signed: one row.
+CREATE TABLE IF NOT EXISTS audit.watch (
+    one       boolean PRIMARY KEY CHECK (one),
+    statement text NOT NULL,
+    key       text NOT NULL,
+    signature text NOT NULL
+);

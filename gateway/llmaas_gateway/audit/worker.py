@@ -1,4 +1,4 @@
-"""What the audit does beside the requests, in every replica: chains calls, signs heads, deletes what is overdue."""
+"""What the audit does beside the requests, in every replica: chains calls, signs heads, deletes the overdue, checks."""
 
 import asyncio
 import logging
@@ -18,11 +18,13 @@ from llmaas_gateway.audit.refusals import Refusals
 from llmaas_gateway.audit.removal import Retention, retain
 from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.audit.watch import ChainWatch
 
 KEY_VARIABLE: Final = "LLMAAS_AUDIT_KEY"
 _CHAIN_SECONDS: Final = 1.0
 _REFUSALS_SECONDS: Final = 10.0
 _RETENTION_SECONDS: Final = 3_600.0
+_WATCH_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class AuditSettings(BaseModel):
         acts_days: how long the law has administrative acts kept.
         requests_days: how long it has the metadata of calls kept.
         seal_seconds: time between two signed heads of a chain that grows.
+        check_seconds: time between the beginnings of two checks of all that the database holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +45,7 @@ class AuditSettings(BaseModel):
     acts_days: int = Field(ge=1, le=36_500)
     requests_days: int = Field(ge=1, le=36_500)
     seal_seconds: float = Field(default=300, ge=1, le=86_400)
+    check_seconds: float = Field(default=900, ge=1, le=86_400)
 
     @property
     def retention(self) -> Retention:
@@ -61,6 +65,7 @@ class Audit:
         self.log = AuditLog(database)
         self.signer = Signer.from_secret(key)
         self.refusals = Refusals()
+        self.watch = ChainWatch(self.signer, settings.check_seconds)
         self._settings = settings
 
     @asynccontextmanager
@@ -110,6 +115,7 @@ class Audit:
             self.refusals.flush: _REFUSALS_SECONDS,
             self._seal: self._settings.seal_seconds,
             self._retain: _RETENTION_SECONDS,
+            self.watch.turn: _WATCH_SECONDS,
         }
         due = dict.fromkeys(jobs, 0.0)
         while True:
@@ -123,7 +129,7 @@ class Audit:
         try:
             await seal(connection, self.signer)
         except TamperedError as error:
-            # Told at every round until somebody looks: an alert watches for this line.
+            # Told at every round until somebody looks; the check of all chains raises the alert.
             _log.critical("audit tampered: %s", error)
 
     async def _retain(self, connection: Connection) -> None:

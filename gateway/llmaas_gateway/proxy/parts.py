@@ -120,7 +120,7 @@ class Parts:
         return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, self._metrics)
 
     def _metrics(self) -> bytes:
-        return page([self.over_limit.metrics])
+        return page([self.over_limit.metrics, self.audit.watch.metrics])
 
     def _in_force(self) -> tuple[Act, ...]:
         """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""

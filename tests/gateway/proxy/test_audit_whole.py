@@ -49,6 +49,14 @@ def _export(proxy: Proxy, folder: Path, tenant: str | None = None) -> tuple[Path
         return fetch_export(http, folder, since=date(2020, 1, 1), until=date(2100, 1, 1), tenant=tenant)
 
 
+def test_every_replica_tells_prometheus_that_the_audit_is_intact(stack: Stack, proxies: list[Proxy]) -> None:
+    def told() -> bool:
+        lines = [httpx.get(f"{proxy.url}/metrics").text.splitlines() for proxy in proxies]
+        return all("llmaas_audit_chain_intact 1" in each for each in lines)
+
+    stack.wait_until(told, "the check of the audit", 30)
+
+
 def test_every_call_at_any_replica_is_chained_once_and_the_export_holds(
     stack: Stack, proxies: list[Proxy], new_key: NewKey, tmp_path: Path
 ) -> None:

@@ -1,13 +1,12 @@
 """The alerts of GPUs, tried by Prometheus' own tool, and the exporter's list of what it must read for them."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from alert_rules import firing
 
 from llmaas.settings import load_platform
 from llmaas.views import gpu_alerts, prometheus
@@ -44,33 +43,13 @@ def cards(count: int, host: str = "gpu-host-04") -> dict[str, str]:
     ],
 )
 def test_an_alert_of_one_gpu(tmp_path: Path, *, name: str, series: dict[str, str], fires: bool) -> None:
-    assert (firing(tmp_path, series, name) > 0) == fires
+    assert (firing(tmp_path, group(), series, name) > 0) == fires
 
 
 @pytest.mark.parametrize(("there", "silent"), [(8, 11), (7, 12), (0, 12)])
 def test_a_host_with_fewer_gpus_than_declared_is_told(tmp_path: Path, there: int, silent: int) -> None:
     """Of twelve hosts of eight GPUs one shows some, and the eleven others none."""
-    assert firing(tmp_path, cards(there), "GpuMissing") == silent
-
-
-def firing(folder: Path, series: dict[str, str], name: str) -> int:
-    """How many alerts of that name fire after twenty minutes, as promtool's own message tells them."""
-    assert shutil.which("promtool"), "promtool is not on this machine; run: make packages"
-    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [group()]}))
-    test = {
-        "interval": "1m",
-        "input_series": [{"series": key, "values": values} for key, values in series.items()],
-        "alert_rule_test": [{"eval_time": "20m", "alertname": name, "exp_alerts": []}],
-    }
-    (folder / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [test]}))
-    done = subprocess.run(
-        ["promtool", "test", "rules", "test.yml"], check=False, capture_output=True, text=True, cwd=folder
-    )
-    text = done.stdout + done.stderr
-    if done.returncode == 0:
-        return 0
-    assert "got:[" in re.sub(r"\s", "", text), text
-    return len(re.findall(rf'alertname="{name}"', text.partition("got:")[2]))
+    assert firing(tmp_path, group(), cards(there), "GpuMissing") == silent
 
 
 def test_the_exporter_reads_what_the_rules_ask_for() -> None:

@@ -34,8 +34,8 @@ def alerts(folder: Path, series: dict[str, str], name: str, minutes: int) -> lis
             labels["sender"] = "gpu-host-05"
         if name == "LogHostAway":
             labels["job"] = "log-hosts"
-        (group,) = yaml.safe_load(prometheus.rules(load_platform("lab")))["groups"]
-        rule = next(rule for rule in group["rules"] if rule["alert"] == name)
+        groups = yaml.safe_load(prometheus.rules(load_platform("lab")))["groups"]
+        rule = next(rule for group in groups for rule in group["rules"] if rule["alert"] == name)
         summary = rule["annotations"]["summary"]
         for label, value in labels.items():
             summary = summary.replace(f"{{{{ $labels.{label} }}}}", value)
