@@ -79,6 +79,7 @@ class Call:
         refusal: the answer that the hook decided on.
         usage: of the answer, the last that the model told; of a stream, so far.
         pieces: parts of a stream that held something, a lower bound of its tokens.
+        system_tokens: of the prompt, those of system messages, by the tokenizer of the model that was asked for.
         complete: whether the answer came to its end.
         answered_by: the model that answered, where another one took over.
         over: the name of the limit that had no room for it, also where it passes all the same (shadow mode).
@@ -95,6 +96,7 @@ class Call:
     admitted: Admitted | None = None
     usage: Mapping[str, Any] | None = None
     pieces: int = 0
+    system_tokens: int = 0
     settled: bool = False
     charged_nano_eur: int | None = None
     charged_output_tokens: int | None = None

@@ -31,6 +31,7 @@ class Costs:
     def bound_output(self, call: Call, model: ServedModel) -> InputTokens:
         """Count the input, and give a request that names no ``max_tokens`` the model's own, where that surely fits."""
         tokens = self._counter.count(model, call.body)
+        call.system_tokens = tokens.system
         own = model.most_output_tokens
         asked = call.body.get("max_tokens") or call.body.get("max_completion_tokens")
         if call.kind != "embedding" and own and not asked and tokens.most + own <= model.context_tokens:
@@ -59,7 +60,7 @@ class Costs:
         Raises:
             UsageError: the usage contradicts itself.
         """
-        usage = usage_of(call.usage or {"completion_tokens": call.pieces})
+        usage = usage_of(call.usage or {"completion_tokens": call.pieces}, system_tokens=call.system_tokens)
         if call.kind == "embedding":
             usage = Usage({Unit.EMBEDDING: sum(usage.counts.values())} if usage.counts else {})
         return usage, charge(self._book, model, usage, at, factor)

@@ -3,13 +3,16 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from llmaas_gateway.isolation.requests import prompts
 from llmaas_gateway.proxy.settings import ServedModel
 
 Count = Callable[[str], int]
+
+# OpenAI's newer models call it "developer".
+_SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 
 _log = logging.getLogger(__name__)
 
@@ -21,10 +24,12 @@ class InputTokens:
     Attributes:
         most: never below the real count.
         least_a_prompt: never above the real count of any one prompt.
+        system: of what its system messages say, exactly; 0 where there is no tokenizer to count them.
     """
 
     most: int
     least_a_prompt: int
+    system: int = 0
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -67,11 +72,20 @@ class InputCounter:
             extra = model.template_tokens + model.message_tokens * len(messages)
             # Arguments of tools and options of the template are written into the prompt, in a form that is the model's.
             added = [body[name] for name in ("tools", "chat_template_kwargs") if body.get(name)]
+            system = self._system(model, messages)
             if _has_media(messages):
-                return InputTokens(context, 1)
-            return self._bounds(model, messages, extra + sum(map(_written_bytes, added)), number)
+                return InputTokens(context, 1, system)
+            bounds = self._bounds(model, messages, extra + sum(map(_written_bytes, added)), number)
+            return replace(bounds, system=system)
         value = [body.get(name) for name in ("prompt", "suffix", "input") if body.get(name) is not None]
         return self._bounds(model, value, 8 * number, number)
+
+    def _system(self, model: ServedModel, messages: Sequence[Any]) -> int:
+        count = self._counts.get(model.name)
+        if count is None:
+            return 0
+        said = [message["content"] for message in messages if message.get("role") in _SYSTEM_ROLES]
+        return sum(count(text) for content in said for text in _said(content))
 
     def _bounds(self, model: ServedModel, value: Any, extra: int, number: int) -> InputTokens:
         count = self._counts.get(model.name)
@@ -82,6 +96,14 @@ class InputCounter:
         texts = sum(count(text) for text in _texts(value))
         least = 1 if number > 1 else max(1, sum(count(text) for text in _contents(value)))
         return InputTokens(min(context, texts + numbers + extra), min(model.context_tokens, least))
+
+
+def _said(content: Any) -> Iterator[str]:
+    """The texts of a message's content, which is one or a list of parts."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        yield from (part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 def _numbers(value: Any) -> Iterator[int]:

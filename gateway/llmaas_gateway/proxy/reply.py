@@ -10,7 +10,15 @@ from llmaas_gateway.dialects.dialect import Dialect
 from llmaas_gateway.proxy.answers import error_of, headers_of
 from llmaas_gateway.proxy.call import Call, Refusal
 from llmaas_gateway.proxy.settlement import Settlement
-from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, normalised, usage_of_body, usage_of_event
+from llmaas_gateway.proxy.usage import (
+    DONE,
+    StreamReader,
+    is_error,
+    normalised,
+    usage_of_body,
+    usage_of_event,
+    with_system_tokens,
+)
 
 # What LiteLLM tells about itself: costs in no currency, addresses of servers, limits that are not the tenant's.
 _HIDDEN_HEADERS: Final = (b"x-litellm-", b"x-ratelimit-", b"llm_provider-", b"server", b"x-request-id")
@@ -116,10 +124,12 @@ class Reply:
         return [*kept, *headers_of(self._call), *self._notices]
 
     async def _pass_whole(self, start: Message) -> None:
-        told = body = b"".join(self._body)
+        body = b"".join(self._body)
         status: int = start["status"]
         if self._call.dialect is not None:
             status, told = self._in_dialect(self._call.dialect, status, body)
+        else:
+            told = with_system_tokens(body, 0 if self.failed else self._call.system_tokens)
         if self.failed:
             await self._settle_failed()
         else:
@@ -148,6 +158,9 @@ class Reply:
                 await self._settlement.settle(self._call, "success")
             elif (usage := usage_of_event(data)) is not None:
                 self._call.usage = usage
+                # LiteLLM sends each event whole.
+                piece = message["body"].replace(data, with_system_tokens(data, self._call.system_tokens))
+                message = {**message, "body": piece}
             told += self._translated(data)
         last = not message.get("more_body", False)
         if last and not self._call.settled:

@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from llmaas_gateway.charging import UsageError, usage_of
+from llmaas_gateway.prices import Unit
+
 DONE: Final = b"[DONE]"
 _FIELD: Final = b'"usage"'
 
@@ -26,6 +29,23 @@ def usage_of_body(body: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return normalised(content.get("usage")) if isinstance(content, Mapping) else None
+
+
+def with_system_tokens(body: bytes, system_tokens: int) -> bytes:
+    """A JSON answer whose usage tells the tokens of system messages apart, as they are charged.
+
+    It is as it was where there are none, or no usage that could be charged.
+    """
+    usage = usage_of_body(body) if system_tokens else None
+    if usage is None:
+        return body
+    try:
+        counted = usage_of(usage, system_tokens=system_tokens).counts.get(Unit.SYSTEM, 0)
+    except UsageError:
+        return body
+    details = {**(usage.get("prompt_tokens_details") or {}), "system_tokens": counted}
+    told = {**json.loads(body), "usage": {**usage, "prompt_tokens_details": details}}
+    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 class StreamReader:

@@ -56,3 +56,16 @@ def test_several_prompts_are_counted_together_and_bounded_one_by_one() -> None:
 def test_tokens_that_are_sent_as_numbers_are_counted_as_such() -> None:
     assert COUNTER.count(WORDS, {"prompt": [1, 2, 3, 4]}).most >= 4
     assert COUNTER.count(WORDS, {"input": [[1, 2], [3]]}).most >= 3
+
+
+def test_what_system_messages_say_is_counted_apart_where_there_is_a_tokenizer() -> None:
+    parts = [{"type": "text", "text": "four five"}, {"type": "text", "text": "six"}]
+    messages = [
+        {"role": "system", "content": "one two three"},
+        {"role": "developer", "content": parts},
+        {"role": "user", "content": "seven eight"},
+        {"role": "assistant", "content": None, "tool_calls": []},
+    ]
+    assert COUNTER.count(WORDS, {"messages": messages}).system == 6
+    assert COUNTER.count(BYTES, {"messages": messages}).system == 0
+    assert COUNTER.count(WORDS, {"prompt": "system"}).system == 0

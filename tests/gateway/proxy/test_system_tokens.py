@@ -1,0 +1,86 @@
+"""Tokens of system messages are counted by the model's tokenizer, charged and told apart from the rest."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from .client import ask, events, request
+from .stack import Proxy, Stack, running
+
+NewKey = Callable[..., tuple[str, str]]
+SYSTEM = "Answer in one sentence, in French, and say when you do not know."
+
+
+# A tokenizer to which every word is a token.
+TOKENIZER = {
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "WhitespaceSplit"},
+    "post_processor": None,
+    "decoder": None,
+    "model": {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"},
+}
+TOKENS = len(SYSTEM.split())
+
+
+@pytest.fixture(scope="module")
+def counting(stack: Stack) -> Iterator[Proxy]:
+    """A replica that has a tokenizer of its first model; all that the model server adds is its chat template's."""
+    path = stack.folder / "tokenizer.json"
+    path.write_text(json.dumps(TOKENIZER))
+    models = yaml.safe_load((stack.folder / "gateway.yaml").read_text())["models"]
+    models[0] |= {"tokenizer": str(path), "template_tokens": 200}
+    proxy = Proxy(stack, "counting", models=models)
+    with running([proxy]):
+        yield proxy
+
+
+def with_system(path: str, **task: Any) -> dict[str, Any]:
+    """Fields of a request that says it, in the words of each API."""
+    if path.endswith("/messages"):
+        return {"system": SYSTEM, **task}
+    if path.endswith("/responses"):
+        return {"instructions": SYSTEM, **task}
+    [message] = request(path, **task)["messages"]
+    return {"messages": [{"role": "system", "content": SYSTEM}, message]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_system_tokens_are_charged_apart(
+    stack: Stack, counting: Proxy, new_key: NewKey, path: str, *, stream: bool
+) -> None:
+    tenant, key = new_key("open")
+    task = {"input": 100, "cached": 30, "output": 5}
+    answer = ask(counting, key, path, stream=stream, **with_system(path, **task))
+    assert answer.status_code == 200, answer.text
+    [record] = stack.wait_for_records(tenant, 1)
+    expected = {"input": 70 - TOKENS, "cached_input": 30, "system": TOKENS, "output": 5}
+    assert record["counts"] == expected
+    assert record["nano_eur"] == 100 * 1_000 + 5 * 10_000  # no price of its own: that of input
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_system_tokens_are_told_in_the_usage(counting: Proxy, new_key: NewKey, *, stream: bool) -> None:
+    _, key = new_key("open")
+    answer = ask(counting, key, stream=stream, **with_system("/v1/chat/completions", input=100, cached=30))
+    told = [event["usage"] for event in events(answer) if event.get("usage")] if stream else [answer.json()["usage"]]
+    [usage] = told
+    assert usage["prompt_tokens"] == 100
+    assert usage["prompt_tokens_details"]["cached_tokens"] == 30
+    assert usage["prompt_tokens_details"]["system_tokens"] == TOKENS
+
+
+def test_a_cached_beginning_of_the_prompt_has_its_own_price(stack: Stack, counting: Proxy, new_key: NewKey) -> None:
+    tenant, key = new_key("open")
+    task = with_system("/v1/chat/completions", input=60, cached=60 - TOKENS // 2)
+    assert ask(counting, key, **task).status_code == 200
+    [record] = stack.wait_for_records(tenant, 1)
+    assert record["counts"]["system"] == TOKENS // 2
+    assert "input" not in record["counts"]
