@@ -36,8 +36,18 @@ def main() -> None:
 
 
 def _prove(folder: Path) -> None:
-    """PyTorch must compute and vLLM's kernels must load, here and not only at the first start."""
-    script = "import torch; a = torch.ones(8, 8, dtype=torch.bfloat16); assert (a @ a).sum() == 512; import vllm._C"
+    """PyTorch and the kernels that vLLM chooses for this processor must compute, here and not only at the first start."""
+    script = (
+        "import torch\n"
+        "from vllm.platforms import current_platform\n"
+        "a = torch.ones(8, 8, dtype=torch.bfloat16)\n"
+        "assert (a @ a).sum() == 512\n"
+        # says by a warning alone that none could be loaded; the kernel is then missing below
+        "current_platform.import_kernels()\n"
+        "gates, made = torch.full((2, 64), 2.0), torch.empty(2, 32)\n"
+        "torch.ops._C.silu_and_mul(made, gates)\n"
+        "assert torch.allclose(made, torch.nn.functional.silu(gates[:, :32]) * 2), made\n"
+    )
     run([image_python(), "-s", "-c", script], _environment(folder))
 
 
