@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _prove(folder: Path) -> None:
-    """PyTorch and the kernels that vLLM chooses for this processor must compute, here and not only at the first start."""
+    """PyTorch and the kernels that vLLM chooses for this processor must compute: here, not only at the first start."""
     script = (
         "import torch\n"
         "from vllm.platforms import current_platform\n"
