@@ -95,6 +95,12 @@ def _resources(here: Layout, *, running: bool) -> list[Finding]:
         _judge("user", "root" if os.geteuid() == 0 else "not root", "run it as root", good=os.geteuid() == 0),
         _judge("processor", f"{cores} cores", f"at least {_CORES} are needed", good=cores >= _CORES),
         _judge(
+            "vector units",
+            "AVX2" if _has_avx2() else "no AVX2",
+            "the kernels of vLLM need a processor with AVX2",
+            good=_has_avx2(),
+        ),
+        _judge(
             "memory",
             f"{memory['MemTotal']:.0f} GiB",
             f"at least {_MEMORY_GIB} GiB are needed",
@@ -117,6 +123,11 @@ def _resources(here: Layout, *, running: bool) -> list[Finding]:
             )
         )
     return found
+
+
+def _has_avx2() -> bool:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return any(line.startswith("flags") and "avx2" in line.split() for line in lines)
 
 
 def _memory_gib() -> dict[str, float]:
