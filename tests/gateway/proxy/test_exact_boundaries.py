@@ -21,12 +21,14 @@ TOKENS = 20
 
 @pytest.fixture(scope="module")
 def patient(stack: Stack) -> Iterator[list[Proxy]]:
-    """Three replicas that wait for the ledger as long as it takes.
+    """Three replicas that wait for the ledger as long as it takes, and are not taken for dead meanwhile.
 
-    On a busy machine some of two hundred calls at once wait longer than the usual limit. Each of them would be answered
-    as if Redis were away, which is right, but not what is counted here.
+    On a busy machine some of two hundred calls at once wait longer than the usual limit, and would be answered as if
+    Redis were away; and a replica may come to renew its leases after the few seconds of the other tests, when what it
+    holds is given to others. Both is right, but not what is counted here.
     """
-    replicas = [Proxy(stack, f"patient-{number}", ledger_seconds=30) for number in range(3)]
+    patience = {"ledger_seconds": 30, "lease_seconds": 300}
+    replicas = [Proxy(stack, f"patient-{number}", **patience) for number in range(3)]
     with running(replicas):
         yield replicas
 
@@ -67,6 +69,9 @@ async def at_once(proxies: list[Proxy], key: str, stack: Stack) -> list[httpx.Re
                 await asyncio.sleep(0.2)
             await client.post(f"{stack.upstream_url}/release")
 
+        for proxy in proxies:
+            # LiteLLM knows the key from now on: two hundred searches for it at once would be given up on a busy machine
+            (await client.get(f"{proxy.url}/v1/models", headers=headers(key))).raise_for_status()
         await client.delete(f"{stack.upstream_url}/seen")
         *answers, _ = await asyncio.gather(*(call(number) for number in range(CALLS)), release())
     return [answer for answer in answers if isinstance(answer, httpx.Response)]
@@ -99,7 +104,7 @@ def test_a_budget_of_a_key_for_so_many_calls_admits_so_many(
 def test_so_many_requests_a_minute_are_so_many(stack: Stack, patient: list[Proxy], new_key: NewKey) -> None:
     _, key = new_key("minute")
     # All of them must be decided within one minute of the clock.
-    if time.time() % 60 > 30:
+    if time.time() % 60 > 10:
         time.sleep(60 - time.time() % 60)
     minute = time.time() // 60
     answers = asyncio.run(at_once(patient, key, stack))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 
 from .client import ask, headers, request
 from .stack import Proxy, Stack
@@ -18,8 +19,11 @@ from .test_limits import most_nano_eur
 NewKey = Callable[..., tuple[str, str]]
 INPUT, OUTPUT = 1_000, 10_000
 WORKERS = 200
-SECONDS = 40
+# A busy machine takes longer until enough has happened.
+SECONDS, MOST_SECONDS = 40, 240
+ENOUGH_CALLS = 200
 SEED = 20261125
+pytestmark = pytest.mark.timeout(2 * MOST_SECONDS)
 
 
 @dataclass
@@ -35,18 +39,26 @@ class Seen:
     answers: Counter[Any] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
+    def enough(self) -> bool:
+        return self.answers[200] > ENOUGH_CALLS and self.answers[429] > 0
+
 
 class Killer:
     """Kills a replica or Redis every few seconds and brings it back, out of the test's event loop."""
 
-    def __init__(self, stack: Stack, proxies: list[Proxy]) -> None:
-        self._stack, self._proxies = stack, proxies
+    def __init__(self, stack: Stack, proxies: list[Proxy], enough: Callable[[], bool]) -> None:
+        self._stack, self._proxies, self._enough = stack, proxies, enough
         self._random = random.Random(SEED)  # noqa: S311 - a test that fails must fail again
-        self._end = time.monotonic() + SECONDS
         self.done: list[str] = []
 
+    def _goes_on(self, seconds: float) -> bool:
+        if seconds < SECONDS:
+            return True
+        return seconds < MOST_SECONDS and not (self._enough() and {"replica", "redis"} <= set(self.done))
+
     def run(self) -> None:
-        while time.monotonic() < self._end:
+        start = time.monotonic()
+        while self._goes_on(time.monotonic() - start):
             time.sleep(self._random.uniform(2, 5))
             what = self._random.choice(["replica", "redis", "hang"])
             proxy = self._random.choice(self._proxies)
@@ -126,7 +138,7 @@ def test_whatever_dies_no_cap_is_broken_and_every_sum_agrees(
 
     async def body() -> Killer:
         stop = asyncio.Event()
-        killer = Killer(stack, proxies)
+        killer = Killer(stack, proxies, seen.enough)
 
         async def kill() -> None:
             await asyncio.to_thread(killer.run)
@@ -140,8 +152,7 @@ def test_whatever_dies_no_cap_is_broken_and_every_sum_agrees(
         proxy.wait()
     print(f"{sum(seen.answers.values())} calls: {dict(seen.answers)}; killed: {killer.done}")  # shown when it fails
     assert {"replica", "redis"} <= set(killer.done)
-    assert seen.answers[200] > 200
-    assert seen.answers[429] > 0
+    assert seen.enough()
     assert not seen.wrong
     # Reservations of killed replicas lapse, settlements that waited are made, and the records arrive.
     for tenant, (key, credit) in tenants.items():
