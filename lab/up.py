@@ -19,8 +19,8 @@ from lab.layout import ENVIRONMENT, Layout
 from lab.models import ensure_models
 from lab.network import bridge_up
 from lab.phases import Phase, Start, record_times, run_phases
+from lab.site import ensure_site
 from lab.site.packages import ensure_packages
-from lab.site.services import ensure_site
 from lab.spec import LabSpec
 from lab.toolchain import ensure_toolchain, tool_folders
 from llmaas.materials import issue_certificates

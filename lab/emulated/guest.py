@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.command import run
 from lab.disks import first_files, identity
-from lab.emulated.image import Image
+from lab.emulated.image import ROOT_DEVICE, Image
 from lab.emulated.network import Network
 from lab.errors import LabError
 from lab.layout import Layout
@@ -182,10 +182,10 @@ class Guest:
         return [
             "qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio", "-machine", "pc",
             "-accel", ACCELERATOR, "-cpu", "max", "-smp", "1", "-m", str(self.memory_mib),
-            "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd),
-            "-append", f"root=/dev/vda rw console=ttyS0 {_KERNEL}",
+            "-kernel", str(self.image.kernel),
+            "-append", f"root={ROOT_DEVICE} rw console=ttyS0 {_KERNEL}",
             "-drive", f"file={self.folder / 'root.img'},if=none,id=root,format=raw",
-            "-device", "virtio-blk-pci,drive=root",
+            "-device", "nvme,drive=root,serial=root",
             *disks,
             "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
             "-netdev", f"tap,id=net,ifname={self._tap},script=no,downscript=no",

@@ -1,7 +1,4 @@
-"""The disk that emulated hosts start from: Debian with its own kernel, made once, and a package mirror on it.
-
-Beside it lies the folder of the same packages, for the key servers that share this machine's kernel.
-"""
+"""The disk that emulated hosts start from: Debian with a kernel of its own, made once."""
 
 import hashlib
 import json
@@ -10,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.base import MIRROR_REMEDY, SUITE, configure_root, ensure_base, packages
+from lab.base import MIRROR_REMEDY, SUITE, configure_root, packages
 from lab.command import run
 from lab.layout import Layout
-from lab.site.packages import download
 
-_HERE: Final = Path(__file__).parent
+_PACKAGES: Final = Path(__file__).with_name("packages.txt")
 _SIZE_MIB: Final = 3072
+# Debian's kernel has this disk's driver built in, so it needs no initrd, which an emulated processor unpacks slowly.
+ROOT_DEVICE: Final = "/dev/nvme0n1"
 _MASKED: Final = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -27,14 +25,10 @@ _MASKED: Final = (
     "getty@tty1.service",
     "systemd-pstore.service",
 )
-SOURCES: Final = "deb [trusted=yes] file:/srv/packages ./\n"
 _FILES: Final = {
-    "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
-    "etc/apt/sources.list": SOURCES,
+    "etc/fstab": f"{ROOT_DEVICE} / ext4 defaults 0 1\n",
+    "etc/apt/sources.list": "",
     "etc/resolv.conf": "",
-    # only what finds the root disk: the emulated processor unpacks every byte of it
-    "etc/initramfs-tools/conf.d/emulated": "MODULES=list\nCOMPRESS=gzip\n",
-    "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\next4\n",
 }
 
 
@@ -50,25 +44,14 @@ class Image:
         return self.folder / "vmlinuz"
 
     @property
-    def initrd(self) -> Path:
-        """The first file system, with the drivers of the root disk."""
-        return self.folder / "initrd.img"
-
-    @property
     def disk(self) -> Path:
         """A raw ext4 file system, the root."""
         return self.folder / "root.img"
 
-    @property
-    def mirror(self) -> Path:
-        """The packages that hosts may install, as a flat repository."""
-        return self.folder / "packages"
-
 
 def image_key() -> str:
     """Changes with everything that goes into the disk."""
-    lists = [packages(_HERE / name) for name in ("packages.txt", "site-packages.txt")]
-    content = json.dumps([SUITE, packages(), lists, _MASKED, _FILES, _SIZE_MIB])
+    content = json.dumps([SUITE, packages(), packages(_PACKAGES), _MASKED, _FILES, _SIZE_MIB])
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
@@ -86,17 +69,12 @@ def ensure_image(layout: Layout, log: Path) -> Image:
     part = folder.with_name(folder.name + ".part")
     part.mkdir()
     image = Image(part)
-    download(packages(_HERE / "site-packages.txt"), ensure_base(layout, log), image.mirror, log)
-    (image.mirror / "Packages").write_text(run(["apt-ftparchive", "packages", "."], cwd=image.mirror), encoding="utf-8")
     root = part / "root"
-    names = ",".join(sorted({*packages(), *packages(_HERE / "packages.txt")}))
+    names = ",".join(sorted({*packages(), *packages(_PACKAGES)}))
     run(["mmdebstrap", "--variant=minbase", f"--include={names}", SUITE, root], log=log, remedy=MIRROR_REMEDY)
     configure_root(root, _FILES, _MASKED, ("systemd-networkd", "ssh"), log)
-    run(["chroot", root, "update-initramfs", "-u", "-k", "all"], log=log)
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
-    shutil.copytree(image.mirror, root / "srv/packages")
-    for pattern, path in (("vmlinuz-*", image.kernel), ("initrd.img-*", image.initrd)):
-        shutil.copy(next((root / "boot").glob(pattern)), path)
+    shutil.copy(next((root / "boot").glob("vmlinuz-*")), image.kernel)
     run(["mkfs.ext4", "-q", "-L", "root", "-d", root, image.disk, f"{_SIZE_MIB}M"], log=log)
     shutil.rmtree(root)
     run(["sync", "--file-system", part])

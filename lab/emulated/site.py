@@ -8,10 +8,12 @@ from ipaddress import IPv4Interface
 from typing import Final
 
 from lab.base import ensure_base
+from lab.emulated.child import Child
 from lab.emulated.container import Container
 from lab.emulated.guest import DataDisk, Guest
 from lab.emulated.image import ensure_image
 from lab.emulated.network import Network
+from lab.emulated.services import start_services
 from lab.keys import administrator_key, write_known_hosts
 from lab.layout import Layout
 from lab.spec import LabHost, LabSpec
@@ -20,11 +22,13 @@ from llmaas.paths import cache_dir, state_dir
 
 ENVIRONMENT: Final = "emulated"
 ADDRESS: Final = IPv4Interface("10.79.0.1/24")
+DOMAIN: Final = f"{ENVIRONMENT}.llmaas.internal"
+REGISTRY: Final = f"registry.{DOMAIN}:5000"
 
 
 @dataclass(frozen=True)
 class EmulatedSite:
-    """What runs: hosts with kernels of their own, key servers, and the network that they share."""
+    """What runs: hosts with kernels of their own, key servers, package mirror and clock, in one network."""
 
     layout: Layout
     network: Network
@@ -38,7 +42,7 @@ def fresh_layout() -> Layout:
     shutil.rmtree(state)
     layout = Layout(state=state_dir(ENVIRONMENT), cache=cache_dir())
     layout.cache.mkdir(parents=True, exist_ok=True)
-    for folder in (layout.hosts, layout.logs, layout.ssh):
+    for folder in (layout.hosts, layout.logs, layout.ssh, layout.site):
         folder.mkdir(mode=0o700)
     return layout
 
@@ -47,7 +51,7 @@ def fresh_layout() -> Layout:
 def emulated_site(
     key_servers: Sequence[tuple[str, str]], guests: Sequence[tuple[str, str, tuple[DataDisk, ...]]]
 ) -> Iterator[EmulatedSite]:
-    """Make the hosts (name, address[, disks]) and start the key servers; the guests are made and not yet switched on.
+    """Make the hosts (name, address[, disks]) and start all but the guests, which are made and not yet switched on.
 
     There is one such site on a machine at a time: a second one waits.
 
@@ -69,15 +73,17 @@ def _site(
     server_hosts = [LabHost(name, address, length) for name, address in key_servers]
     guest_hosts = [LabHost(name, address, length) for name, address, _ in guests]
     administrator_key(layout)
-    hosts = (*server_hosts, *guest_hosts)
-    write_known_hosts(layout, LabSpec(hosts, ADDRESS.network, str(ADDRESS.ip), domain="", registry=""))
+    spec = LabSpec((*server_hosts, *guest_hosts), ADDRESS.network, str(ADDRESS.ip), DOMAIN, REGISTRY)
+    write_known_hosts(layout, spec)
     network = Network(f"llmaas-{ENVIRONMENT}", ADDRESS)
     network.create()
-    servers = tuple(Container(layout, network, image, base, host) for host in server_hosts)
+    servers = tuple(Container(layout, network, base, host) for host in server_hosts)
     machines = tuple(
         Guest(layout, network, image, host, disks) for host, (_, _, disks) in zip(guest_hosts, guests, strict=True)
     )
+    services: tuple[Child, ...] = ()
     try:
+        services = start_services(layout, spec, network, ENVIRONMENT)
         for server in servers:
             server.create()
             server.start()
@@ -87,6 +93,6 @@ def _site(
     finally:
         for machine in machines:
             machine.kill()
-        for server in servers:
-            server.kill()
+        for child in (*(server.child for server in servers), *services):
+            child.kill()
         network.remove()

@@ -25,5 +25,6 @@ while [ "$1" != -- ]; do
     shift
 done
 shift
-exec setpriv --reuid nobody --regid nogroup --clear-groups --no-new-privs \
+# whoever started it to end together with it is heeded: a change of user would forget that
+exec setpriv --pdeathsig keep --reuid nobody --regid nogroup --clear-groups --no-new-privs \
     --bounding-set "$capability" --inh-caps "$capability" --ambient-caps "$capability" -- "$@"
