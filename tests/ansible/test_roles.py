@@ -126,10 +126,15 @@ def test_host_keys_are_pinned() -> None:
     assert re.search(r"^host_key_checking = true$", text, re.MULTILINE)
 
 
+def with_imported(playbook: Path) -> list[Path]:
+    """A playbook and those that it imports, and these."""
+    names = [play.get("ansible.builtin.import_playbook") for play in load(playbook)]
+    return [playbook, *(path for name in names if name for path in with_imported(playbook.with_name(name)))]
+
+
 def test_the_site_playbook_reaches_every_role() -> None:
-    playbooks = PROJECT_ROOT / "ansible" / "playbooks"
-    imported = [play["ansible.builtin.import_playbook"] for play in load(playbooks / "site.yml")]
-    text = "\n".join((playbooks / name).read_text(encoding="utf-8") for name in imported)
+    paths = with_imported(PROJECT_ROOT / "ansible" / "playbooks" / "site.yml")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
     unused = [role.name for role in ROLES if f"role: {role.name}\n" not in text and role.name != "pod_network_lab"]
     assert unused == []
 

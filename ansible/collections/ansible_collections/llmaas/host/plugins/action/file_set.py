@@ -37,9 +37,12 @@ class ActionModule(ActionBase):
         if len(given) != 1:
             raise AnsibleActionFail(f"{entry.get('path')}: give exactly one of template, src and content, not {given}")
         source = given[0]
-        value = entry.pop(source)
+        value, awaited = entry.pop(source), bool(entry.pop("awaited", False))
         if source == "template":
             content = self._rendered(str(value), entry, variables).encode()
+        elif awaited and self._task.check_mode and not Path(str(value)).exists():
+            # what it will be nobody knows yet; it is not what is on the host
+            content = b""
         elif source == "src":
             content = Path(self._find_needle("files", str(value))).read_bytes()
         else:

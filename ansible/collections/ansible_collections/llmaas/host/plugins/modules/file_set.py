@@ -33,6 +33,7 @@ options:
       - Files, each with path and exactly one of template (rendered), src (a file of the controller) or content.
       - Optionally mode, owner, group and validate, a command in which C(%s) stands for the new file.
       - The content of one with I(secret) is never shown.
+      - A I(src) with I(awaited) is made by an earlier task; a check run before it says that the file would change.
     type: list
     elements: dict
     default: []
