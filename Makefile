@@ -51,7 +51,7 @@ standins-test: environment packages  ## stand-ins against a real API server, ker
 	$(PYTEST) -q tests/standins
 
 .PHONY: emulated
-emulated: environment packages  ## encrypted storage on a host with a kernel of its own, restarts included (about 20 min)
+emulated: environment packages  ## hardening and encrypted storage on a host with a kernel of its own (about 20 min)
 	$(PYTEST) -q -s tests/emulated
 
 .PHONY: check

@@ -1,25 +1,47 @@
-"""One emulated host and two key servers for all tests of this folder; needs root and qemu-system-x86, no lab."""
+"""One emulated host and two key servers for all tests of this folder; needs root and qemu-system-x86, no lab.
 
+Its states follow each other: bare, interrupted (a role failed in the middle), converged, restarted.
+"""
+
+import json
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 
 import pytest
-from emulated.fleet import FOREIGN, HOST, KEY_SERVERS, LOGS, Fleet, Run, new_identity
+from emulated.fleet import (
+    FOREIGN,
+    FOUNDATION,
+    HOST,
+    KEY_SERVERS,
+    LOGS,
+    Checked,
+    Fleet,
+    Note,
+    Run,
+    new_identity,
+    wait_until_open,
+    what_is_there,
+)
 
 from lab.emulated.site import emulated_site
+from llmaas.hardening import Score
+
+# the kernel refuses it, after packages were installed and files were written
+WRONG = {"base_network_sysctl": {"net.ipv4.no_such_parameter": 1}}
 
 
 @pytest.fixture(scope="session")
-def figures() -> Iterator[Callable[[str, float], None]]:
+def figures() -> Iterator[Note]:
     """Notes a figure; all are printed at the end."""
-    noted: list[tuple[str, float]] = []
-    yield lambda name, seconds: noted.append((name, seconds))
-    for name, seconds in noted:
-        print(f"\n{name}: {seconds:.0f} s", end="")
+    noted: list[tuple[str, float | str]] = []
+    yield lambda name, value: noted.append((name, value))
+    for name, value in noted:
+        print(f"\n{name}: {value}" if isinstance(value, str) else f"\n{name}: {value:.0f} s", end="")
 
 
 @pytest.fixture(scope="session")
-def bare(figures: Callable[[str, float], None]) -> Iterator[Fleet]:
+def bare(figures: Note) -> Iterator[Fleet]:
     """The host as it was delivered: an empty disk, and one that holds somebody's file system."""
     assert os.geteuid() == 0, "emulated hosts need root, for a network of their own"
     guest = (*HOST, (LOGS, FOREIGN))
@@ -32,15 +54,70 @@ def bare(figures: Callable[[str, float], None]) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def converged(bare: Fleet, figures: Callable[[str, float], None]) -> tuple[Fleet, Run]:
-    """The host after the first run, and that run."""
-    done = bare.playbook()
-    assert done.returncode == 0, done.text
-    figures("converge", done.seconds)
-    return bare, done
+def score_before(bare: Fleet, figures: Note) -> Score:
+    """What OpenSCAP says of the bare host."""
+    return judged(bare, "before", figures)
+
+
+@pytest.fixture(scope="session")
+def checked(bare: Fleet, figures: Note) -> Checked:
+    """A check run on the bare host."""
+    before = what_is_there(bare)
+    run = bare.playbook("--check", name=FOUNDATION)
+    figures("check run on the bare host", run.seconds)
+    return Checked(run, before, what_is_there(bare))
+
+
+@pytest.fixture(scope="session")
+def interrupted(bare: Fleet, figures: Note) -> tuple[Fleet, Run]:
+    """The host after a run in which a role failed in the middle, and that run."""
+    run = bare.playbook("-e", json.dumps(WRONG), name=FOUNDATION)
+    figures("first run, to the role that fails", run.seconds)
+    return bare, run
+
+
+@pytest.fixture(scope="session")
+def converged(interrupted: tuple[Fleet, Run], figures: Note) -> tuple[Fleet, Run]:
+    """The host after the run that mended it, and that run."""
+    fleet, _ = interrupted
+    run = fleet.playbook(name=FOUNDATION)
+    assert run.returncode == 0, run.text
+    figures("converge, after the run that failed", run.seconds)
+    return fleet, run
 
 
 @pytest.fixture
 def encrypted(converged: tuple[Fleet, Run]) -> Fleet:
-    """The host after the first run."""
+    """The host after it was mended."""
     return converged[0]
+
+
+@pytest.fixture(scope="session")
+def restarted(converged: tuple[Fleet, Run], figures: Note) -> Fleet:
+    """The host after a restart at which one of two key servers was silent."""
+    fleet, _ = converged
+    fleet.silence("key-01")
+    try:
+        figures("reset to SSH", fleet.guest.reboot())
+        figures("start of the kernel to unlocked, one of two key servers", wait_until_open(fleet))
+    finally:
+        fleet.let_answer("key-01")
+    return fleet
+
+
+@pytest.fixture(scope="session")
+def score_after(restarted: Fleet, figures: Note) -> Score:
+    """What OpenSCAP says of the host when it is done."""
+    return judged(restarted, "after", figures)
+
+
+def judged(fleet: Fleet, when: str, figures: Note) -> Score:
+    """OpenSCAP's judgement, noted as figures."""
+    began = time.monotonic()
+    score = fleet.judgement()
+    figures(f"OpenSCAP's judgement {when}", time.monotonic() - began)
+    for profile, part in score.as_data()["profiles"].items():
+        text = "{passed} of {judged} rules hold ({percent} %)".format(**part)
+        figures(f"OpenSCAP {when}, {profile}", text)
+    figures(f"OpenSCAP {when}, broken without an exception", str(len(score.failed)))
+    return score

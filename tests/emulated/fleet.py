@@ -1,9 +1,10 @@
 """An environment of one emulated host and two key servers, and Ansible run against it as an operator would."""
 
+import json
 import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,28 @@ import yaml
 
 from lab.command import run
 from lab.emulated.guest import DataDisk, Guest
-from lab.emulated.site import ADDRESS, ENVIRONMENT, EmulatedSite
+from lab.emulated.site import ADDRESS, DOMAIN, ENVIRONMENT, REGISTRY, EmulatedSite
+from lab.keys import ssh_command
+from lab.site.services import WEB_PORT
+from llmaas.hardening import Score, judge_host
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import Platform, build_platform
+from llmaas.settings.hardening import load_waivers
 from llmaas.settings.source import sections_of_file
-from llmaas.views.inventory import inventory
+from llmaas.views.inventory import RUNTIME_PACKAGES, inventory
 
 KEY_SERVERS = (("key-01", "10.79.0.11"), ("key-02", "10.79.0.12"))
 HOST = ("store-01", "10.79.0.21")
 LOGS = DataDisk("data-01", 256)
 # holds somebody's file system
 FOREIGN = DataDisk("data-02", 128)
+MOUNTS = {"logs": "/var/log/pods"}
+OPENED = "/run/llmaas-disks/state.json"
 DEVICES = ({"purpose": "logs", "path": LOGS.path},)
+FOUNDATION = "foundation.yml"
+
+# Notes a figure: what it is of, and how much, seconds where it is a number.
+Note = Callable[[str, float | str], None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,26 @@ class Run:
             host: int(count)
             for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.text, re.MULTILINE)
         }
+
+    @property
+    def changes(self) -> set[str]:
+        """Each task that changed something, by its name and its host."""
+        found, task = set(), ""
+        for line in self.text.splitlines():
+            if begun := re.match(r"TASK \[(.*)\] \**$", line):
+                task = begun[1]
+            elif changed := re.match(r"changed: \[([^] ]+)", line):
+                found.add(f"{task} on {changed[1]}")
+        return found
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check run, and what was there before and after it."""
+
+    run: Run
+    before: tuple[str, ...]
+    after: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,9 +97,19 @@ class Fleet:
         _, sections = sections_of_file("lab")
         changed: dict[str, Any] = {
             "environment": ENVIRONMENT,
+            "domain": DOMAIN,
             "network": sections["network"] | {"hosts": str(ADDRESS.network)},
-            "site": sections["site"] | {"address": str(ADDRESS.ip), "bastions": [str(ADDRESS.ip)]},
-            "kubernetes": sections["kubernetes"] | {"api_address": HOST[1]},
+            "site": sections["site"]
+            | {
+                "address": str(ADDRESS.ip),
+                "bastions": [str(ADDRESS.ip)],
+                "packages_url": f"https://{ADDRESS.ip}:{WEB_PORT}/debian",
+                "artefacts_url": f"https://{ADDRESS.ip}:{WEB_PORT}/models",
+                "registry": REGISTRY,
+                "time_servers": [str(ADDRESS.ip)],
+            },
+            "kubernetes": sections["kubernetes"]
+            | {"api_address": HOST[1], "control_plane_host_names": [f"kubernetes.{DOMAIN}"]},
             "hosts": [
                 {
                     "name": HOST[0],
@@ -93,10 +134,14 @@ class Fleet:
         *arguments: str,
         devices: Sequence[dict[str, str]] = DEVICES,
         name: str = "disks.yml",
-        seconds: float = 900,
+        seconds: float = 1200,
     ) -> Run:
         """Run a playbook against the environment."""
         view = inventory(self.platform(devices))
+        for variables in view["hosts"].values():
+            # there is no Kubernetes here
+            names = variables.get("packages_names", [])
+            variables["packages_names"] = [name for name in names if name not in RUNTIME_PACKAGES]
         hosts = dict(view["hosts"].items())
         groups = {group: {"hosts": dict.fromkeys(names)} for group, names in view["groups"].items()}
         document = {"all": {"vars": view["all"], "hosts": hosts, "children": groups}}
@@ -129,10 +174,56 @@ class Fleet:
                 done = server.ssh(command)
                 assert done.returncode == 0, done.stderr
 
+    def judgement(self) -> Score:
+        """What OpenSCAP says of the host."""
+        platform = self.platform()
+        return judge_host(HOST[0], self._remote, load_waivers().of(ENVIRONMENT, platform.hosts[0]))
+
+    def _remote(self, command: str, given: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
+        arguments = self.site.network.inside([*ssh_command(self.site.layout, HOST[1]), command])
+        return subprocess.run(arguments, input=given, capture_output=True, check=False, timeout=seconds)
+
     def recovery_key(self, purpose: str) -> str:
         """The recovery key of a volume, as its recipient reads it."""
         (path,) = self.records.glob(f"{purpose}-*.recovery.age")
         return run(["age", "--decrypt", "--identity", self.identity, path]).splitlines()[-1]
+
+
+class Remote:
+    """A host as the checks of live hosts ask it: a way to run a command there."""
+
+    def __init__(self, ssh: Callable[[str, float], subprocess.CompletedProcess[str]]) -> None:
+        self.ssh = ssh
+
+    def check_output(self, command: str) -> str:
+        """What ``command`` prints; one that fails fails the test."""
+        done = self.ssh(command, 600)
+        assert done.returncode == 0, f"{command}\nended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout.rstrip("\n")
+
+
+def what_is_there(fleet: Fleet) -> tuple[str, ...]:
+    """All that a run could change: signatures, mounts, packages, tables, units."""
+    commands = (
+        "lsblk --noheadings --output NAME,TYPE,FSTYPE,UUID,MOUNTPOINTS",
+        "cat /etc/fstab /etc/crypttab 2>/dev/null | sha256sum",
+        "dpkg-query --show | sha256sum",
+        "find /etc -type f -exec sha256sum {} + | sort | sha256sum",
+    )
+    servers = (server.ssh(command).stdout for server in fleet.site.key_servers for command in commands[2:])
+    return (*(fleet.guest.output(command) for command in commands), *servers)
+
+
+def opened(fleet: Fleet) -> dict[str, float]:
+    done = fleet.guest.ssh(f"cat {OPENED}")
+    found: dict[str, float] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
+def wait_until_open(fleet: Fleet) -> float:
+    """Seconds from the start of the kernel to the last volume's opening."""
+    fleet.guest.wait(lambda: set(opened(fleet)) == set(MOUNTS), "open volumes", 420)
+    return max(opened(fleet).values())
 
 
 def new_identity(path: Path) -> str:

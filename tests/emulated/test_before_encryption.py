@@ -3,24 +3,12 @@
 import json
 
 import pytest
-from emulated.fleet import FOREIGN, KEY_SERVERS, LOGS, Fleet
+from emulated.fleet import FOREIGN, LOGS, Fleet, what_is_there
 
 # starts and restarts of an emulated host, and Ansible on it, take minutes
 pytestmark = pytest.mark.timeout(2400)
 
 WHERE = "llmaas:hosts[0].data_devices[0]"
-
-
-def what_is_there(fleet: Fleet) -> tuple[str, ...]:
-    """All that a run could change: signatures, mounts, packages, tables, units."""
-    commands = (
-        "lsblk --noheadings --output NAME,TYPE,FSTYPE,UUID,MOUNTPOINTS",
-        "cat /etc/fstab /etc/crypttab 2>/dev/null | sha256sum",
-        "dpkg-query --show | sha256sum",
-        "ls /etc/systemd/system /etc/llmaas 2>/dev/null | sha256sum",
-    )
-    servers = (server.ssh("dpkg-query --show | sha256sum").stdout for server in fleet.site.key_servers)
-    return (*(fleet.guest.output(command) for command in commands), *servers)
 
 
 def test_a_device_that_is_not_there_is_named(bare: Fleet) -> None:
@@ -66,14 +54,3 @@ def test_a_device_in_use_is_refused_whatever_is_confirmed(bare: Fleet) -> None:
     assert done.returncode != 0
     assert f"{FOREIGN.path}: it is mounted at /mnt" in done.text
     assert after == before
-
-
-def test_a_check_run_says_what_would_happen_and_changes_nothing(bare: Fleet) -> None:
-    before = what_is_there(bare)
-    done = bare.playbook("--check")
-    assert done.returncode == 0, done.text
-    assert f"format {LOGS.path} as LUKS2" in done.text
-    for name, _ in KEY_SERVERS:
-        assert done.changed[name] > 0
-    assert what_is_there(bare) == before
-    assert not bare.records.exists()

@@ -1,19 +1,16 @@
 """Data devices lie under LUKS2, open by themselves when a key server answers, and stay locked when none does."""
 
 import json
-from collections.abc import Callable
 
 import pytest
-from emulated.fleet import FOREIGN, HOST, LOGS, Fleet, Run
+from emulated.fleet import FOREIGN, FOUNDATION, HOST, LOGS, MOUNTS, Fleet, Note, Run, opened, wait_until_open
 
 from lab.command import run
 
 # starts and restarts of an emulated host, and Ansible on it, take minutes
 pytestmark = pytest.mark.timeout(2400)
 
-MOUNTS = {"logs": "/var/log/pods"}
 DISKS = {"logs": LOGS}
-OPENED = "/run/llmaas-disks/state.json"
 
 each_volume = pytest.mark.parametrize("purpose", list(MOUNTS))
 
@@ -22,25 +19,6 @@ def header(fleet: Fleet, purpose: str) -> dict[str, dict[str, dict[str, object]]
     text = fleet.guest.output(f"cryptsetup luksDump --dump-json-metadata {DISKS[purpose].path}")
     found: dict[str, dict[str, dict[str, object]]] = json.loads(text)
     return found
-
-
-def opened(fleet: Fleet) -> dict[str, float]:
-    done = fleet.guest.ssh(f"cat {OPENED}")
-    found: dict[str, float] = json.loads(done.stdout) if done.returncode == 0 else {}
-    return found
-
-
-def wait_until_open(fleet: Fleet) -> float:
-    """Seconds from the start of the kernel to the last volume's opening."""
-    fleet.guest.wait(lambda: set(opened(fleet)) == set(MOUNTS), "open volumes", 420)
-    return max(opened(fleet).values())
-
-
-def test_the_second_run_changes_nothing(encrypted: Fleet, figures: Callable[[str, float], None]) -> None:
-    again = encrypted.playbook()
-    assert again.returncode == 0, again.text
-    assert set(again.changed.values()) == {0}, again.text
-    figures("second run", again.seconds)
 
 
 @each_volume
@@ -89,27 +67,21 @@ def test_the_copy_of_the_header_is_encrypted_and_whole(encrypted: Fleet, purpose
     assert record["status"] == "ready"
 
 
-def test_a_host_opens_its_volumes_by_itself_when_one_key_server_answers(
-    encrypted: Fleet, figures: Callable[[str, float], None]
-) -> None:
-    encrypted.silence("key-01")
-    try:
-        figures("reset to SSH", encrypted.guest.reboot())
-        figures("start of the kernel to unlocked, one of two key servers", wait_until_open(encrypted))
-    finally:
-        encrypted.let_answer("key-01")
+def test_a_host_opens_its_volumes_by_itself_when_one_key_server_answers(restarted: Fleet) -> None:
     for purpose, mount in MOUNTS.items():
         assert (
-            encrypted.guest.output(f"findmnt --noheadings --output SOURCE {mount}") == f"/dev/mapper/llmaas-{purpose}"
+            restarted.guest.output(f"findmnt --noheadings --output SOURCE {mount}") == f"/dev/mapper/llmaas-{purpose}"
         )
-    again = encrypted.playbook()
+
+
+def test_a_second_run_after_a_restart_changes_nothing(restarted: Fleet, figures: Note) -> None:
+    again = restarted.playbook(name=FOUNDATION)
     assert again.returncode == 0, again.text
     assert set(again.changed.values()) == {0}, again.text
+    figures("second run", again.seconds)
 
 
-def test_a_host_stays_locked_and_says_so_when_no_key_server_answers(
-    encrypted: Fleet, figures: Callable[[str, float], None]
-) -> None:
+def test_a_host_stays_locked_and_says_so_when_no_key_server_answers(encrypted: Fleet, figures: Note) -> None:
     guest = encrypted.guest
     unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
     guest.output(f"printf '{unit}' > /etc/systemd/system/kubelet.service && systemctl enable --quiet kubelet")

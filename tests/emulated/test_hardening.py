@@ -1,0 +1,104 @@
+"""A host with a kernel of its own, after the roles and a restart: nothing that a kernel can show is left out."""
+
+import pytest
+from emulated.fleet import HOST, Checked, Fleet, Remote, Run
+from host.probing import Attempt, Machine
+
+# the checks of live hosts, asked of this one; those that need Kubernetes are left out
+from host.test_firewall import *  # noqa: F403
+from host.test_hardening import *  # noqa: F403
+from host.test_hosts import (  # noqa: F401
+    test_a_host_believes_the_environment_s_own_authority_alone,
+    test_no_address_but_the_declared_one_and_the_cluster_s,
+    test_no_service_has_failed,
+    test_packages_come_from_the_site_s_mirror_alone,
+    test_sshd_takes_keys_alone_and_forwards_nothing,
+    test_the_clock_follows_the_site_s_clocks_alone,
+    test_the_host_bears_its_declared_name_and_address,
+    test_the_kernel_drops_redirects_forged_sources_and_source_routes,
+    test_there_is_no_route_to_the_outside,
+)
+
+from lab.emulated.network import BRIDGE
+from lab.emulated.site import ADDRESS
+from lab.keys import ssh_command
+from llmaas.hardening import Score
+from llmaas.settings import Host, Platform
+
+# starts and restarts of an emulated host, and Ansible on it, take minutes
+pytestmark = pytest.mark.timeout(2400)
+
+
+@pytest.fixture
+def platform(restarted: Fleet) -> Platform:
+    return restarted.platform()
+
+
+@pytest.fixture
+def declared(platform: Platform) -> Host:
+    return platform.hosts[0]
+
+
+@pytest.fixture
+def machine(restarted: Fleet) -> Machine:
+    return Machine(Remote(restarted.guest.ssh))
+
+
+def test_a_role_that_fails_leaves_the_host_reachable_and_the_next_run_mends_it(
+    interrupted: tuple[Fleet, Run], converged: tuple[Fleet, Run]
+) -> None:
+    _, failed = interrupted
+    assert failed.returncode != 0
+    assert "no_such_parameter" in failed.text
+    # it was in the middle: much had been done, and the next run reached the host and did the rest
+    assert any(change.startswith("packages : Install") for change in failed.changes)
+    assert not any(change.startswith("firewall") for change in failed.changes)
+    assert any(change.startswith("firewall") for change in converged[1].changes)
+
+
+def test_a_check_run_names_what_the_run_then_changes(
+    checked: Checked, interrupted: tuple[Fleet, Run], converged: tuple[Fleet, Run]
+) -> None:
+    done = interrupted[1].changes | converged[1].changes
+    assert checked.run.changes == done
+
+
+def test_the_outside_judge_finds_nothing_broken_that_no_exception_excuses(
+    score_before: Score, score_after: Score
+) -> None:
+    assert [rule.rule for rule in score_after.failed] == []
+    assert score_after.passed > score_before.passed
+
+
+def test_the_host_lets_nobody_in_but_its_bastion(restarted: Fleet) -> None:
+    """The firewall keeps others away, and without it sshd refuses them, whatever key they have."""
+    network, guest = restarted.site.network, restarted.guest
+    for server in restarted.site.key_servers:
+        assert Machine(Remote(server.ssh)).attempt([Attempt(HOST[1], 22)]) == ["silent"]
+    stranger = str(ADDRESS.ip + 98)
+    program, *arguments = ssh_command(restarted.site.layout, HOST[1])
+    as_stranger = [program, f"-oBindAddress={stranger}", "-oConnectTimeout=30", *arguments, "true"]
+    network.run(["ip", "address", "add", f"{stranger}/24", "dev", BRIDGE])
+    guest.output("nft insert rule inet llmaas_hosts input tcp dport 22 accept")
+    try:
+        refused = network.run(as_stranger)
+    finally:
+        guest.output("systemctl reload llmaas-firewall")
+        network.run(["ip", "address", "delete", f"{stranger}/24", "dev", BRIDGE])
+    assert refused.returncode == 255
+    assert "Permission denied" in refused.stderr
+    assert guest.ssh("true").returncode == 0
+
+
+def test_a_barred_driver_is_not_loaded_and_audit_rules_cannot_be_changed(restarted: Fleet) -> None:
+    assert restarted.guest.ssh("modprobe sctp").returncode != 0
+    assert restarted.guest.ssh("auditctl -D").returncode != 0
+
+
+def test_what_the_audit_watches_is_recorded(restarted: Fleet) -> None:
+    restarted.guest.output("touch /etc/ssh/llmaas-probe && rm /etc/ssh/llmaas-probe")
+    assert "llmaas-probe" in restarted.guest.output("sleep 1; ausearch --input-logs --key sshd --interpret")
+
+
+def test_the_clock_s_daemon_is_confined(restarted: Fleet) -> None:
+    assert restarted.guest.output("cat /proc/$(pidof -s chronyd)/attr/current") == "/usr/sbin/chronyd (enforce)"
