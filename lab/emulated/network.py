@@ -13,6 +13,7 @@ from lab.keys import ssh_command
 from lab.layout import Layout
 
 BRIDGE: Final = "br-emulated"
+_GREETING_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Network:
 
     def ssh(self, layout: Layout, address: str, command: str, seconds: float) -> subprocess.CompletedProcess[str]:
         """Run ``command`` on a host; 255 as exit code means that it was not reached."""
-        arguments = [*ssh_command(layout, address), command]
+        program, *options = ssh_command(layout, address)
+        # the first value counts: an emulated processor takes its time to greet
+        arguments = [program, f"-oConnectTimeout={_GREETING_SECONDS}", *options, command]
         try:
             return self.run(arguments, seconds)
         except subprocess.TimeoutExpired:
