@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
 
     def _recovery_key(self, arguments: dict[str, Any], records: Path, recipients: list[str]) -> str:
         """A new key, written down for its recipients; the one before stays beside it until it opens nothing."""
-        if not self._is_pipelining_enabled("new"):
+        if not self._arguments_stay_in_memory():
             raise AnsibleActionFail(
                 "pipelining is off: the recovery key would be written to the host's disk; set pipelining = true and"
                 " leave ANSIBLE_KEEP_REMOTE_FILES unset"
@@ -109,6 +109,12 @@ class ActionModule(ActionBase):
         temporary.chmod(0o600)
         temporary.replace(target)
         self._module("luks_header", {**asked, "state": "absent"}, variables)
+
+    def _arguments_stay_in_memory(self) -> bool:
+        """Whether a module's arguments, a key among them, reach the host without becoming a file there."""
+        # Mitogen hands them to the Python that it keeps running there, and has no pipelining to ask for
+        by_mitogen = any(kind.__module__.startswith("ansible_mitogen") for kind in type(self._connection).__mro__)
+        return by_mitogen or self._is_pipelining_enabled("new")
 
     def _module(self, name: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         done: dict[str, Any] = self._execute_module(
