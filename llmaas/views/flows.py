@@ -101,12 +101,6 @@ BETWEEN_PODS: Final = WideRule(
     "any",
     (),
     "between all pods; NetworkPolicies decide which",
-    beyond=(
-        Beyond(
-            z.NAME_SERVICE, t.EDGE_SERVICE, "tcp", (t.EDGE_PUBLIC_PORT,), "the edge answers anywhere, so CoreDNS too"
-        ),
-        Beyond(z.NAME_SERVICE, z.NAME_SERVICE, "any", (), "no NetworkPolicy stands in kube-system"),
-    ),
 )
 LOG_STATUS: Final = WideRule(
     "log-status-from-pods",
@@ -115,7 +109,6 @@ LOG_STATUS: Final = WideRule(
     "tcp",
     (t.STATUS_PORT,),
     "of all pods; NetworkPolicies refuse it to every part but Prometheus",
-    beyond=(Beyond(z.NAME_SERVICE, z.LOG, "tcp", (t.STATUS_PORT,), "no NetworkPolicy stands in kube-system"),),
 )
 # What the kubelet asks its own pods; PostgreSQL is asked by a command inside its pod.
 _ALIVE: Final = "the kubelet asks whether it is alive and ready"

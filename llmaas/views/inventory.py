@@ -12,6 +12,7 @@ from llmaas.settings import Host, Platform, Problem, SettingsError
 from llmaas.views import disks, gpus, hardening, logs
 from llmaas.views import topology as t
 from llmaas.views.host_rules import Rule, host_rules
+from llmaas.views.network_policies import name_service_policy
 
 LABEL_PREFIX: Final = "llmaas.io/"
 PAUSE_TAG: Final = "3.10.2"
@@ -128,6 +129,7 @@ def _common(platform: Platform) -> dict[str, Any]:
         "control_plane_kubeconfig": str(state / "kubeconfig"),
         "control_plane_host_names": {address: found[:1] for address, found in names.items()},
         "control_plane_domain": platform.domain,
+        "control_plane_name_service_policy": asdict(name_service_policy(platform)),
         "kubernetes_node_version": kubernetes.version,
         "kubernetes_node_binaries_source": kubernetes_programs(),
         "kubernetes_node_cluster_dns": str(platform.network.services.network_address + 10),

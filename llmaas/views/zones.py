@@ -50,6 +50,8 @@ LOG: Final = "log"
 PODS: Final = "pods"
 NAME_SERVICE: Final = "name-service"
 
+# CoreDNS as kubeadm makes it.
+NAME_SERVICE_PART: Final = Part("kube-system", NAME_SERVICE, "k8s-app", "kube-dns")
 PARTS: Final = (
     Part(t.EDGE, t.EDGE_SERVICE),
     Part(t.GATEWAY, t.GATEWAY_SERVICE),
@@ -58,7 +60,7 @@ PARTS: Final = (
     Part(t.DATA, t.POSTGRES_SERVICE),
     Part(t.DATA, t.REDIS_SERVICE),
     Part(t.MONITORING, t.PROMETHEUS_SERVICE),
-    Part("kube-system", NAME_SERVICE, "k8s-app", "kube-dns"),
+    NAME_SERVICE_PART,
 )
 # Parts that only environments with real GPUs have.
 GPU_PARTS: Final = (Part(t.GPU, t.GPU_EXPORTER_SERVICE),)

@@ -1,21 +1,17 @@
 """What the role gpu_runtime writes for NVIDIA's GPUs, read by the programs that are given it. Needs no host."""
 
-import os
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from role_templates import render
 
-from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import build_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.views.inventory import inventory
 
-ROLES = PROJECT_ROOT / "ansible" / "roles"
 TEMPLATES = {
     "gpu_runtime": (
         "preferences.j2",
@@ -38,34 +34,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     view = inventory(build_platform("stack", sections))
     variables = view["all"] | view["hosts"]["gpu-host-01"]
     variables["ansible_facts"] = {"host_kernel": {"cgroups": "v2", "sys_resource": True}}
-    tasks = [
-        {
-            "name": template,
-            "ansible.builtin.template": {
-                "src": str(ROLES / role / "templates" / template),
-                "dest": str(folder / template.removesuffix(".j2")),
-                "mode": "0644",
-                "trim_blocks": True,
-                "lstrip_blocks": True,
-            },
-        }
-        for role, templates in TEMPLATES.items()
-        for template in templates
-    ]
-    play = {"name": "Render", "hosts": "localhost", "connection": "local", "gather_facts": False}
-    chosen = {
-        name: variables[name]
-        for name in variables
-        if name.startswith(("gpu_runtime", "container_runtime", "ansible_f"))
-    }
-    chosen["ansible_python_interpreter"] = sys.executable
-    book = folder / "play.yml"
-    book.write_text(yaml.safe_dump([{**play, "vars": chosen, "tasks": tasks}]))
-    command = [str(PROJECT_ROOT / ".venv/bin/ansible-playbook"), "-i", "localhost,", str(book)]
-    (folder / "ansible.cfg").touch()
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
+    render(folder, TEMPLATES, variables)
     return folder
 
 

@@ -119,6 +119,31 @@ def test_a_namespace_denies_both_ways_and_restricts_its_pods(
     assert denying
 
 
+def test_the_name_service_is_denied_both_ways_all_but_what_policies_name(cluster: kubernetes.client.CoreV1Api) -> None:
+    listed = kubernetes.client.NetworkingV1Api(cluster.api_client).list_namespaced_network_policy("kube-system").items
+    specs = [each["spec"] for each in cluster.api_client.sanitize_for_serialization(listed)]
+    # one with expressions may select its pods, too
+    selecting = [
+        spec
+        for spec in specs
+        if "matchExpressions" in spec["podSelector"]
+        or spec["podSelector"].get("matchLabels", {}).items() <= {"k8s-app": "kube-dns"}.items()
+    ]
+    assert {kind for spec in selecting for kind in spec["policyTypes"]} == {"Ingress", "Egress"}
+    for direction, side, ports in (
+        ("ingress", "from", {("UDP", 53), ("TCP", 53)}),
+        ("egress", "to", {("TCP", 6443)}),
+    ):
+        rules = [rule for spec in selecting for rule in spec.get(direction, [])]
+        assert {(port["protocol"], port["port"]) for rule in rules for port in rule["ports"]} == ports
+        for rule in rules:
+            assert rule[side], "no peers are all the world"
+            for peer in rule[side]:
+                assert (
+                    peer["ipBlock"]["cidr"].endswith("/32") if "ipBlock" in peer else peer["podSelector"]["matchLabels"]
+                )
+
+
 def test_every_container_runs_an_image_named_by_its_digest(cluster: kubernetes.client.CoreV1Api) -> None:
     floating = [
         f"{pod.metadata.name}: {container.image}"

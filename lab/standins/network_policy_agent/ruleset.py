@@ -3,8 +3,8 @@
 A packet that a pod sends passes ``leaving``, one that a pod receives passes ``arriving``; both look up the pod by its
 address and go to the pod's own chain. An address that the agent does not know is dropped, so a pod that has just
 started can do nothing until its policies are in place. The forward hook comes after kube-proxy's address translation:
-the destination is the pod's own address, never a service's. What a host sends to its own pods never passes the
-forward hook, so probes always arrive.
+the destination is the pod's own address, never a service's. What a pod sends to its own host passes the input hook
+instead, and ``leaving`` there. What a host sends to its own pods passes neither, so probes always arrive.
 """
 
 import ipaddress
@@ -35,9 +35,13 @@ def closed_ruleset() -> str:
     return _table(
         [
             "\tchain forward {",
-            *_hook(),
+            *_hook("forward"),
             f'\t\tiifname "{POD_INTERFACES}" drop',
             f'\t\toifname "{POD_INTERFACES}" drop',
+            "\t}",
+            "\tchain input {",
+            *_hook("input"),
+            f'\t\tiifname "{POD_INTERFACES}" drop',
             "\t}",
         ]
     )
@@ -73,9 +77,9 @@ def _table(lines: Iterable[str]) -> str:
     return "\n".join([f"add table {TABLE}", f"delete table {TABLE}", f"table {TABLE} {{", *lines, "}", ""])
 
 
-def _hook() -> list[str]:
+def _hook(name: str) -> list[str]:
     return [
-        "\t\ttype filter hook forward priority filter; policy accept;",
+        f"\t\ttype filter hook {name} priority filter; policy accept;",
         "\t\tct state established,related accept",
     ]
 
@@ -83,9 +87,13 @@ def _hook() -> list[str]:
 def _base_chains() -> list[str]:
     return [
         "\tchain forward {",
-        *_hook(),
+        *_hook("forward"),
         f'\t\tiifname "{POD_INTERFACES}" jump leaving',
         f'\t\toifname "{POD_INTERFACES}" jump arriving',
+        "\t}",
+        "\tchain input {",
+        *_hook("input"),
+        f'\t\tiifname "{POD_INTERFACES}" jump leaving',
         "\t}",
         "\tchain leaving {",
         # The address is the pod's identity: one that answers would not come back to is forged.

@@ -2,12 +2,15 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from standins.network_policy import truth_table
 from standins.network_policy.topology import Topology, inside, run, topology
 
 from lab.standins.network_policy_agent.ruleset import closed_ruleset, ruleset
+from lab.standins.network_policy_agent.world import Policy
 
 host = pytest.fixture(scope="module")(topology)
 
@@ -65,6 +68,32 @@ def test_a_host_reaches_its_own_isolated_pods(host: Topology) -> None:
     address = truth_table.address_of("web/server")
     script = f"import socket; socket.create_connection(('{address}', 8080), 2)"
     run("ip", "netns", "exec", host.router, "python3", "-c", script)
+
+
+def test_a_pod_reaches_its_own_host_where_its_policies_let_it(host: Topology) -> None:
+    own = "169.254.1.1"
+    world = _row("deny all both ways").world
+    rule = {"to": [{"ipBlock": {"cidr": f"{own}/32"}}], "ports": [{"port": 8080}]}
+    letting = Policy("web", "to-host", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]})
+    let = replace(world, policies={**world.policies, "web/to-host": letting})
+
+    def reaches(text: str, port: int) -> bool:
+        host.apply(text)
+        try:
+            host.connect("web/client", own, port).close()
+        except TimeoutError:
+            return False
+        return True
+
+    with (
+        inside(host.router, partial(socket.create_server, (own, 8080))),
+        inside(host.router, partial(socket.create_server, (own, 8081))),
+    ):
+        assert reaches(ruleset(_row("without policies").world, truth_table.HERE).text, 8080)
+        assert not reaches(ruleset(world, truth_table.HERE).text, 8080)
+        assert reaches(ruleset(let, truth_table.HERE).text, 8080)
+        assert not reaches(ruleset(let, truth_table.HERE).text, 8081)
+        assert not reaches(closed_ruleset(), 8080)
 
 
 def test_a_pod_cannot_borrow_the_address_of_another(host: Topology) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmaas.settings import Host, Platform
 from llmaas.views.host_rules import HostRules, Rule, host_rules
-from llmaas.views.network_policies import network_policies
+from llmaas.views.network_policies import name_service_policy, network_policies
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Judge:
 
     def __init__(self, platform: Platform) -> None:
         self.rules: dict[str, HostRules] = {host.name: host_rules(platform, host) for host in platform.hosts}
-        self.policies = network_policies(platform)
+        self.policies = (*network_policies(platform), name_service_policy(platform))
 
     def passes(self, source: Place, destination: Place, protocol: str, port: int) -> bool:
         """To a host or a pod directly, not by an address that a Service publishes."""
