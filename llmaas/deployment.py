@@ -22,7 +22,9 @@ from llmaas.views import data, gateway, gpu_alerts, gpus, haproxy, lifecycle, li
 from llmaas.views import topology as t
 from llmaas.views.network_policies import network_policies
 
+# What the volumes say; local volumes hold nobody to it.
 _WEIGHTS_GIB = 1
+_TOKENIZERS_GIB = 1
 
 
 def deploy(platform: Platform, materials: Materials) -> None:
@@ -131,7 +133,7 @@ def _weights(artefact: str, host: str, options: pulumi.ResourceOptions) -> Local
     """The folder in which Ansible placed the weights on a host; servers there share it."""
     return LocalVolume(
         f"weights-{artefact}-{host}",
-        LocalVolumeArgs(t.SERVING, host, f"{t.MODELS_ROOT}/{artefact}", _WEIGHTS_GIB, "ReadOnlyMany"),
+        LocalVolumeArgs(t.SERVING, [host], f"{t.MODELS_ROOT}/{artefact}", _WEIGHTS_GIB, "ReadOnlyMany"),
         options,
     )
 
@@ -140,11 +142,13 @@ def _gateway(
     platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
 ) -> None:
     trust = f"{haproxy.certificate_folder(t.GATEWAY_IDENTITY)}/ca.crt"
+    hosts = [host.name for host in platform.hosts_with_role("service")]
+    tokenizers = _tokenizers(hosts, options) if materials.tokenizers else None
     LiteLLM(
         t.GATEWAY_SERVICE,
         LiteLLMArgs(
             namespace=t.GATEWAY,
-            hosts=[host.name for host in platform.hosts_with_role("service")],
+            hosts=hosts,
             replicas=platform.gateway.replicas,
             image=materials.images["litellm"],
             proxy_image=materials.images["haproxy"],
@@ -152,10 +156,11 @@ def _gateway(
             certificate=certificates.names[t.GATEWAY_IDENTITY],
             configuration={
                 litellm.CONFIGURATION_FILE: litellm.configuration(platform, trust, materials.prices),
-                gateway.CONFIGURATION_FILE: gateway.configuration(platform),
+                gateway.CONFIGURATION_FILE: gateway.configuration(platform, materials.tokenizers),
                 gateway.PRICE_BOOK_FILE: materials.price_book,
                 lifecycle.FILE_NAME: lifecycle.lifecycle_file(platform),
             },
+            tokenizers_claim=None if tokenizers is None else tokenizers.claim,
             proxy_configuration=haproxy.gateway_configuration(platform),
             database_script=data.database_script(),
             secrets=_secret_values(
@@ -174,8 +179,18 @@ def _gateway(
                 materials, superuser=materials.postgres_superuser, litellm=materials.postgres_litellm
             ),
         ),
-        options,
+        pulumi.ResourceOptions.merge(
+            options, pulumi.ResourceOptions(depends_on=[] if tokenizers is None else [tokenizers])
+        ),
     )
+
+
+def _tokenizers(hosts: list[str], options: pulumi.ResourceOptions) -> LocalVolume:
+    """The folder in which Ansible placed the same tokenizers on every host of the gateway."""
+    # A volume's hosts cannot be changed: others are another volume, and the pods are rolled onto it.
+    name = pods.content_name("tokenizers", {"hosts": ",".join(hosts)})
+    args = LocalVolumeArgs(t.GATEWAY, hosts, t.TOKENIZERS_ROOT, _TOKENIZERS_GIB, "ReadOnlyMany")
+    return LocalVolume(name, args, options)
 
 
 def _gpus(

@@ -15,11 +15,12 @@ from llmaas_gateway.prices import PriceError, Unit, load_price_book
 from llmaas.paths import stack_file, state_dir
 from llmaas.pki import Authority, open_authority
 from llmaas.secrets import SecretStore
-from llmaas.settings import Platform
+from llmaas.settings import Platform, SettingsError
 from llmaas.settings.gpu_sets import foreign_images, runtime_set
+from llmaas.settings.recorded import file_digests, manifest_file
 from llmaas.views.leaves import LeafRequest, leaf_requests
 from llmaas.views.litellm import TokenPrices
-from llmaas.views.topology import served_models
+from llmaas.views.topology import TOKENIZER_FILE, served_artefacts, served_models
 
 _BY_DIGEST: Final = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 # Signs the audit: 32 random bytes, the seed of an Ed25519 key.
@@ -50,6 +51,7 @@ class Materials:
     """Everything that the components are given and that is not in the stack file.
 
     ``prices`` are those in force, as LiteLLM counts them; ``price_book`` is the whole file, which the gateway reads.
+    ``tokenizers`` are digests of ``tokenizer.json`` by artefact, as ``read_tokenizers`` gives them.
     """
 
     images: Mapping[str, str]
@@ -65,6 +67,7 @@ class Materials:
     version_key: str
     prices: Mapping[str, TokenPrices]
     price_book: str
+    tokenizers: Mapping[str, str]
 
     def version(self, *values: str) -> str:
         """A mark of secret values that changes with them and tells nothing about them to whoever lacks the key."""
@@ -78,7 +81,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
     Prices are those in force at ``moment``.
 
     Raises:
-        MaterialError: no lock, an image without digest, no cluster, a price that is missing.
+        MaterialError: no lock, an image without digest, no cluster, a price or a manifest that is missing.
         PkiError: a certificate that was never issued.
     """
     kubeconfig = state_dir(platform.environment) / "kubeconfig"
@@ -87,6 +90,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
             f"{kubeconfig} is missing: there is no cluster yet; run: cd ansible && ansible-playbook playbooks/site.yml"
         )
     images, leaves, prices = read_lock(platform), _read_leaves(platform), read_prices(platform, moment)
+    tokenizers = read_tokenizers(platform)
     # last: where anything else is missing, no secret is made
     store = SecretStore.open(platform.environment)
     return Materials(
@@ -103,6 +107,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         version_key=store.text("version-key"),
         prices=prices,
         price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
+        tokenizers=tokenizers,
     )
 
 
@@ -183,3 +188,27 @@ def read_prices(platform: Platform, moment: datetime) -> dict[str, TokenPrices]:
     if problems:
         raise MaterialError("\n".join(problems))
     return prices
+
+
+def read_tokenizers(platform: Platform, *, all_imported: bool = True) -> dict[str, str]:
+    """SHA-256 of ``tokenizer.json`` by artefact, of those behind served models whose manifest names one.
+
+    Args:
+        platform: the environment.
+        all_imported: whether every manifest must be there; else one that is not names none.
+
+    Raises:
+        MaterialError: a manifest is missing or cannot be read.
+    """
+    found: dict[str, str] = {}
+    for name in served_artefacts(platform):
+        try:
+            digests = file_digests(platform, name)
+        except SettingsError as error:
+            raise MaterialError(str(error)) from None
+        if digests is None and all_imported:
+            path = manifest_file(platform, name)
+            raise MaterialError(f"{path} is missing: import the weights of {name} first, see docs/production.md")
+        if digests and TOKENIZER_FILE in digests:
+            found[name] = digests[TOKENIZER_FILE]
+    return found

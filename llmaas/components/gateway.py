@@ -30,7 +30,7 @@ _OFFLINE: Final = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP":
 
 @dataclass(frozen=True)
 class LiteLLMArgs:
-    """``configuration`` is text by name of file.
+    """``configuration`` is text by name of file; ``tokenizers_claim`` holds the tokenizers that it names, if any.
 
     ``secrets`` holds database-url, master-key, salt-key, redis, redis-url, cache-salt and audit-key;
     ``migration_secrets`` holds superuser and litellm.
@@ -44,6 +44,7 @@ class LiteLLMArgs:
     postgres_image: str
     certificate: str
     configuration: Mapping[str, str]
+    tokenizers_claim: str | None
     proxy_configuration: str
     database_script: str
     secrets: SecretValues
@@ -193,6 +194,7 @@ def _pod(
     certificate = pods.certificate_files(t.GATEWAY_IDENTITY, args.certificate)
     proxy = pods.Files("proxy", pods.HAPROXY_CONFIGURATION, config_map=proxy_configuration)
     files = pods.Files("configuration", _CONFIGURATION_FOLDER, config_map=configuration)
+    volumes, mounts = _tokenizers(args.tokenizers_claim)
     server = k8s.core.v1.ContainerArgs(
         name="litellm",
         image=args.image,
@@ -218,7 +220,7 @@ def _pod(
                 },
             ),
         ],
-        volume_mounts=[files.mount(), certificate.mount(), pods.mount("tmp", "/tmp")],  # noqa: S108 - as above
+        volume_mounts=[files.mount(), certificate.mount(), pods.mount("tmp", "/tmp"), *mounts],  # noqa: S108 - as above
         security_context=pods.container_security(),
         resources=pods.resources(_MEMORY, cpu="50m"),
         startup_probe=pods.start_probe(),
@@ -235,6 +237,14 @@ def _pod(
             pods.haproxy_container(args.proxy_image, (proxy, certificate), {"tls": t.GATEWAY_PORT}, sidecar=True)
         ],
         containers=[server],
-        volumes=[proxy.volume(), files.volume(), certificate.volume(), pods.scratch("tmp", 512)],
+        volumes=[proxy.volume(), files.volume(), certificate.volume(), pods.scratch("tmp", 512), *volumes],
         termination_grace_period_seconds=pods.GRACE_SECONDS,
     )
+
+
+def _tokenizers(claim: str | None) -> tuple[list[k8s.core.v1.VolumeArgs], list[k8s.core.v1.VolumeMountArgs]]:
+    """The pod's volume of tokenizers and where its server reads them; nothing where no model has one."""
+    if claim is None:
+        return [], []
+    mount = k8s.core.v1.VolumeMountArgs(name="tokenizers", mount_path=t.TOKENIZERS_ROOT, read_only=True)
+    return [pods.claimed("tokenizers", claim, read_only=True)], [mount]

@@ -63,7 +63,7 @@ def deploy_store(
     child = pulumi.ResourceOptions(parent=parent)
     volume = LocalVolume(
         f"{name}-data",
-        LocalVolumeArgs(args.namespace, args.host, f"{t.VOLUMES_ROOT}/{name}", args.size_gib, "ReadWriteOnce"),
+        LocalVolumeArgs(args.namespace, [args.host], f"{t.VOLUMES_ROOT}/{name}", args.size_gib, "ReadWriteOnce"),
         child,
     )
     labels = pods.labels(name)

@@ -1,5 +1,6 @@
-"""Folders of one host as volumes: data that stays, and weights that are only read."""
+"""Folders of hosts as volumes: data that stays, and files that are only read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +14,13 @@ _STORAGE_CLASS = "llmaas-local"
 
 @dataclass(frozen=True)
 class LocalVolumeArgs:
-    """``path`` on ``host`` for the pods of ``namespace``. The folder is Ansible's work."""
+    """``path`` on ``hosts`` for the pods of ``namespace``. The folder is Ansible's work.
+
+    On several hosts it must hold the same everywhere: a pod reads that of its own host.
+    """
 
     namespace: str
-    host: str
+    hosts: Sequence[str]
     path: str
     size_gib: int
     access: Literal["ReadWriteOnce", "ReadOnlyMany"]
@@ -29,7 +33,7 @@ class LocalVolume(pulumi.ComponentResource):
         super().__init__("llmaas:data:LocalVolume", name, None, opts)
         self.claim = name
         size = {"storage": f"{args.size_gib}Gi"}
-        affinity = on_hosts([args.host]).required_during_scheduling_ignored_during_execution
+        affinity = on_hosts(args.hosts).required_during_scheduling_ignored_during_execution
         volume = k8s.core.v1.PersistentVolume(
             f"{name}-volume",
             metadata=k8s.meta.v1.ObjectMetaArgs(name=name),

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import yaml
 
-from llmaas.materials import LeafFiles, MaterialError, Materials, lock_file, price_book_file, read_lock
+from llmaas.materials import (
+    LeafFiles,
+    MaterialError,
+    Materials,
+    lock_file,
+    price_book_file,
+    read_lock,
+    read_tokenizers,
+)
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import Platform
 from llmaas.views.leaves import leaf_requests
@@ -22,7 +30,11 @@ EXAMPLE_LOCK: Final = PROJECT_ROOT / "stacks" / "images.example.lock.yaml"
 def placeholder_materials(
     platform: Platform, images: Mapping[str, str], prices: Mapping[str, TokenPrices]
 ) -> Materials:
-    """Materials that differ from real ones in secrets and certificates only."""
+    """Materials that differ from real ones in secrets and certificates, and lack tokenizers that nobody imported yet.
+
+    Raises:
+        MaterialError: a manifest of weights cannot be read.
+    """
     leaves = {
         request.name: LeafFiles(request, f"certificate of {request.name}\n", f"{MARK}-key\n", "ca\n", "0" * 12)
         for request in leaf_requests(platform)
@@ -41,6 +53,7 @@ def placeholder_materials(
         version_key=f"{MARK}-version-key",
         prices=prices,
         price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
+        tokenizers=read_tokenizers(platform, all_imported=False),
     )
 
 

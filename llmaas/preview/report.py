@@ -11,8 +11,9 @@ from llmaas.preview.policies import policy_verdict, secrets_verdict
 from llmaas.preview.recorder import Declared, record
 from llmaas.preview.verdicts import Verdict, stack_verdicts
 from llmaas.settings import Platform
+from llmaas.settings.recorded import manifest_file
 from llmaas.views.litellm import TokenPrices
-from llmaas.views.topology import served_models
+from llmaas.views.topology import served_artefacts, served_models
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def preview(
     ``declared_of`` says what is declared; a trial changes it.
 
     Raises:
-        MaterialError: the environment's image lock is there and wrong.
+        MaterialError: the environment's image lock or a manifest of weights is there and wrong.
     """
     verdicts, placed = stack_verdicts(platform, moment)
     notes = ["secrets and certificates are placeholders; the real ones are neither read nor made"]
@@ -80,6 +81,8 @@ def preview(
         return Report(platform.environment, moment, verdicts, counts, tuple(notes))
     images, source = images_of(placed)
     notes.append(f"images are those of {source}")
+    if missing := [name for name in served_artefacts(placed) if not manifest_file(placed, name).is_file()]:
+        notes.append(f"no manifest yet, so the gateway has no tokenizer: {', '.join(missing)}")
     declared = declared_of(placed, images, moment)
     verdicts = (*verdicts, policy_verdict(placed, declared, moment.date()), secrets_verdict(declared))
     for each in declared:

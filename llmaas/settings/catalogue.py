@@ -38,7 +38,10 @@ class Architecture(Section):
 
 
 class Artefact(Section):
-    """Weights as they lie in the site's store."""
+    """Weights as they lie in the site's store.
+
+    The gateway counts tokens with the ``tokenizer.json`` that the manifest names; without one it counts bytes.
+    """
 
     name: Name = Field(description="the artefact's folder name, such as tiny-llama")
     licence: Annotated[str, Field(min_length=1, max_length=100)] = Field(

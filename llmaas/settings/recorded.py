@@ -1,10 +1,11 @@
 """The files beside a stack file: promises that were made, manifests of weights, and where the plan put replicas."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 from llmaas_gateway import chain
@@ -19,6 +20,7 @@ from llmaas.settings.types import HostName, ModelName, ReplicaCount, Section
 _PLACEMENTS: TypeAdapter[dict[ModelName, dict[HostName, ReplicaCount]]] = TypeAdapter(
     dict[ModelName, dict[HostName, ReplicaCount]]
 )
+_MANIFEST_LINE: Final = re.compile(r"(?P<digest>[0-9a-fA-F]{64})  (?:\./)?(?P<name>\S.*)")
 _PLACEMENT_HEAD = "# Where the plan put the replicas; written by `pulumi up` and `llmaas plan --write`. Commit it.\n"
 
 
@@ -64,13 +66,37 @@ def append_records(environment: str, bodies: list[dict[str, Any]], now: datetime
     chain.append(promises_file(environment), bodies, now)
 
 
+def manifest_file(platform: Platform, artefact: str) -> Path:
+    """Where an artefact's manifest lies once it is imported."""
+    return stack_file(platform.environment).parent / platform.artefact(artefact).manifest
+
+
 def manifest_digests(platform: Platform) -> dict[str, str | None]:
     """SHA-256 of each artefact's manifest, which names the SHA-256 of every file; None where it is not imported yet."""
-    folder = stack_file(platform.environment).parent
     digests: dict[str, str | None] = {}
     for artefact in platform.artefacts:
-        path = folder / artefact.manifest
+        path = manifest_file(platform, artefact.name)
         digests[artefact.name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return digests
+
+
+def file_digests(platform: Platform, artefact: str) -> dict[str, str] | None:
+    """SHA-256 of each file that an artefact's manifest names; None where the manifest is not imported yet.
+
+    Raises:
+        SettingsError: a line of it cannot be read.
+    """
+    path = manifest_file(platform, artefact)
+    if not path.is_file():
+        return None
+    digests: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        entry = _MANIFEST_LINE.fullmatch(line)
+        if entry is not None:
+            digests[entry["name"]] = entry["digest"].lower()
+        elif line.strip():
+            problem = Problem(f"line {number}", "is no line of sha256sum; write the manifest anew: sha256sum * > FILE")
+            raise SettingsError(str(path), [problem])
     return digests
 
 

@@ -1,5 +1,6 @@
 """What the gateway inside LiteLLM is told of an environment: its models, its tiers, where the price book lies."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
@@ -18,8 +19,11 @@ CONFIGURATION_FILE: Final = "gateway.yaml"
 PRICE_BOOK_FILE: Final = "prices.yaml"
 
 
-def configuration(platform: Platform) -> str:
-    """gateway.yaml: what ``llmaas_gateway.proxy.settings.GatewaySettings`` reads."""
+def configuration(platform: Platform, tokenizers: Mapping[str, str]) -> str:
+    """gateway.yaml: what ``llmaas_gateway.proxy.settings.GatewaySettings`` reads.
+
+    ``tokenizers`` holds the SHA-256 of ``tokenizer.json`` by artefact; models of other artefacts are counted by bytes.
+    """
     content: dict[str, Any] = {
         "prices": PRICE_BOOK_FILE,
         "lifecycle": lifecycle.FILE_NAME,
@@ -27,7 +31,7 @@ def configuration(platform: Platform) -> str:
         "answer_seconds": platform.gateway.answer_seconds,
         "silence_seconds": platform.gateway.silence_seconds,
         "shadow": platform.gateway.shadow,
-        "models": [_model(model) for model in t.served_models(platform)],
+        "models": [_model(model, tokenizers.get(model.artefact)) for model in t.served_models(platform)],
         "tiers": [tier.model_dump(mode="json", exclude_none=True) for tier in platform.tiers],
     }
     if platform.retention is not None:
@@ -38,9 +42,14 @@ def configuration(platform: Platform) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def _model(model: Model) -> dict[str, Any]:
-    return {
+def _model(model: Model, tokenizer_sha256: str | None) -> dict[str, Any]:
+    content: dict[str, Any] = {
         "name": model.name,
         "context_tokens": model.context_tokens,
         "capability": "embedding" if model.capabilities == ("embeddings",) else "chat",
     }
+    if tokenizer_sha256 is not None:
+        content["tokenizer"] = f"{t.TOKENIZERS_ROOT}/{model.artefact}/{t.TOKENIZER_FILE}"
+        # Another file is another configuration, so the pods are rolled; and one that differs is not counted with.
+        content["tokenizer_sha256"] = tokenizer_sha256
+    return content

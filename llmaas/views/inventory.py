@@ -2,13 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from llmaas.paths import stack_file, state_dir
+from llmaas.paths import state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
+from llmaas.settings.recorded import manifest_file
 from llmaas.views import disks, gpus, hardening, logs
 from llmaas.views import topology as t
 from llmaas.views.host_rules import Rule, host_rules
@@ -159,6 +161,7 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
     rules = host_rules(platform, host)
     models = [model for model in platform.models if host.name in model.placement]
     artefacts = sorted({model.artefact for model in models})
+    counted = t.served_artefacts(platform) if "service" in host.roles else ()
     return {
         "ansible_host": str(host.address),
         "packages_names": sorted({*BASE_PACKAGES, *RUNTIME_PACKAGES, *logs.packages(platform, host)}),
@@ -175,14 +178,15 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
         "kubernetes_node_address": str(host.address),
         "pod_network_node": host.name,
         "volumes_entries": _volumes(host),
-        "model_weights_artefacts": [
-            {"name": name, "manifest_file": str(_manifest(platform, name))} for name in artefacts
-        ],
+        "model_weights_artefacts": _artefacts(platform, artefacts),
+        # The gateway may run there, and counts with them.
+        "model_weights_tokenizers_folder": t.TOKENIZERS_ROOT,
+        "model_weights_tokenizers": _artefacts(platform, counted),
     }
 
 
-def _manifest(platform: Platform, name: str) -> Path:
-    return stack_file(platform.environment).parent / platform.artefact(name).manifest
+def _artefacts(platform: Platform, names: Iterable[str]) -> list[dict[str, str]]:
+    return [{"name": name, "manifest_file": str(manifest_file(platform, name))} for name in names]
 
 
 def _rules(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:

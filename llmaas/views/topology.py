@@ -57,6 +57,9 @@ DATABASE_USER: Final = "litellm"
 
 VOLUMES_ROOT: Final = "/var/lib/llmaas/volumes"
 MODELS_ROOT: Final = "/var/lib/llmaas/models"
+# A folder for each artefact that has a tokenizer; the same on hosts of the gateway and in its pods.
+TOKENIZERS_ROOT: Final = f"{VOLUMES_ROOT}/tokenizers"
+TOKENIZER_FILE: Final = "tokenizer.json"
 
 
 def namespaces(platform: Platform) -> tuple[str, ...]:
@@ -79,6 +82,11 @@ def served_models(platform: Platform) -> tuple[Model, ...]:
     return tuple(
         model for model in platform.models if model.phase != "removed" and (model.replicas > 0 or model.placed_by_plan)
     )
+
+
+def served_artefacts(platform: Platform) -> tuple[str, ...]:
+    """The artefacts behind the served models, each once, by name."""
+    return tuple(sorted({model.artefact for model in served_models(platform)}))
 
 
 def loopback_port(platform: Platform, model: Model) -> int:

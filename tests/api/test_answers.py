@@ -5,10 +5,13 @@ import anthropic
 import httpx
 import openai
 import pytest
-from api.environment import SERVED
+from api.environment import PLATFORM, SERVED
+
+from llmaas.materials import read_tokenizers
 
 Client = Callable[..., openai.OpenAI]
 QUESTION = [{"role": "user", "content": "Bonjour"}]
+SYSTEM = "Answer in one sentence, in French, and say when you do not know."
 
 
 def test_a_model_answers_with_its_usage(client_of: Client, key: str, entrance: str, model: str) -> None:
@@ -19,6 +22,27 @@ def test_a_model_answers_with_its_usage(client_of: Client, key: str, entrance: s
     assert answer.usage.prompt_tokens > 0
     assert 0 < answer.usage.completion_tokens <= 8
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def _tokens_with_a_system_message(client: openai.OpenAI, model: str, system: str) -> tuple[int, int]:
+    """Those of the system message and those of the whole prompt, as the usage tells them."""
+    messages = [{"role": "system", "content": system}, *QUESTION]
+    usage = client.chat.completions.create(model=model, messages=messages, max_tokens=1).usage
+    assert usage is not None
+    return getattr(usage.prompt_tokens_details, "system_tokens", 0), usage.prompt_tokens
+
+
+def test_tokens_of_system_messages_are_told_apart(client_of: Client, key: str, entrance: str, model: str) -> None:
+    client = client_of(key, entrance)
+    once, thrice = (_tokens_with_a_system_message(client, model, " ".join([SYSTEM] * times)) for times in (1, 3))
+    (artefact,) = {each.artefact for each in PLATFORM.models if each.name == model}
+    if artefact not in read_tokenizers(PLATFORM):
+        # Nothing counts them, so they are input.
+        assert (once[0], thrice[0]) == (0, 0)
+        return
+    assert 0 < once[0] < once[1]
+    # The gateway's tokenizer is the model's: what one counts more of the longer message, the other does too.
+    assert thrice[0] - once[0] == thrice[1] - once[1] > 0
 
 
 def test_a_call_without_a_token_limit_is_answered(client_of: Client, key: str) -> None:

@@ -62,9 +62,11 @@ def test_a_platform_with_real_gpus_declares_encrypted_disks_under_its_volumes(
         pytest.skip(f"{DECLARED}simulated GPUs alone: a lab, whose volumes hold nobody's data")
     for volume in cluster.list_persistent_volume().items:
         terms = volume.spec.node_affinity.required.node_selector_terms
-        (host,) = {value for term in terms for each in term.match_expressions for value in each.values}
-        mounts = [MOUNTS[device.purpose] for device in platform.host(host).data_devices]
-        assert any(volume.spec.local.path.startswith(f"{mount}/") for mount in mounts), volume.metadata.name
+        hosts = {value for term in terms for each in term.match_expressions for value in each.values}
+        assert hosts, volume.metadata.name
+        for host in hosts:
+            mounts = [MOUNTS[device.purpose] for device in platform.host(host).data_devices]
+            assert any(volume.spec.local.path.startswith(f"{mount}/") for mount in mounts), (volume.metadata.name, host)
 
 
 def test_no_swap_writes_memory_in_the_clear(machine: Machine, declared: Host) -> None:

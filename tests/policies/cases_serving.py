@@ -126,6 +126,8 @@ BAD: dict[str, list[Case]] = {
         text('{"auths": {"registry": {"auth": "dXNlcjpodW50ZXIyMg=="}}}'),
         text('basic_auth:\n  password: "hunter22"\n'),
         text("db_password = hunter22"),
+        text("tokenizer_secret: hunter22"),
+        text("token_sha256: 3a5285f2"),
         text("[db]\nuser=x\npass=hunter22\n"),
         text("host:5432:db:user:hunter22\n"),
         text("userlist u\n  user admin insecure-password hunter22\n"),

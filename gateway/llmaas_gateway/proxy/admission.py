@@ -1,5 +1,6 @@
 """Whether a call may pass: whose it is, what it can cost at most, and whether every limit has room for that."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -88,7 +89,11 @@ class Admission:
         try:
             model = _served(call)
             account, tier = await self._payer(owner)
-            wanted = self._wanted(call, model, owner, account, tier)
+            if model.tokenizer is None:
+                wanted = self._wanted(call, model, owner, account, tier)
+            else:
+                # It may take seconds for a long prompt; other calls go on meanwhile.
+                wanted = await asyncio.to_thread(self._wanted, call, model, owner, account, tier)
         except _RefusedError as error:
             return error.refusal
         except (AccountError, PriceError) as error:

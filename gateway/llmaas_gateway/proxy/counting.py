@@ -1,18 +1,28 @@
 """How many tokens a prompt has: an upper bound for what is reserved, a lower one for what the context leaves."""
 
+import contextlib
+import functools
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from llmaas_gateway.isolation.requests import prompts
-from llmaas_gateway.proxy.settings import ServedModel
+from llmaas_gateway.proxy.settings import ServedModel, SettingsError
 
 Count = Callable[[str], int]
+# A file, and the SHA-256 that it must have, if one is declared.
+Load = Callable[[Path, str | None], Count]
 
 # OpenAI's newer models call it "developer".
-_SYSTEM_ROLES: Final = frozenset({"system", "developer"})
+_SYSTEM_ROLES: Final = ("system", "developer")
+
+# A request with more for each token of its context is not counted, which takes seconds: the model will hardly take it,
+# and the bounds hold if it does. Prose has four or five.
+_MOST_CHARACTERS_A_TOKEN: Final = 8
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +34,7 @@ class InputTokens:
     Attributes:
         most: never below the real count.
         least_a_prompt: never above the real count of any one prompt.
-        system: of what its system messages say, exactly; 0 where there is no tokenizer to count them.
+        system: of what its system messages say, exactly; 0 where no tokenizer counts them.
     """
 
     most: int
@@ -44,6 +54,10 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
+def _characters(value: Any) -> int:
+    return sum(map(len, _texts(value)))
+
+
 def _written_bytes(value: Any) -> int:
     """Bytes of a value as JSON with every blank that a chat template may add."""
     return len(json.dumps(value, indent=4, ensure_ascii=False).encode("utf-8", "surrogatepass"))
@@ -59,43 +73,90 @@ def _has_media(value: Any) -> bool:
 class InputCounter:
     """Counts with the model's tokenizer where there is one, else by bytes, which no byte-level tokenizer exceeds."""
 
-    def __init__(self, models: Sequence[ServedModel], load: Callable[[str], Count]) -> None:
-        """Takes the models and what makes a counter of a ``tokenizer.json``."""
-        self._counts = {model.name: load(str(model.tokenizer)) for model in models if model.tokenizer is not None}
+    def __init__(self, models: Sequence[ServedModel], load: Load) -> None:
+        """Takes the models and what makes a counter of a ``tokenizer.json``; a shared one is made once.
+
+        Raises:
+            SettingsError: tokenizers that cannot be used, each with its model.
+        """
+        made: dict[tuple[Path, str | None], Count] = {}
+        self._counts: dict[str, Count] = {}
+        problems = []
+        for model in models:
+            if model.tokenizer is None:
+                continue
+            wanted = (model.tokenizer, model.tokenizer_sha256)
+            try:
+                if wanted not in made:
+                    made[wanted] = load(*wanted)
+                self._counts[model.name] = made[wanted]
+            except SettingsError as error:
+                problems.append(f"models: {model.name}: tokenizer: {error}")
+        if problems:
+            raise SettingsError("\n".join(problems))
 
     def count(self, model: ServedModel, body: Mapping[str, Any]) -> InputTokens:
         """Bounds of the input of a sanitised request."""
         number = prompts(body)
         context = model.context_tokens * number
         messages = body.get("messages")
+        value = [body.get(name) for name in ("prompt", "suffix", "input") if body.get(name) is not None]
+        has_media = isinstance(messages, list) and _has_media(messages)
+        counted = _of_system(messages) if has_media else [messages, value]
+        known = self._counts.get(model.name)
+        if known is not None and _characters(counted) > _MOST_CHARACTERS_A_TOKEN * context:
+            return InputTokens(context, 1)
+        # Each text is asked for up to three times.
+        count = None if known is None else functools.cache(known)
         if isinstance(messages, list):
-            extra = model.template_tokens + model.message_tokens * len(messages)
+            extra = model.template_tokens + model.message_tokens * len(messages) + _bytes_of_arguments(messages)
             # Arguments of tools and options of the template are written into the prompt, in a form that is the model's.
             added = [body[name] for name in ("tools", "chat_template_kwargs") if body.get(name)]
-            system = self._system(model, messages)
-            if _has_media(messages):
+            system = _system_tokens(count, messages)
+            if has_media:
                 return InputTokens(context, 1, system)
-            bounds = self._bounds(model, messages, extra + sum(map(_written_bytes, added)), number)
+            bounds = _bounds(count, model, messages, extra + sum(map(_written_bytes, added)), number)
             return replace(bounds, system=system)
-        value = [body.get(name) for name in ("prompt", "suffix", "input") if body.get(name) is not None]
-        return self._bounds(model, value, 8 * number, number)
+        return _bounds(count, model, value, 8 * number, number)
 
-    def _system(self, model: ServedModel, messages: Sequence[Any]) -> int:
-        count = self._counts.get(model.name)
-        if count is None:
-            return 0
-        said = [message["content"] for message in messages if message.get("role") in _SYSTEM_ROLES]
-        return sum(count(text) for content in said for text in _said(content))
 
-    def _bounds(self, model: ServedModel, value: Any, extra: int, number: int) -> InputTokens:
-        count = self._counts.get(model.name)
-        context = model.context_tokens * number
-        if count is None:
-            return InputTokens(min(context, _written_bytes(value) + extra), 1)
-        numbers = sum(1 for _ in _numbers(value))
-        texts = sum(count(text) for text in _texts(value))
-        least = 1 if number > 1 else max(1, sum(count(text) for text in _contents(value)))
-        return InputTokens(min(context, texts + numbers + extra), min(model.context_tokens, least))
+def _system_tokens(count: Count | None, messages: Sequence[Any]) -> int:
+    if count is None:
+        return 0
+    return sum(count(text) for message in _of_system(messages) for text in _said(message.get("content")))
+
+
+def _of_system(messages: Any) -> Sequence[Mapping[str, Any]]:
+    return [message for message in _objects(messages) if message.get("role") in _SYSTEM_ROLES]
+
+
+def _bounds(count: Count | None, model: ServedModel, value: Any, extra: int, number: int) -> InputTokens:
+    context = model.context_tokens * number
+    if count is None:
+        return InputTokens(min(context, _written_bytes(value) + extra), 1)
+    numbers = sum(1 for _ in _numbers(value))
+    texts = sum(count(text) for text in _texts(value))
+    least = 1 if number > 1 else max(1, sum(count(text) for text in _contents(value)))
+    return InputTokens(min(context, texts + numbers + extra), min(model.context_tokens, least))
+
+
+def _bytes_of_arguments(messages: Sequence[Any]) -> int:
+    """Of the calls that an assistant made: templates write their arguments anew, with blanks that clients leave out."""
+    calls = (call for message in _objects(messages) for call in _objects(message.get("tool_calls")))
+    functions = (call.get("function") for call in calls)
+    written = 0
+    for function in functions:
+        arguments = function.get("arguments") if isinstance(function, Mapping) else None
+        if isinstance(arguments, str):
+            # What is no JSON is written as it is, and counted as such.
+            with contextlib.suppress(ValueError, RecursionError):
+                written += _written_bytes(json.loads(arguments))
+    return written
+
+
+def _objects(value: Any) -> Sequence[Mapping[str, Any]]:
+    """The objects of a list; whatever else a client sends is the model's to refuse."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _said(content: Any) -> Iterator[str]:
@@ -103,7 +164,7 @@ def _said(content: Any) -> Iterator[str]:
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):
-        yield from (part["text"] for part in content if isinstance(part.get("text"), str))
+        yield from (part["text"] for part in _objects(content) if isinstance(part.get("text"), str))
 
 
 def _numbers(value: Any) -> Iterator[int]:
@@ -116,23 +177,35 @@ def _numbers(value: Any) -> Iterator[int]:
 
 
 def _contents(value: Any) -> Iterator[str]:
-    """Texts that surely stand in the prompt: those of messages, and a prompt itself."""
+    """Texts that surely stand in the prompt: a prompt itself, and those of messages, which many templates trim."""
     for item in value:
         if isinstance(item, str):
             yield item
         elif isinstance(item, Mapping) and isinstance(item.get("content"), str):
-            yield item["content"]
+            yield item["content"].strip()
 
 
-def tokenizer(path: str) -> Count:
+def tokenizer(path: Path, sha256: str | None) -> Count:
     """A counter from a ``tokenizer.json``; special tokens in a text count as one, as they do in the model.
 
     Raises:
-        OSError: the file cannot be read.
+        SettingsError: the file cannot be read, is another than the declared one, or holds no tokenizer.
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 - only where LiteLLM is: it brings the package
 
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - an error of the file must be an OSError
-        encoder = Tokenizer.from_str(file.read())
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; run the playbook models.yml") from None
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 not in {None, found}:
+        raise SettingsError(f"{path}: SHA-256 is {found}, declared {sha256}; run models.yml, then pulumi up")
+    try:
+        encoder = Tokenizer.from_buffer(content)
+    except Exception as error:  # noqa: BLE001 - it raises nothing more special
+        raise SettingsError(f"{path}: is no tokenizer: {error}") from None
+    # Some files cut or fill up what they encode, for the batches of a training.
+    encoder.no_truncation()
+    encoder.no_padding()
     _log.info("tokens are counted with %s", path)
     return lambda text: len(encoder.encode(text, add_special_tokens=False).ids)

@@ -61,6 +61,7 @@ class Parts:
         """Makes the parts; nothing is connected yet.
 
         Raises:
+            SettingsError: a tokenizer cannot be used.
             PriceError: the price book is wrong.
             KeyFormatError: the audit's key is none.
         """

@@ -40,9 +40,11 @@ class ServedModel(_Strict):
         capability: what it is asked for.
         choices: the most that ``n`` and ``best_of`` may be.
         most_output_tokens: set as ``max_tokens`` where a client names none; None leaves it the rest of its context.
-        template_tokens: what the chat template adds to a request, at most.
+        template_tokens: what the chat template adds to a request, at most; instructions for tools, documents and
+            thinking, which some templates write, come to 200 to 500.
         message_tokens: what it adds to each message, at most.
         tokenizer: its ``tokenizer.json``; without it a byte counts as a token, which no byte-level tokenizer exceeds.
+        tokenizer_sha256: of that file; one that differs is not counted with, and the gateway does not start.
         fallbacks: models that may answer in its place; the dearest of them is reserved.
         takes_priority: whether its server schedules by priority, else it would refuse the parameter.
     """
@@ -52,11 +54,18 @@ class ServedModel(_Strict):
     capability: Literal["chat", "embedding"] = "chat"
     choices: int = Field(default=4, ge=1)
     most_output_tokens: int | None = Field(default=None, ge=1)
-    template_tokens: int = Field(default=256, ge=0)
+    template_tokens: int = Field(default=512, ge=0)
     message_tokens: int = Field(default=16, ge=0)
     tokenizer: Path | None = None
+    tokenizer_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     fallbacks: tuple[str, ...] = ()
     takes_priority: bool = False
+
+    @model_validator(mode="after")
+    def _digest_of_something(self) -> "ServedModel":
+        if self.tokenizer_sha256 is not None and self.tokenizer is None:
+            raise ValueError("tokenizer_sha256 stands there without tokenizer; name the file")
+        return self
 
     def bounds(self, body_bytes: int) -> Bounds:
         """The most that a request may ask of it."""
@@ -186,4 +195,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> GatewaySetting
         lines = [f"{path}: {'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
         raise SettingsError("\n".join(lines)) from None
     lifecycle = None if settings.lifecycle is None else path.parent / settings.lifecycle
-    return settings.model_copy(update={"prices": path.parent / settings.prices, "lifecycle": lifecycle})
+    models = tuple(
+        model if model.tokenizer is None else model.model_copy(update={"tokenizer": path.parent / model.tokenizer})
+        for model in settings.models
+    )
+    return settings.model_copy(
+        update={"prices": path.parent / settings.prices, "lifecycle": lifecycle, "models": models}
+    )

@@ -12,7 +12,7 @@ from llmaas_policies.texts import commands_of, files_of, parsed, strings_of, wit
 subject = Subject()
 
 _NAME: Final = (
-    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|REQUIREPASS|MASTERAUTH|(?:API|ACCESS|MASTER|PRIVATE)[_-]?KEY"
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN(?!IZER)|REQUIREPASS|MASTERAUTH|(?:API|ACCESS|MASTER|PRIVATE)[_-]?KEY"
     r"|SALT|CREDENTIAL)"
 )
 _SECRET_NAME: Final = re.compile(rf"(?i){_NAME}")

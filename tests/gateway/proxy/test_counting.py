@@ -1,16 +1,25 @@
 """What is reserved for a prompt is never below what it has."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llmaas_gateway.proxy.counting import InputCounter
+from llmaas_gateway.proxy.counting import Count, InputCounter
 from llmaas_gateway.proxy.settings import ServedModel
 
 BYTES = ServedModel(name="bytes", context_tokens=1_000, template_tokens=5, message_tokens=3)
 WORDS = ServedModel.model_validate({**BYTES.model_dump(), "name": "words", "tokenizer": "/tokenizer.json"})
-COUNTER = InputCounter([BYTES, WORDS], lambda _: lambda text: len(text.split()))
+LETTERS = WORDS.model_copy(update={"name": "letters", "tokenizer": Path("/letters.json"), "tokenizer_sha256": "a" * 64})
+
+
+def made(path: Path, _: str | None) -> Count:
+    return len if path == LETTERS.tokenizer else lambda text: len(text.split())
+
+
+COUNTER = InputCounter([BYTES, WORDS, LETTERS], made)
 
 
 def chat(*texts: str, **fields: Any) -> dict[str, Any]:
@@ -40,10 +49,78 @@ def test_tools_and_options_of_the_template_are_part_of_the_prompt() -> None:
     assert counted >= without + len(json.dumps(tools)) + len(json.dumps(extra))
 
 
+def test_arguments_of_calls_may_be_written_with_more_blanks_than_were_sent() -> None:
+    arguments = json.dumps({"numbers": list(range(50))}, separators=(",", ":"))
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": arguments}}
+    body = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
+    for model in (BYTES, WORDS):
+        assert COUNTER.count(model, body).most >= len(json.dumps(json.loads(arguments), indent=4))
+
+
+@pytest.mark.parametrize("calls", [None, "x", [1], [{"function": 1}], [{"function": {"arguments": "[" * 100_000}}]])
+def test_calls_that_are_none_are_counted_as_what_they_say(calls: Any) -> None:
+    body = {"messages": [{"role": "assistant", "content": "one", "tool_calls": calls}]}
+    assert COUNTER.count(WORDS, body).most >= 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "text", "type", "tool_calls", "function"]), inner, max_size=4
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.lists(JSON, max_size=4))
+def test_messages_that_are_none_are_counted_all_the_same(messages: list[Any]) -> None:
+    for model in (BYTES, WORDS):
+        assert 0 < COUNTER.count(model, {"messages": messages}).most <= 1_000
+
+
+def test_blanks_that_a_template_may_trim_are_not_counted_on() -> None:
+    assert COUNTER.count(LETTERS, chat(" " * 500 + "one" + "\n" * 400)).least_a_prompt == 3
+
+
+def test_a_text_that_no_context_holds_is_not_counted() -> None:
+    asked: list[str] = []
+
+    def load(*_: object) -> Count:
+        return lambda text: asked.append(text) or len(text)
+
+    counter = InputCounter([LETTERS], load)
+    for body in (chat("x" * 9_000), {"prompt": ["x" * 9_000, "y" * 9_000]}):
+        counted = counter.count(LETTERS, body)
+        assert (counted.most, counted.least_a_prompt) == (1_000 * len(body.get("prompt", "1")), 1)
+    assert asked == []
+    assert counter.count(LETTERS, chat("x" * 7_000)).most == 1_000
+    assert asked
+
+
+def test_one_tokenizer_of_several_models_is_loaded_once() -> None:
+    loaded: list[tuple[Path, str | None]] = []
+
+    def load(path: Path, sha256: str | None) -> Count:
+        loaded.append((path, sha256))
+        return len
+
+    InputCounter([WORDS, WORDS.model_copy(update={"name": "others"}), LETTERS], load)
+    assert loaded == [(Path("/tokenizer.json"), None), (Path("/letters.json"), "a" * 64)]
+
+
 def test_media_may_fill_the_context() -> None:
     image = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
     body = {"messages": [{"role": "user", "content": image}]}
     assert COUNTER.count(WORDS, body).most == COUNTER.count(BYTES, body).most == 1_000
+
+
+def test_what_the_system_says_is_counted_beside_media_of_any_length() -> None:
+    image = [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}]
+    body = {"messages": [{"role": "system", "content": "one two"}, {"role": "user", "content": image}]}
+    assert COUNTER.count(WORDS, body).system == 2
 
 
 def test_several_prompts_are_counted_together_and_bounded_one_by_one() -> None:

@@ -32,6 +32,12 @@ def test_a_good_file_is_read_and_its_price_book_lies_beside_it(tmp_path: Path) -
     assert read(tmp_path, GOOD).prices == tmp_path / "prices.yaml"
 
 
+def test_a_tokenizer_is_relative_to_the_file_unless_it_is_absolute(tmp_path: Path) -> None:
+    model = GOOD["models"][0]
+    for given, wanted in (("t.json", tmp_path / "t.json"), ("/t.json", Path("/t.json"))):
+        assert read(tmp_path, {**GOOD, "models": [{**model, "tokenizer": given}]}).models[0].tokenizer == wanted
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -43,6 +49,11 @@ def test_a_good_file_is_read_and_its_price_book_lies_beside_it(tmp_path: Path) -
         ({"tiers": [{**TIER, "billing": "gold"}]}, r"tiers\.0\.billing"),
         ({"ledger_seconds": 0}, "ledger_seconds"),
         ({"vat_percent": "much"}, "vat_percent"),
+        ({"models": [{**GOOD["models"][0], "tokenizer_sha256": "a" * 64}]}, "tokenizer_sha256 .* without tokenizer"),
+        (
+            {"models": [{**GOOD["models"][0], "tokenizer": "t", "tokenizer_sha256": "A"}]},
+            r"models\.0\.tokenizer_sha256",
+        ),
         ({"unknown": 1}, "unknown"),
     ],
 )

@@ -84,3 +84,20 @@ def test_a_cached_beginning_of_the_prompt_has_its_own_price(stack: Stack, counti
     [record] = stack.wait_for_records(tenant, 1)
     assert record["counts"]["system"] == TOKENS // 2
     assert "input" not in record["counts"]
+
+
+def test_tokenizers_that_cannot_be_used_end_the_start_and_are_all_named(stack: Stack) -> None:
+    right, wrong = stack.folder / "right.json", stack.folder / "wrong.json"
+    right.write_text(json.dumps(TOKENIZER))
+    wrong.write_text("{}")
+    models = yaml.safe_load((stack.folder / "gateway.yaml").read_text())["models"]
+    chat, spare, embedding = models
+    chat["tokenizer"] = str(stack.folder / "missing.json")
+    spare |= {"tokenizer": str(right), "tokenizer_sha256": "0" * 64}
+    embedding["tokenizer"] = str(wrong)
+    with pytest.raises(ChildProcessError) as ended, running([Proxy(stack, "without-tokenizer", models=models)]):
+        pass
+    told = str(ended.value)
+    assert f"the gateway cannot start: models: chat-model: tokenizer: {stack.folder}/missing.json: No such file" in told
+    assert f"models: spare-model: tokenizer: {right}: SHA-256 is " in told
+    assert f"models: embedding-model: tokenizer: {wrong}: is no tokenizer" in told

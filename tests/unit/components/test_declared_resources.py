@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from llmaas.preview.placeholders import MARK
 from llmaas.settings import Platform
@@ -136,6 +137,38 @@ def test_a_program_without_tls_listens_on_the_loopback_alone(workloads: list[Any
     for container in found:
         assert "--host=127.0.0.1" in container["args"]
         assert "ports" not in container
+
+
+def test_the_gateway_reads_its_tokenizers_from_the_host_that_it_runs_on(
+    declared: list[Any], workloads: list[Any], platform: Platform
+) -> None:
+    (workload,) = [each for each in workloads if each.name == "litellm-server"]
+    (volume,) = [each for each in workload.pod["volumes"] if "persistentVolumeClaim" in each]
+    (server,) = workload.pod["containers"]
+    (mount,) = [each for each in server["volumeMounts"] if each["name"] == volume["name"]]
+    assert mount["readOnly"] is True
+    # else the kubelet would give the files to the pod's group
+    assert volume["persistentVolumeClaim"]["readOnly"] is True
+    claim = volume["persistentVolumeClaim"]["claimName"]
+    (bound,) = [each for each in of_kind(declared, "PersistentVolume") if each.inputs["metadata"]["name"] == claim]
+    spec = bound.inputs["spec"]
+    assert (spec["accessModes"], spec["local"]) == (["ReadOnlyMany"], {"path": mount["mountPath"]})
+    assert spec["claimRef"]["namespace"] == workload.namespace
+    pod_hosts = workload.pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert spec["nodeAffinity"]["required"] == pod_hosts
+    (expression,) = pod_hosts["nodeSelectorTerms"][0]["matchExpressions"]
+    assert expression["values"] == [host.name for host in platform.hosts_with_role("service")]
+
+
+def test_every_tokenizer_that_the_gateway_is_told_of_lies_on_what_it_mounts(
+    declared: list[Any], workloads: list[Any]
+) -> None:
+    texts = [each.inputs["data"]["gateway.yaml"] for each in declared if "gateway.yaml" in each.inputs.get("data", {})]
+    (workload,) = [each for each in workloads if each.name == "litellm-server"]
+    mounted = [each["mountPath"] for each in workload.pod["containers"][0]["volumeMounts"] if each["name"] != "tmp"]
+    paths = [model["tokenizer"] for text in texts for model in yaml.safe_load(text)["models"]]
+    assert paths
+    assert all(any(path.startswith(f"{folder}/") for folder in mounted) for path in paths)
 
 
 def test_gateway_and_edge_never_have_two_pods_on_one_host(workloads: list[Any]) -> None:

@@ -6,9 +6,18 @@ from pathlib import Path
 import pytest
 
 from llmaas import materials
-from llmaas.materials import WORKLOAD_IMAGES, MaterialError, issue_certificates, load_materials, read_lock, read_prices
+from llmaas.materials import (
+    WORKLOAD_IMAGES,
+    MaterialError,
+    issue_certificates,
+    load_materials,
+    read_lock,
+    read_prices,
+    read_tokenizers,
+)
 from llmaas.pki import PkiError
-from llmaas.settings import Platform
+from llmaas.settings import Platform, load_platform, recorded
+from llmaas.settings.recorded import manifest_file
 
 DIGEST = "0" * 64
 MOMENT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -100,3 +109,46 @@ def test_a_price_that_is_missing_is_told_for_every_model(lock: Path, platform: P
     with pytest.raises(MaterialError, match=r"no price for input of granite3\.3:8b") as raised:
         read_prices(platform, datetime(1999, 1, 1, tzinfo=UTC))
     assert len(str(raised.value).splitlines()) == len(platform.models)
+
+
+def test_the_digest_of_a_tokenizer_is_that_of_the_manifest(platform: Platform) -> None:
+    lines = manifest_file(platform, "tiny-llama").read_text().splitlines()
+    (digest,) = [line.split()[0] for line in lines if line.endswith("  tokenizer.json")]
+    assert read_tokenizers(platform) == {"tiny-llama": digest}
+
+
+def test_weights_that_are_not_imported_are_told_and_a_preview_goes_on_without() -> None:
+    production = load_platform("production")
+    with pytest.raises(MaterialError, match=r"granite-3\.3-8b-instruct\.sha256 is missing: import the weights"):
+        read_tokenizers(production)
+    assert read_tokenizers(production, all_imported=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"{DIGEST}  config.json\n", {}),
+        (f"{DIGEST}  ./tokenizer.json\n\n{DIGEST}  a b\n", {"tiny-llama": DIGEST}),
+        (f"{'A' * 64}  tokenizer.json\n", {"tiny-llama": "a" * 64}),
+    ],
+)
+def test_an_artefact_without_a_tokenizer_gives_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform, text: str, found: dict[str, str]
+) -> None:
+    _write_manifest(tmp_path, monkeypatch, platform, text)
+    assert read_tokenizers(platform) == found
+
+
+def test_a_manifest_that_cannot_be_read_is_refused_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform
+) -> None:
+    _write_manifest(tmp_path, monkeypatch, platform, f"{DIGEST}  config.json\n{DIGEST} tokenizer.json\n")
+    with pytest.raises(MaterialError, match=r"tiny-llama\.sha256(.|\n)*line 2: is no line of sha256sum"):
+        read_tokenizers(platform, all_imported=False)
+
+
+def _write_manifest(folder: Path, patch: pytest.MonkeyPatch, platform: Platform, text: str) -> None:
+    patch.setattr(recorded, "stack_file", lambda environment: folder / f"Pulumi.{environment}.yaml")
+    path = folder / platform.artefact("tiny-llama").manifest
+    path.parent.mkdir()
+    path.write_text(text)

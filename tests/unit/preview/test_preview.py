@@ -47,6 +47,7 @@ def test_a_fresh_copy_holds_without_state_and_leaves_none(stacks: Stacks, enviro
         assert f"\n{subject} " in f"\n{found.stdout}"
     assert f"an example: stacks/images.{environment}.lock.yaml is not there yet" in found.stdout
     assert MARK not in found.stdout
+    assert ("no manifest yet, so the gateway has no tokenizer: " in found.stdout) is (environment == "production")
     assert sorted(stacks.folder.rglob("*")) == before
     assert not stacks.state.exists()
 

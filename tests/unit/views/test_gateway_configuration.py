@@ -15,11 +15,14 @@ from llmaas.views.haproxy import USAGE_PATHS, edge_configuration, gateway_config
 from llmaas.views.litellm import TokenPrices
 from llmaas.views.topology import served_models
 
+# Of one artefact in each environment.
+TOKENIZERS = {"tiny-llama": "a" * 64, "llama-3.2-3b-instruct": "b" * 64}
+
 
 @pytest.mark.parametrize("environment", ["lab", "production"])
 def test_the_gateway_knows_every_served_model_and_every_tier(environment: str) -> None:
     platform = load_platform(environment)
-    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform)))
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform, TOKENIZERS)))
     assert {name: model.context_tokens for name, model in settings.models_by_name.items()} == {
         model.name: model.context_tokens for model in served_models(platform)
     }
@@ -29,17 +32,39 @@ def test_the_gateway_knows_every_served_model_and_every_tier(environment: str) -
     assert settings.replicas == platform.gateway.replicas
 
 
+@pytest.mark.parametrize(
+    ("environment", "counted"),
+    [("lab", {"granite3.3:8b", "llama3.2:3b", "llama3.1:70b"}), ("production", {"llama3.2:3b"})],
+)
+def test_models_are_counted_with_the_tokenizer_of_their_artefact_where_it_has_one(
+    environment: str, counted: set[str]
+) -> None:
+    platform = load_platform(environment)
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform, TOKENIZERS)))
+    assert {model.name for model in settings.models if model.tokenizer} == counted
+    for model in settings.models:
+        artefact = next(each.artefact for each in platform.models if each.name == model.name)
+        if model.tokenizer is not None:
+            assert str(model.tokenizer) == f"/var/lib/llmaas/volumes/tokenizers/{artefact}/tokenizer.json"
+        assert model.tokenizer_sha256 == TOKENIZERS.get(artefact)
+
+
+def test_another_tokenizer_is_another_configuration() -> None:
+    platform = load_platform("lab")
+    assert configuration(platform, {"tiny-llama": "a" * 64}) != configuration(platform, {"tiny-llama": "b" * 64})
+
+
 def test_shadow_mode_is_off_unless_the_stack_file_turns_it_on() -> None:
     platform = load_platform("lab")
     gateway = platform.gateway.model_copy(update={"shadow": True})
     for declared, wanted in ((platform, False), (platform.model_copy(update={"gateway": gateway}), True)):
-        assert GatewaySettings.model_validate(yaml.safe_load(configuration(declared))).shadow is wanted
+        assert GatewaySettings.model_validate(yaml.safe_load(configuration(declared, TOKENIZERS))).shadow is wanted
 
 
 @pytest.mark.parametrize("environment", ["lab", "production"])
 def test_the_gateway_ends_a_silent_call_before_any_proxy_on_the_way_or_litellm_does(environment: str) -> None:
     platform = load_platform(environment)
-    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform)))
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform, TOKENIZERS)))
     declared = platform.gateway
     assert (settings.answer_seconds, settings.silence_seconds) == (declared.answer_seconds, declared.silence_seconds)
     proxies = [edge_configuration(platform), gateway_configuration(platform), serving_configuration("vllm")]

@@ -35,6 +35,17 @@ options:
     description: Where the artefacts are placed.
     type: path
     required: true
+  only:
+    description:
+      - The files of each artefact that are wanted on this host; all of them where the list is empty.
+      - An artefact whose manifest names none of them gives none, and no folder.
+    type: list
+    elements: str
+    default: []
+  exact:
+    description: Whether to remove from the folder whatever is not wanted; a server may still read old weights.
+    type: bool
+    default: false
   verify:
     description: Whether to read every file again and compare its digest.
     type: bool
@@ -50,11 +61,26 @@ EXAMPLES = r"""
     folder: /var/lib/llmaas/models
     artefacts:
       - {name: tiny-llama, manifest: "<digest>  config.json"}
+
+- name: Place the tokenizers alone
+  llmaas.host.weights:
+    url: https://10.77.0.1:8443/models
+    ca_certificate: /etc/llmaas/trust/root.crt
+    folder: /var/lib/llmaas/volumes/tokenizers
+    only: [tokenizer.json]
+    exact: true
+    artefacts:
+      - {name: tiny-llama, manifest: "<digest>  tokenizer.json"}
 """
 
 RETURN = r"""
 fetched:
   description: Files that were or would be fetched.
+  returned: always
+  type: list
+  elements: str
+removed:
+  description: Files and folders that were or would be removed.
   returned: always
   type: list
   elements: str
@@ -82,6 +108,12 @@ def manifest_entries(text: str, artefact: str) -> dict[str, str]:
     if not entries:
         raise WeightsError(f"manifest of {artefact}: it lists no file")
     return entries
+
+
+def wanted_files(artefact: dict[str, Any], only: list[str]) -> dict[str, str]:
+    """File name -> SHA-256 of what this host gets of an artefact."""
+    entries = manifest_entries(artefact["manifest"], artefact["name"])
+    return {file: digest for file, digest in entries.items() if not only or file in only}
 
 
 def digest_of(path: str) -> str:
@@ -118,9 +150,16 @@ def is_right(path: str, digest: str, stamp: str | None, *, verify: bool) -> bool
     return digest_of(path) == digest
 
 
+def make_folder(path: str) -> None:
+    """A folder that programs of other accounts can read, whatever the umask."""
+    if not os.path.isdir(path):
+        os.makedirs(path)
+        os.chmod(path, 0o755)  # noqa: S103 - what lies there is public
+
+
 def fetch(url: str, path: str, digest: str, context: ssl.SSLContext) -> None:
     """Download one file beside its place, check it, then put it there."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folder(os.path.dirname(path))
     partial = f"{path}.partial"
     with urllib.request.urlopen(url, context=context, timeout=60) as answer, open(partial, "wb") as file:  # noqa: S310
         shutil.copyfileobj(answer, file, BLOCK)
@@ -138,7 +177,9 @@ def place(artefact: dict[str, Any], params: dict[str, Any], context: ssl.SSLCont
     """Bring one artefact into its declared state; the files that were or would be fetched (no context: check mode)."""
     name = artefact["name"]
     folder = os.path.join(params["folder"], name)
-    entries = manifest_entries(artefact["manifest"], name)
+    entries = wanted_files(artefact, params["only"])
+    if not entries:
+        return []
     stamps = read_stamps(folder)
     wrong = [
         file
@@ -147,7 +188,8 @@ def place(artefact: dict[str, Any], params: dict[str, Any], context: ssl.SSLCont
     ]
     if context is None:
         return [f"{name}/{file}" for file in wrong]
-    os.makedirs(folder, mode=0o755, exist_ok=True)
+    make_folder(params["folder"])
+    make_folder(folder)
     for file in wrong:
         fetch(f"{params['url']}/{name}/{file}", os.path.join(folder, file), entries[file], context)
     wanted = {file: stamp_of(os.path.join(folder, file), digest) for file, digest in entries.items()}
@@ -155,6 +197,29 @@ def place(artefact: dict[str, Any], params: dict[str, Any], context: ssl.SSLCont
         with open(os.path.join(folder, STAMP), "w", encoding="utf-8") as out:
             out.writelines(f"{file}\t{stamp}\n" for file, stamp in sorted(wanted.items()))
     return [f"{name}/{file}" for file in wrong]
+
+
+def clear(params: dict[str, Any], *, check: bool) -> list[str]:
+    """Remove from the folder what no artefact wants there; what was or would be removed, as paths below it."""
+    root = params["folder"]
+    wanted = {
+        os.path.join(artefact["name"], file)
+        for artefact in params["artefacts"]
+        if (files := wanted_files(artefact, params["only"]))
+        for file in (*files, STAMP)
+    }
+    removed = []
+    # what lies in a folder comes before the folder, which is then empty
+    for folder, folders, files_there in os.walk(root, topdown=False):
+        for name in (*files_there, *folders):
+            full = os.path.join(folder, name)
+            path = os.path.relpath(full, root)
+            if path in wanted or any(each.startswith(f"{path}/") for each in wanted):
+                continue
+            removed.append(path)
+            if not check:
+                (os.rmdir if os.path.isdir(full) and not os.path.islink(full) else os.unlink)(full)
+    return sorted(removed)
 
 
 def main() -> None:
@@ -165,21 +230,27 @@ def main() -> None:
             "url": {"type": "str", "required": True},
             "ca_certificate": {"type": "path", "required": True},
             "folder": {"type": "path", "required": True},
+            "only": {"type": "list", "elements": "str", "default": []},
+            "exact": {"type": "bool", "default": False},
             "verify": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     context = None
     fetched: list[str] = []
+    removed: list[str] = []
     try:
         if not module.check_mode:
             context = ssl.create_default_context(cafile=module.params["ca_certificate"])
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         for artefact in module.params["artefacts"]:
             fetched.extend(place(artefact, module.params, context))
+        # last: where something cannot be fetched, nothing is taken away
+        if module.params["exact"]:
+            removed = clear(module.params, check=module.check_mode)
     except (OSError, WeightsError) as error:
-        module.fail_json(msg=str(error), fetched=fetched)
-    module.exit_json(changed=bool(fetched), fetched=fetched)
+        module.fail_json(msg=str(error), fetched=fetched, removed=removed)
+    module.exit_json(changed=bool(fetched or removed), fetched=fetched, removed=removed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""Which hosts get which files of the served artefacts."""
+
+from typing import Any
+
+import pytest
+
+from llmaas.settings import load_platform
+from llmaas.views.inventory import inventory
+
+FOLDER = "/var/lib/llmaas/volumes/tokenizers"
+
+
+def names(hosts: dict[str, Any], variable: str) -> dict[str, list[str]]:
+    return {host: [each["name"] for each in found[variable]] for host, found in hosts.items() if found.get(variable)}
+
+
+@pytest.mark.parametrize(
+    ("environment", "served"),
+    [
+        ("lab", ["tiny-llama"]),
+        ("production", ["granite-3.3-8b-instruct", "llama-3.1-70b-instruct", "llama-3.2-3b-instruct"]),
+    ],
+)
+def test_every_host_of_the_gateway_gets_the_tokenizers_of_all_served_models(
+    environment: str, served: list[str]
+) -> None:
+    platform = load_platform(environment)
+    view = inventory(platform)
+    found = names(view["hosts"], "model_weights_tokenizers")
+    assert found == dict.fromkeys(view["groups"]["service"], served)
+    for host in view["groups"]["service"]:
+        assert view["hosts"][host]["model_weights_tokenizers_folder"] == FOLDER
+        for entry in view["hosts"][host]["model_weights_tokenizers"]:
+            assert entry["manifest_file"].endswith(f"/stacks/{platform.artefact(entry['name']).manifest}")
+
+
+def test_the_tokenizer_of_a_removed_model_goes() -> None:
+    platform = load_platform("production")
+    *others, last = platform.models
+    removed = platform.model_copy(update={"models": (*others, last.model_copy(update={"phase": "removed"}))})
+    found = names(inventory(removed)["hosts"], "model_weights_tokenizers")
+    assert found["gpu-host-01"] == ["granite-3.3-8b-instruct", "llama-3.2-3b-instruct"]
+
+
+def test_weights_are_placed_where_the_models_run_and_nowhere_else() -> None:
+    found = names(inventory(load_platform("production"))["hosts"], "model_weights_artefacts")
+    assert found["gpu-host-09"] == ["llama-3.1-70b-instruct", "llama-3.2-3b-instruct"]
+    assert "gpu-host-01" not in found
