@@ -12,6 +12,7 @@ import httpx
 from lab.command import run
 from lab.environment import base_url, demo_key_file, tool_environment
 from lab.errors import LabError
+from lab.interrupted import remove_interrupted
 from lab.layout import ENVIRONMENT, Layout
 from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
@@ -49,8 +50,9 @@ def deploy_cluster(layout: Layout, log: Path) -> str:
     if ENVIRONMENT not in {stack["name"].rsplit("/", 1)[-1] for stack in stacks}:
         run([*pulumi, "stack", "init", ENVIRONMENT, "--secrets-provider", "passphrase"],
             cwd=PROJECT_ROOT, environment=environment, log=log)  # fmt: skip
-    # an interrupted update leaves its lock and its operations behind; ours is the only one that may run here
+    # an interrupted update leaves its lock and its notes behind; ours is the only one that may run here
     run([*pulumi, "cancel", "--yes", "--stack", ENVIRONMENT], cwd=PROJECT_ROOT, environment=environment, log=log)
+    remove_interrupted(pulumi, ENVIRONMENT, folder=PROJECT_ROOT, environment=environment, log=log)
     printed = run(
         [*pulumi, "up", "--stack", ENVIRONMENT, "--yes", "--skip-preview", "--policy-pack", "policies"],
         cwd=PROJECT_ROOT,

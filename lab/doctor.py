@@ -89,6 +89,7 @@ def _settings() -> Finding:
 def _resources(here: Layout, *, running: bool) -> list[Finding]:
     memory = _memory_gib()
     cores = len(os.sched_getaffinity(0))
+    avx2 = _has_avx2()
     disk = shutil.disk_usage(here.cache).free / 2**30
     wanted_disk = _FREE_DISK_RUNNING_GIB if running else _FREE_DISK_GIB
     found = [
@@ -96,9 +97,9 @@ def _resources(here: Layout, *, running: bool) -> list[Finding]:
         _judge("processor", f"{cores} cores", f"at least {_CORES} are needed", good=cores >= _CORES),
         _judge(
             "vector units",
-            "AVX2" if _has_avx2() else "no AVX2",
+            "AVX2" if avx2 else "no AVX2",
             "the kernels of vLLM need a processor with AVX2",
-            good=_has_avx2(),
+            good=avx2,
         ),
         _judge(
             "memory",

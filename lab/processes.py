@@ -4,18 +4,15 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
-from lab.cgroups import cgroup_folders, systemd_scope
+from lab.launching import launch
 from lab.machine import boot_id, process_start
 from llmaas.files import write_atomically
-
-_LAUNCH: Final = Path(__file__).with_name("launch.sh")
 
 
 @dataclass(frozen=True)
@@ -86,17 +83,7 @@ class ProcessTable:
         environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Start ``command`` in a session and a cgroup of its own, its output appended to ``log``, and record it."""
-        arguments = [str(_LAUNCH), *cgroup_folders(name), "--", *command]
-        with log.open("ab") as stream:
-            started = subprocess.Popen(
-                [*systemd_scope(name), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, **(environment or {})},
-                cwd="/",
-            )
+        started = launch(name, command, log, environment)
         ticks = process_start(started.pid)
         # -1 fits no process: one that ended at once is recorded as ended
         process = Process(name, started.pid, -1 if ticks is None else ticks, boot_id())

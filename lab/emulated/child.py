@@ -1,16 +1,16 @@
 """A process of the emulated site with all that it starts: it ends with whoever started it, however that ends."""
 
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from lab.cgroups import cgroup_folders, end_group, systemd_scope
+from lab.cgroups import end_group
+from lab.launching import launch
 
-_LAUNCH: Final = Path(__file__).parents[1] / "launch.sh"
 _TOP: Final = "llmaas-emulated"
+_WITH_ITS_STARTER: Final = ("setpriv", "--pdeathsig", "KILL")
 
 
 @dataclass
@@ -27,21 +27,7 @@ class Child:
     def start(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         """Become ``command``, its output appended to ``log``; one that a killed run left is ended first."""
         self.kill()
-        arguments = [
-            *systemd_scope(self._group),
-            *("setpriv", "--pdeathsig", "KILL", str(_LAUNCH), *cgroup_folders(self._group, _TOP), "--"),
-            *command,
-        ]
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, **(environment or {})},
-                cwd="/",
-            )
+        self.process = launch(self._group, command, log, environment, top=_TOP, prefix=_WITH_ITS_STARTER)
 
     def kill(self) -> None:
         """End it at once: also what only its supervisor's end would leave at work."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.layout import ENVIRONMENT
 from lab.models import tiny_llama
-from llmaas.paths import cache_dir, stack_file
+from llmaas.paths import cache_dir
 from llmaas.settings import load_platform
+from llmaas.settings.recorded import manifest_file
 
 _MAKERS: dict[str, Callable[[], dict[str, bytes]]] = {"tiny-llama": tiny_llama.files}
 
@@ -25,8 +26,9 @@ def ensure_models(report: Callable[[str], None] = print) -> None:
     Raises:
         LabError: an artefact cannot be made here, or what was made is not what its manifest declares.
     """
-    for artefact in load_platform(ENVIRONMENT).artefacts:
-        manifest = stack_file(ENVIRONMENT).parent / artefact.manifest
+    platform = load_platform(ENVIRONMENT)
+    for artefact in platform.artefacts:
+        manifest = manifest_file(platform, artefact.name)
         folder = cache_dir() / "models" / artefact.name
         if not manifest.exists():
             raise LabError(f"artefact {artefact.name}: its manifest {manifest} is missing")

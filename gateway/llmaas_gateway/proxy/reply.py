@@ -126,14 +126,15 @@ class Reply:
     async def _pass_whole(self, start: Message) -> None:
         body = b"".join(self._body)
         status: int = start["status"]
+        usage = None if self.failed else usage_of_body(body)
         if self._call.dialect is not None:
             status, told = self._in_dialect(self._call.dialect, status, body)
         else:
-            told = with_system_tokens(body, 0 if self.failed else self._call.system_tokens)
+            told = with_system_tokens(body, usage, self._call.system_tokens)
         if self.failed:
             await self._settle_failed()
         else:
-            self._call.usage = usage_of_body(body)
+            self._call.usage = usage
             await self._settlement.settle(self._call, "success")
         kept = [(name, value) for name, value in self._headers(start) if name.lower() != b"content-length"]
         await answer(self._send, status, kept, told)
@@ -158,9 +159,10 @@ class Reply:
                 await self._settlement.settle(self._call, "success")
             elif (usage := usage_of_event(data)) is not None:
                 self._call.usage = usage
-                # LiteLLM sends each event whole.
-                piece = message["body"].replace(data, with_system_tokens(data, self._call.system_tokens))
-                message = {**message, "body": piece}
+                if self._told is None:
+                    # LiteLLM sends each event whole.
+                    piece = message["body"].replace(data, with_system_tokens(data, usage, self._call.system_tokens))
+                    message = {**message, "body": piece}
             told += self._translated(data)
         last = not message.get("more_body", False)
         if last and not self._call.settled:

@@ -31,13 +31,13 @@ def usage_of_body(body: bytes) -> Mapping[str, Any] | None:
     return normalised(content.get("usage")) if isinstance(content, Mapping) else None
 
 
-def with_system_tokens(body: bytes, system_tokens: int) -> bytes:
+def with_system_tokens(body: bytes, usage: Mapping[str, Any] | None, system_tokens: int) -> bytes:
     """A JSON answer whose usage tells the tokens of system messages apart, as they are charged.
 
-    It is as it was where there are none, or no usage that could be charged.
+    ``usage`` is the one that was read in it. The answer is as it was where there are no such tokens, or no usage that
+    could be charged.
     """
-    usage = usage_of_body(body) if system_tokens else None
-    if usage is None:
+    if usage is None or not system_tokens:
         return body
     try:
         counted = usage_of(usage, system_tokens=system_tokens).counts.get(Unit.SYSTEM, 0)

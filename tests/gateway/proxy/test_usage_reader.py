@@ -35,11 +35,11 @@ def test_system_tokens_are_told_as_they_are_charged() -> None:
     cached = {**USAGE, "prompt_tokens_details": {"cached_tokens": 2}}
     for usage, told in ((USAGE, {"system_tokens": 3}), (cached, {"cached_tokens": 2, "system_tokens": 1})):
         body = json.dumps({"id": "é\ud800", "usage": usage}).encode()
-        answer = json.loads(with_system_tokens(body, 5).decode("utf-8", "surrogatepass"))
+        answer = json.loads(with_system_tokens(body, usage_of_body(body), 5).decode("utf-8", "surrogatepass"))
         assert answer == {"id": "é\ud800", "usage": {**usage, "prompt_tokens_details": told}}
 
 
 def test_an_answer_without_system_tokens_or_a_usage_is_left_as_it_is() -> None:
     wrong = json.dumps({"usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 9}}}).encode()
     for body, system_tokens in ((EVENTS[1], 0), (EVENTS[0], 5), (b"no JSON", 5), (wrong, 5)):
-        assert with_system_tokens(body, system_tokens) == body
+        assert with_system_tokens(body, usage_of_body(body), system_tokens) == body

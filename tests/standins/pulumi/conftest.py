@@ -127,12 +127,12 @@ def new_project(folder: Path, variables: dict[str, str]) -> Project:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool], str], None]:
-    """Wait until something holds, at most 30 s."""
+    """Wait until something holds, at most two minutes: the machine may be busy."""
 
     def wait(holds: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not holds():
-            assert time.monotonic() < deadline, f"after 30 s still not so: {what}"
+            assert time.monotonic() < deadline, f"after two minutes still not so: {what}"
             time.sleep(0.2)
 
     return wait
