@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from lab.spec import LabSpec
 from lab.toolchain import official_program
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import SettingsError, load_platform
+from llmaas.views.hardening import ending, refused
 
 _CORES: Final = 2
 _MEMORY_GIB: Final = 22
@@ -56,7 +58,7 @@ def diagnose(here: Layout, spec: LabSpec) -> list[Finding]:
     """Look at everything; nothing is changed."""
     running = bool(ProcessTable.at(here.run).running())
     return [
-        _settings(),
+        *settings(datetime.now(UTC).date()),
         *_resources(here, running=running),
         _cgroups(),
         *_kernel(),
@@ -78,12 +80,20 @@ def _judge(subject: str, text: str, remedy: str, *, good: bool) -> Finding:
     return Finding(subject, Level.OK, text) if good else Finding(subject, Level.FAIL, text, remedy)
 
 
-def _settings() -> Finding:
+def settings(today: date) -> list[Finding]:
+    """Whether the stack file can be used, and whether its exceptions hold on that day."""
     try:
         platform = load_platform(ENVIRONMENT)
     except SettingsError as error:
-        return Finding("stack file", Level.FAIL, str(error), f"mend stacks/Pulumi.{ENVIRONMENT}.yaml")
-    return Finding("stack file", Level.OK, f"{len(platform.hosts)} hosts, {len(platform.models)} models")
+        return [Finding("stack file", Level.FAIL, str(error), f"mend stacks/Pulumi.{ENVIRONMENT}.yaml")]
+    remedy = "Ansible would refuse before any host is changed; mend that entry"
+    ended = [Finding("exceptions", Level.FAIL, str(each), remedy) for each in refused(platform, today)]
+    soon = [Finding("exceptions", Level.NOTE, str(each)) for each in ending(platform, today)]
+    return [
+        Finding("stack file", Level.OK, f"{len(platform.hosts)} hosts, {len(platform.models)} models"),
+        *(ended or [Finding("exceptions", Level.OK, "all hold today")]),
+        *soon,
+    ]
 
 
 def _resources(here: Layout, *, running: bool) -> list[Finding]:

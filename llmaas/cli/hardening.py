@@ -13,7 +13,7 @@ from rich.table import Table
 from llmaas.hardening import ContentError, JudgeError, Score, judge_host
 from llmaas.hardening.judge import SshRemote
 from llmaas.settings import Platform, SettingsError, load_platform
-from llmaas.settings.hardening import HardeningWaivers, load_waivers, waiver_problems
+from llmaas.settings.hardening import HardeningWaivers, ending_waivers, load_waivers, waiver_problems
 from llmaas.verify.connection import write_ssh_configuration
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
@@ -68,6 +68,8 @@ def list_waivers(*, environment: Annotated[str, _ENVIRONMENT]) -> None:
             where = "all" if len(covered) == len(platform.hosts) else ", ".join(covered)
             table.add_row(entry.control, "\n".join(entry.deviations), where, str(entry.expires), entry.reason)
     Console().print(table)
+    for warning in ending_waivers(waivers, today()):
+        console.print(str(warning), style="yellow", highlight=False, markup=False, soft_wrap=True)
     problems = waiver_problems(waivers, platform, today())
     for problem in problems:
         console.print(str(problem), style="red", highlight=False, markup=False, soft_wrap=True)

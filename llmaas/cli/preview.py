@@ -1,4 +1,4 @@
-"""``llmaas preview``: what ``pulumi preview`` would refuse, without a cluster: plan, promises, prices, policies."""
+"""``llmaas preview``: what ``pulumi preview`` would refuse, without a cluster, each question with its verdict."""
 
 import json
 import sys
@@ -54,6 +54,8 @@ def _print(report: Report) -> None:
         _print_verdict(console, verdict)
     for note in report.notes:
         console.print(f"note: {note}", style="dim")
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", style="yellow")
     refused = sum(len(verdict.refusals) for verdict in report.verdicts)
     if report.holds:
         console.print(

@@ -16,7 +16,7 @@ from llmaas.paths import PROJECT_ROOT
 TESTS: Final = "tests/"
 POLICY: Final = "policy/"
 PREVIEW: Final = "preview/"
-PREVIEW_SUBJECTS: Final = ("plan", "promises", "prices", "policies", "secrets")
+PREVIEW_SUBJECTS: Final = ("plan", "promises", "prices", "policies", "secrets", "hardening")
 
 # Run against the live environment by `llmaas verify`.
 LIVE: Final = ("tests/host/", "tests/api/")

@@ -1,4 +1,4 @@
-"""The gate of the Pulumi program: nothing is declared of an environment whose plan, promises or prices do not hold."""
+"""The gate of the Pulumi program: nothing is declared of an environment that stack_verdicts refuses."""
 
 from datetime import datetime
 
@@ -19,12 +19,12 @@ class RefusedError(Exception):
 
 
 def admitted(platform: Platform, stack: str, moment: datetime) -> Platform:
-    """The platform with every model placed, when its plan, promises and prices hold at ``moment``.
+    """The platform with every model placed, when everything that is judged before holds at ``moment``.
 
     Args:
         platform: as Pulumi's configuration gives it.
         stack: the stack that Pulumi runs; its file must be where the configuration comes from.
-        moment: the time that promises and prices are judged at.
+        moment: the time that promises, prices and exceptions are judged at.
 
     Raises:
         RefusedError: something does not hold; all of it in one text.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from llmaas.materials import MaterialError, read_prices
@@ -12,6 +12,7 @@ from llmaas.preview.recorder import Declared, record
 from llmaas.preview.verdicts import Verdict, stack_verdicts
 from llmaas.settings import Platform
 from llmaas.settings.recorded import manifest_file
+from llmaas.views.hardening import ending
 from llmaas.views.litellm import TokenPrices
 from llmaas.views.topology import served_artefacts, served_models
 
@@ -26,6 +27,8 @@ class Report:
     # number of resources by kind; empty when nothing could be declared
     resources: Mapping[str, int]
     notes: tuple[str, ...]
+    # what is not refused yet and will be within a month
+    warnings: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -41,6 +44,7 @@ class Report:
             "verdicts": [{"holds": verdict.holds, **asdict(verdict)} for verdict in self.verdicts],
             "resources": dict(self.resources),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
 
@@ -66,7 +70,7 @@ def preview(
     moment: datetime,
     declared_of: Callable[[Platform, Mapping[str, str], datetime], list[Declared]] = declare,
 ) -> Report:
-    """Judge plan, promises, prices and, on what the program declares, policies and secrets; nothing is written.
+    """Judge plan, promises, prices, hardening and, on what the program declares, policies and secrets; writes nothing.
 
     ``declared_of`` says what is declared; a trial changes it.
 
@@ -74,11 +78,12 @@ def preview(
         MaterialError: the environment's image lock or a manifest of weights is there and wrong.
     """
     verdicts, placed = stack_verdicts(platform, moment)
+    warnings = tuple(str(problem) for problem in ending(platform, moment.astimezone(UTC).date()))
     notes = ["secrets and certificates are placeholders; the real ones are neither read nor made"]
     counts: dict[str, int] = {}
     if placed is None:
         notes.append("policies are not judged: without a placement there is nothing to declare")
-        return Report(platform.environment, moment, verdicts, counts, tuple(notes))
+        return Report(platform.environment, moment, verdicts, counts, tuple(notes), warnings)
     images, source = images_of(placed)
     notes.append(f"images are those of {source}")
     if missing := [name for name in served_artefacts(placed) if not manifest_file(placed, name).is_file()]:
@@ -87,4 +92,4 @@ def preview(
     verdicts = (*verdicts, policy_verdict(placed, declared, moment.date()), secrets_verdict(declared))
     for each in declared:
         counts[each.kind] = counts.get(each.kind, 0) + 1
-    return Report(platform.environment, moment, verdicts, dict(sorted(counts.items())), tuple(notes))
+    return Report(platform.environment, moment, verdicts, dict(sorted(counts.items())), tuple(notes), warnings)

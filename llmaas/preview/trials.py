@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -95,8 +95,12 @@ class _File(Section):
     refused: dict[str, Any] | None = None
 
 
-def read_trial(path: Path) -> Trial:
+def read_trial(path: Path, today: date | None = None) -> Trial:
     """The trial that a file describes.
+
+    Args:
+        path: the file.
+        today: the day it is judged on where the file names none; the clock's if it is left away.
 
     Raises:
         TrialError: the file is no trial.
@@ -106,7 +110,7 @@ def read_trial(path: Path) -> Trial:
         expected = None if content.refused is None else Expected.model_validate(content.refused, strict=False)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise TrialError(f"{path}: {error}") from error
-    day = content.day or datetime.now(UTC).date()
+    day = content.day or today or datetime.now(UTC).date()
     moment = datetime.combine(day, time(12), UTC)
     return Trial(content.about, content.base, moment, content.stack, content.objects, content.add, expected)
 

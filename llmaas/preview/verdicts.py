@@ -15,7 +15,9 @@ from llmaas.planning.lifecycle import promises_of
 from llmaas.planning.plan import DoesNotFitError, settled
 from llmaas.planning.promises import refusals
 from llmaas.settings import Platform, SettingsError, counted
+from llmaas.settings.hardening import FILE as WAIVERS
 from llmaas.settings.recorded import manifest_digests, read_records
+from llmaas.views import hardening
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,16 @@ class Verdict:
 
 
 def stack_verdicts(platform: Platform, moment: datetime) -> tuple[tuple[Verdict, ...], Platform | None]:
-    """Plan, promises and prices, judged before anything is declared; and the platform as ``plan_verdict`` gives it."""
+    """What is judged before anything is declared, and the platform as ``plan_verdict`` gives it."""
     plan, placed = plan_verdict(platform)
     judged = placed or platform
-    return (plan, promise_verdict(judged, moment), price_verdict(judged, moment)), placed
+    verdicts = (
+        plan,
+        promise_verdict(judged, moment),
+        price_verdict(judged, moment),
+        hardening_verdict(judged, moment),
+    )
+    return verdicts, placed
 
 
 def plan_verdict(platform: Platform) -> tuple[Verdict, Platform | None]:
@@ -102,6 +110,13 @@ def price_verdict(platform: Platform, moment: datetime) -> Verdict:
     except MaterialError as error:
         found.extend(_at(book_file, str(error).splitlines()))
     return Verdict("prices", f"{len(book.prices)} in the book, at {moment:%Y-%m-%d %H:%M %Z}".rstrip(), tuple(found))
+
+
+def hardening_verdict(platform: Platform, moment: datetime) -> Verdict:
+    """Whether every exception from the hosts' hardening holds on that day; one that has ended excuses nothing."""
+    day = moment.astimezone(UTC).date()
+    found = tuple(Refusal(problem.path, problem.text) for problem in hardening.refused(platform, day))
+    return Verdict("hardening", f"exceptions in stacks/{WAIVERS}, on {day}", found)
 
 
 def _at(path: Path, texts: Sequence[str]) -> tuple[Refusal, ...]:

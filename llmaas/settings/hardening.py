@@ -1,6 +1,7 @@
 """Where hosts deviate from ANSSI BP-028 (enhanced), and why: one file for all environments, each entry with its end.
 
-``waiver_problems`` is the one check of it; the command line, Ansible's preflight and the host tests all ask it.
+``waiver_problems`` is the one check of it; preview, the Pulumi program, the lab's doctor, Ansible's preflight and the
+host tests all ask it. ``ends_soon`` says of an exception from anything whether it is time to warn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from llmaas.settings.types import Day, HostName, Section
 
 FILE: Final = "hardening-waivers.yaml"
 LONGEST: Final = timedelta(days=366)
+# how long before its end an exception is warned of: time to mend the host, or to have the reason judged anew
+WARNED: Final = timedelta(days=30)
 
 # a recommendation of ANSSI-BP-028 version 2.0, which has eighty
 Control = Annotated[str, StringConstraints(pattern=r"^R([1-9]|[1-7][0-9]|80)$")]
@@ -122,6 +125,27 @@ def waiver_problems(waivers: HardeningWaivers, platform: Platform, today: date) 
         if entry.hosts and not entry.environments:
             found.append(Problem(f"{path}.environments", "is missing; a host's name needs its environment"))
     return tuple(found)
+
+
+def ending_waivers(waivers: HardeningWaivers, today: date) -> tuple[Problem, ...]:
+    """The exceptions that hold on a day and end soon after, each with its last day."""
+    return tuple(
+        Problem(f"{waivers.path}: waivers[{index}] ({entry.control}).expires", ending_text(entry.expires, today))
+        for index, entry in enumerate(waivers.entries)
+        if ends_soon(entry.expires, today)
+    )
+
+
+def ends_soon(expires: date, today: date) -> bool:
+    """Whether an exception still holds, and its last day is near."""
+    return timedelta(0) <= expires - today <= WARNED
+
+
+def ending_text(expires: date, today: date) -> str:
+    """What is said of an exception that ends soon."""
+    left = (expires - today).days
+    when = "today" if left == 0 else f"in {left} {'day' if left == 1 else 'days'}"
+    return f"is {expires}, {when}; it is refused from the day after: end the deviation, or renew it with a reason"
 
 
 def _doubled(entries: Sequence[HardeningWaiver]) -> Iterator[Problem]:

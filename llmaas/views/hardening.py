@@ -4,8 +4,8 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmaas.settings import Platform, SettingsError
-from llmaas.settings.hardening import load_waivers, waiver_problems
+from llmaas.settings import Platform, Problem, SettingsError
+from llmaas.settings.hardening import ending_text, ending_waivers, ends_soon, load_waivers, waiver_problems
 from llmaas.settings.updates import load_updates
 
 
@@ -21,13 +21,31 @@ def common(platform: Platform, today: date) -> dict[str, Any]:
         "base_ssh_sources": [str(address) for address in platform.site.bastions],
         "hardening_mirror": urlsplit(str(platform.site.packages_url)).hostname or "",
         "hardening_updates": [{"package": each.package, "version": each.version} for each in updates],
-        "hardening_refused": refused(platform, today),
+        "hardening_refused": [str(problem) for problem in refused(platform, today)],
+        "hardening_ending": [str(problem) for problem in ending(platform, today)],
     }
 
 
-def refused(platform: Platform, today: date) -> list[str]:
-    """What is wrong with the exceptions on a day, each with its place and what would be right."""
+def refused(platform: Platform, today: date) -> tuple[Problem, ...]:
+    """What is wrong with the exceptions from the hardening on a day, each with its place and what would be right."""
     try:
-        return [str(problem) for problem in waiver_problems(load_waivers(), platform, today)]
+        return waiver_problems(load_waivers(), platform, today)
     except SettingsError as error:
-        return [f"{error.source}: {problem}" for problem in error.problems]
+        return tuple(Problem(f"{error.source}: {problem.path}", problem.text) for problem in error.problems)
+
+
+def ending(platform: Platform, today: date) -> tuple[Problem, ...]:
+    """Exceptions from the hardening and from the policies that end within a month; no reason to refuse yet.
+
+    Of a file of exceptions that cannot be read nothing is said here; ``refused`` says it.
+    """
+    try:
+        hardening = ending_waivers(load_waivers(), today)
+    except SettingsError:
+        hardening = ()
+    policies = tuple(
+        Problem(f"llmaas:waivers[{index}].expires", ending_text(waiver.expires, today))
+        for index, waiver in enumerate(platform.waivers)
+        if ends_soon(waiver.expires, today)
+    )
+    return (*hardening, *policies)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ from llmaas.settings import load_platform
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BAD = sorted((FIXTURES / "bad").glob("*.yaml"))
 GOOD = sorted((FIXTURES / "good").glob("*.yaml"))
+# the day of those that name none: the project's own exceptions hold on it
+TODAY = date(2026, 11, 25)
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
 def test_a_mistake_is_refused_by_its_rule_at_its_path_and_by_nothing_else(path: Path) -> None:
-    trial = read_trial(path)
+    trial = read_trial(path, TODAY)
     expected = trial.refused
     assert isinstance(expected, Expected)
     found = judge(trial)
@@ -39,7 +41,7 @@ def test_a_mistake_is_refused_by_its_rule_at_its_path_and_by_nothing_else(path: 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_what_is_right_passes(path: Path) -> None:
-    trial = read_trial(path)
+    trial = read_trial(path, TODAY)
     assert trial.refused is None
     assert [f"{subject}: {refusal}" for subject, refusal in judge(trial)] == []
 

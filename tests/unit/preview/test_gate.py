@@ -1,4 +1,4 @@
-"""The Pulumi program declares nothing of an environment whose plan, promises or prices do not hold."""
+"""The Pulumi program declares nothing of an environment whose plan, promises, prices or exceptions do not hold."""
 
 import json
 from datetime import UTC, datetime
@@ -54,6 +54,14 @@ def test_a_price_that_was_in_force_may_not_be_edited(stacks: Stacks) -> None:
 def test_prices_that_do_not_hold_yet_are_missed() -> None:
     with pytest.raises(RefusedError, match=r"no price for input of granite3\.3:8b at 2020"):
         admit("production", datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_an_exception_from_the_hardening_that_has_ended_is_refused(stacks: Stacks) -> None:
+    stacks.waiver("2026-11-24")
+    with pytest.raises(
+        RefusedError, match=r"hardening-waivers\.yaml: waivers\[0\] \(R12\)\.expires: was 2026-11-24; end"
+    ):
+        admit("lab")
 
 
 @pytest.mark.usefixtures("stacks")

@@ -43,7 +43,7 @@ def test_a_fresh_copy_holds_without_state_and_leaves_none(stacks: Stacks, enviro
     before = sorted(stacks.folder.rglob("*"))
     found = run("-e", environment)
     assert found.exit_code == 0, found.output
-    for subject in ("plan", "promises", "prices", "policies", "secrets"):
+    for subject in ("plan", "promises", "prices", "hardening", "policies", "secrets"):
         assert f"\n{subject} " in f"\n{found.stdout}"
     assert f"an example: stacks/images.{environment}.lock.yaml is not there yet" in found.stdout
     assert MARK not in found.stdout
@@ -143,6 +143,38 @@ def test_another_day_is_judged_by_its_own_date(stacks: Stacks) -> None:
     assert "llmaas:models[0].context_tokens" in refused("lab")["promises"]
     # after its six months the change needs a new date, and the pin no longer stands in the way
     assert "llmaas:models[0].production_date" in refused("lab", "--on", "2027-06-01")["promises"]
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_an_exception_from_the_hardening_is_refused_from_the_day_after_its_last(
+    stacks: Stacks, environment: str
+) -> None:
+    stacks.waiver("2027-02-28")
+    place = "stacks/hardening-waivers.yaml: waivers[0] (R12).expires"
+    last = run("-e", environment, "--on", "2027-02-28")
+    assert (last.exit_code, f"warning: {place}: is 2027-02-28, today;" in last.stdout) == (0, True), last.output
+    before = json.loads(run("-e", environment, "--json", "--on", "2027-01-28").stdout)
+    assert before["warnings"] == []
+    after = run("-e", environment, "--on", "2027-03-01")
+    assert after.exit_code == 2
+    assert f"{place}: was 2027-02-28; end the deviation, or renew it with a reason" in after.stdout
+    assert "warning: " not in after.stdout
+    assert refused(environment, "--on", "2027-03-01") == {"hardening": [place]}
+
+
+def test_exceptions_that_cannot_be_read_are_refused_and_hide_nothing_else(stacks: Stacks) -> None:
+    (stacks.folder / "hardening-waivers.yaml").write_text("waivers: [")
+    stacks.change("lab", "models/0/placement", {"gpu-host-03": 1})
+    found = refused("lab")
+    assert found["hardening"] == ["stacks/hardening-waivers.yaml: stacks/hardening-waivers.yaml"]
+    assert "llmaas:models[0].placement" in found["plan"]
+
+
+@pytest.mark.usefixtures("stacks")
+def test_an_exception_from_a_policy_is_warned_of_before_its_end() -> None:
+    found = json.loads(run("-e", "production", "--json", "--on", "2027-05-02").stdout)
+    wanted = "llmaas:waivers[0].expires: is 2027-05-31, in 29 days; it is refused from the day after"
+    assert any(warning.startswith(wanted) for warning in found["warnings"])
 
 
 @pytest.mark.usefixtures("stacks")

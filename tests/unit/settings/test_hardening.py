@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from llmaas.settings import SettingsError, load_platform
-from llmaas.settings.hardening import load_waivers, waiver_problems
+from llmaas.settings.hardening import ending_waivers, load_waivers, waiver_problems
 from llmaas.settings.updates import load_updates
 
 TODAY = date(2026, 11, 25)
@@ -82,6 +82,26 @@ def test_an_exception_that_ended_or_lasts_too_long_is_refused_by_its_place(
 def test_the_last_day_counts(tmp_path: Path) -> None:
     waivers = load_waivers(written(tmp_path, ENTRY | {"expires": TODAY.isoformat()}))
     assert waiver_problems(waivers, load_platform("lab"), TODAY) == ()
+
+
+@pytest.mark.parametrize(
+    ("expires", "says"),
+    [
+        ("2026-12-26", None),
+        ("2026-12-25", "is 2026-12-25, in 30 days; it is refused from the day after"),
+        ("2026-11-26", "is 2026-11-26, in 1 day;"),
+        ("2026-11-25", "is 2026-11-25, today;"),
+        # one that has ended is refused and no longer warned of
+        ("2026-11-24", None),
+    ],
+)
+def test_an_exception_is_warned_of_from_thirty_days_before_its_end(
+    tmp_path: Path, expires: str, says: str | None
+) -> None:
+    waivers = load_waivers(written(tmp_path, ENTRY, ENTRY | {"deviations": ["service auditd"], "expires": expires}))
+    found = [str(problem) for problem in ending_waivers(waivers, TODAY)]
+    assert len(found) == (says is not None)
+    assert all(f"stacks/hardening-waivers.yaml: waivers[1] (R12).expires: {says}" in text for text in found)
 
 
 def test_an_exception_of_an_unknown_host_is_refused(tmp_path: Path) -> None:

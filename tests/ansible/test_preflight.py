@@ -1,0 +1,43 @@
+"""What is refused before any host is changed, by Ansible itself. The host that is named has nobody who could answer."""
+
+import json
+import os
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from llmaas.paths import PROJECT_ROOT
+from llmaas.settings import load_platform
+from llmaas.views import hardening
+
+ANSIBLE = PROJECT_ROOT / "ansible"
+NOBODY = {"ansible_host": "192.0.2.1", "ansible_connection": "ssh", "ansible_timeout": 1}
+
+
+def playbook(folder: Path, name: str, today: date) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on the lab's exceptions as they are judged on a day."""
+    inventory = {"nodes": {"hosts": {"nobody": NOBODY}, "vars": hardening.common(load_platform("lab"), today)}}
+    (folder / "hosts.json").write_text(json.dumps(inventory))
+    command = [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", folder / "hosts.json", f"playbooks/{name}"]
+    environment = os.environ | {"ANSIBLE_INVENTORY_ENABLED": "yaml", "ANSIBLE_LOCAL_TEMP": str(folder / "ansible")}
+    return subprocess.run(command, cwd=ANSIBLE, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["hosts.yml", "disks.yml", "foundation.yml", "site.yml"])
+def test_an_exception_that_has_ended_stops_a_playbook_in_its_first_play(tmp_path: Path, name: str) -> None:
+    done = playbook(tmp_path, name, date(2027, 6, 1))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "(R12).expires: was 2027-05-31; end the deviation, or renew it with a reason" in done.stdout
+    (play,) = [line for line in done.stdout.splitlines() if line.startswith("PLAY [")]
+    assert "Exceptions from the hardening hold today" in play
+    # nothing was asked of the host, which could not have answered
+    assert "unreachable=0" in done.stdout
+
+
+def test_an_exception_that_ends_soon_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    done = playbook(tmp_path, "preflight.yml", date(2026, 12, 24))
+    assert done.returncode == 0, done.stdout + done.stderr
+    # long lines are folded
+    assert "(R33).expires: is 2026-12-31, in 7 days; it is refused from the day after" in " ".join(done.stdout.split())
