@@ -82,6 +82,11 @@ class Model(Section):
         return slug_of(self.name)
 
     @property
+    def only_embeds(self) -> bool:
+        """Whether it is served for nothing but embeddings, so that it generates no text."""
+        return self.capabilities == ("embeddings",)
+
+    @property
     def placed_by_plan(self) -> bool:
         """Whether the stack file leaves it to the plan where replicas go; ``placement`` is then what was recorded."""
         return "placement" not in self.model_fields_set

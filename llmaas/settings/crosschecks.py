@@ -14,6 +14,7 @@ from llmaas.settings.gpu_checks import CHECKS as GPU_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.log_checks import CHECKS as LOG_CHECKS
 from llmaas.settings.service import Demand, Gateway, Measurement, Tier
+from llmaas.settings.tier_checks import CHECKS as TIER_CHECKS
 from llmaas.settings.types import Section
 
 Check = Callable[[Draft], Iterator[Problem]]
@@ -292,4 +293,5 @@ CHECKS: tuple[Check, ...] = (
     *DISK_CHECKS,
     *LOG_CHECKS,
     *GPU_CHECKS,
+    *TIER_CHECKS,
 )

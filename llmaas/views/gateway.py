@@ -6,7 +6,7 @@ from typing import Any, Final
 import yaml
 
 from llmaas.settings import Model, Platform
-from llmaas.views import lifecycle
+from llmaas.views import lifecycle, vllm
 from llmaas.views import topology as t
 
 # Names of environment variables that hold the gateway's secrets and the name of its file.
@@ -46,7 +46,8 @@ def _model(model: Model, tokenizer_sha256: str | None) -> dict[str, Any]:
     content: dict[str, Any] = {
         "name": model.name,
         "context_tokens": model.context_tokens,
-        "capability": "embedding" if model.capabilities == ("embeddings",) else "chat",
+        "capability": "embedding" if model.only_embeds else "chat",
+        "takes_priority": vllm.takes_priority(model),
     }
     if tokenizer_sha256 is not None:
         content["tokenizer"] = f"{t.TOKENIZERS_ROOT}/{model.artefact}/{t.TOKENIZER_FILE}"

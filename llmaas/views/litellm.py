@@ -128,7 +128,7 @@ def _model(platform: Platform, model: Model, prices: TokenPrices) -> dict[str, A
         "model_info": {
             # Without an id of its own, each start of each replica makes up a new one.
             "id": model.slug,
-            "mode": "embedding" if model.capabilities == ("embeddings",) else "chat",
+            "mode": "embedding" if model.only_embeds else "chat",
             "max_input_tokens": model.context_tokens,
             # Without it, a call that names no max_tokens is reserved 16,384 and refused as over budget.
             "max_output_tokens": model.context_tokens,

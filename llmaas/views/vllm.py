@@ -17,6 +17,15 @@ _SIMULATED: Final = (
 )
 
 
+def takes_priority(model: Model) -> bool:
+    """Whether its servers go by the priority that the gateway sends with a call; it sends none with embeddings.
+
+    Of the calls that wait for a place, the one with the lowest number begins first. Where the KV cache is full, a call
+    that runs with a higher number makes room and is computed anew later.
+    """
+    return not model.only_embeds
+
+
 def arguments(platform: Platform, model: Model, host: str) -> tuple[str, ...]:
     """Arguments of vLLM for ``model`` on the host called ``host``."""
     gpus = platform.host(host).gpus
@@ -40,5 +49,6 @@ def arguments(platform: Platform, model: Model, host: str) -> tuple[str, ...]:
         "--disable-uvicorn-access-log",
         # Without it vLLM gives up what it is answering when it is told to stop, and the callers wait for ever.
         f"--shutdown-timeout={DRAIN_SECONDS}",
+        *(("--scheduling-policy=priority",) if takes_priority(model) else ()),
         *by_device,
     )

@@ -46,7 +46,8 @@ class ServedModel(_Strict):
         tokenizer: its ``tokenizer.json``; without it a byte counts as a token, which no byte-level tokenizer exceeds.
         tokenizer_sha256: of that file; one that differs is not counted with, and the gateway does not start.
         fallbacks: models that may answer in its place; the dearest of them is reserved.
-        takes_priority: whether its server schedules by priority, else it would refuse the parameter.
+        takes_priority: whether its server schedules by priority (vLLM with ``--scheduling-policy=priority``); any other
+            does nothing with it, or refuses it.
     """
 
     name: str = Field(min_length=1)

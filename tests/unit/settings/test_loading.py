@@ -144,6 +144,8 @@ def change(path: str, value: object) -> Any:
         ("tiers", ..., "tiers", "is missing"),
         ("tiers/1/name", "T1", "tiers[1].name", "already the name"),
         ("tiers/0/euros_while_ledger_is_away", "refuse", "tiers[0].euros_while_ledger_is_away", "0 refuses its calls"),
+        ("tiers/4/priority", "normal", "tiers[4].priority", "in a monthly tier; calls of monthly tiers come before"),
+        ("tiers/0/priority", "high", "tiers[0].priority", "so give normal"),
         ("tiers/0/parallel_requests", 0, "tiers[0].parallel_requests", "is too small"),
         (
             "gateway/administration_host_names",
@@ -172,6 +174,12 @@ def test_a_mistake_is_named_with_its_place_and_remedy(
     change(path, value)(lab)
     found = problems_of(lab)
     assert any(line.startswith(f"llmaas:{where}: ") and says in line for line in found), found
+
+
+def test_tiers_that_all_pay_the_same_way_may_have_any_priority(lab: dict[str, Any]) -> None:
+    lab["tiers"] = [tier for tier in lab["tiers"] if tier["billing"] == "prepaid"]
+    lab["tiers"][0]["priority"] = "high"
+    assert build_platform("lab", lab).tiers[0].priority == "high"
 
 
 def test_a_wrong_host_hides_no_other_mistake_and_makes_no_false_ones(lab: dict[str, Any]) -> None:

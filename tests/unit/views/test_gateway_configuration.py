@@ -9,7 +9,7 @@ from llmaas_gateway.proxy.settings import GatewaySettings
 
 from llmaas.settings import load_platform
 from llmaas.settings.service import LONGEST_ANSWER_SECONDS
-from llmaas.views import litellm
+from llmaas.views import litellm, vllm
 from llmaas.views.gateway import configuration
 from llmaas.views.haproxy import USAGE_PATHS, edge_configuration, gateway_configuration, serving_configuration
 from llmaas.views.litellm import TokenPrices
@@ -47,6 +47,31 @@ def test_models_are_counted_with_the_tokenizer_of_their_artefact_where_it_has_on
         if model.tokenizer is not None:
             assert str(model.tokenizer) == f"/var/lib/llmaas/volumes/tokenizers/{artefact}/tokenizer.json"
         assert model.tokenizer_sha256 == TOKENIZERS.get(artefact)
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_calls_take_a_priority_along_just_where_vllm_goes_by_it(environment: str) -> None:
+    declared = load_platform(environment)
+    first = declared.models[0].model_copy(update={"capabilities": ("embeddings",)})
+    platform = declared.model_copy(update={"models": (first, *declared.models[1:])})
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform, TOKENIZERS)))
+    host = next(host.name for host in platform.hosts if host.gpus is not None)
+    scheduled = {
+        model.name
+        for model in served_models(platform)
+        if "--scheduling-policy=priority" in vllm.arguments(platform, model, host)
+    }
+    assert {model.name for model in settings.models if model.takes_priority} == scheduled
+    assert scheduled == {model.name for model in served_models(platform)} - {first.name}
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_who_pays_by_the_month_comes_first_in_every_model_s_queue(environment: str) -> None:
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(load_platform(environment), TOKENIZERS)))
+    assert {(tier.billing.value, tier.priority) for tier in settings.tiers} == {
+        ("prepaid", "normal"),
+        ("monthly", "high"),
+    }
 
 
 def test_another_tokenizer_is_another_configuration() -> None:

@@ -228,6 +228,7 @@ def test_no_header_of_a_client_steers_what_is_behind(public: httpx.Client) -> No
         "x-litellm-tags": "a",
         "x-llmaas-tenant": "other",
         "x-priority": "high",
+        "x-vllm-priority": "-1",
         "cache-control": "no-cache",
         "api-key": "sk-other",
         "x-api-key": "sk-other",

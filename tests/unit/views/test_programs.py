@@ -72,6 +72,13 @@ def test_vllm_is_started_for_its_model_on_the_loopback(platform: Platform) -> No
     assert "--tensor-parallel-size=1" not in arguments
 
 
+def test_vllm_goes_by_priority_where_calls_bring_one(platform: Platform) -> None:
+    model = platform.model("granite3.3:8b")
+    assert "--scheduling-policy=priority" in vllm.arguments(platform, model, "gpu-host-03")
+    embeds = model.model_copy(update={"capabilities": ("embeddings",)})
+    assert not [word for word in vllm.arguments(platform, embeds, "gpu-host-03") if "scheduling" in word]
+
+
 def test_real_gpus_share_a_model_between_them(platform: Platform) -> None:
     host = platform.host("gpu-host-05")
     assert host.gpus is not None
