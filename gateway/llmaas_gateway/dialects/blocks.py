@@ -36,12 +36,21 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The usage of an answer; the parts are contained in their wholes."""
+    """The usage of an answer; the parts are contained in their wholes.
+
+    Attributes:
+        prompt: all tokens of it.
+        cached: of the prompt, those of its beginning that were in the cache.
+        output: all that was generated.
+        reasoning: of the output.
+        system: of the prompt that was not cached, those of system messages; None where they are not told apart.
+    """
 
     prompt: int = 0
     cached: int = 0
     output: int = 0
     reasoning: int = 0
+    system: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +76,14 @@ def tokens_of(usage: Any) -> Tokens:
     if not isinstance(usage, Mapping):
         return Tokens()
     prompt, output = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    counts = (
-        usage.get("prompt_tokens"), prompt.get("cached_tokens"),
-        usage.get("completion_tokens"), output.get("reasoning_tokens"),
-    )  # fmt: skip
-    return Tokens(*(int(count or 0) for count in counts))
+    system = prompt.get("system_tokens")
+    return Tokens(
+        prompt=int(usage.get("prompt_tokens") or 0),
+        cached=int(prompt.get("cached_tokens") or 0),
+        output=int(usage.get("completion_tokens") or 0),
+        reasoning=int(output.get("reasoning_tokens") or 0),
+        system=None if system is None else int(system),
+    )
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:

@@ -36,13 +36,15 @@ def error_of(status: int, error: Mapping[str, Any], identity: str) -> dict[str, 
 
 
 def _usage(tokens: Tokens) -> dict[str, Any]:
-    """In this API the cached tokens are no part of the input's."""
+    """In this API the cached tokens are no part of the input's, and those of system messages have no place but ours."""
+    system = {} if tokens.system is None else {"system_tokens": tokens.system}
     return {
         "input_tokens": tokens.prompt - tokens.cached,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": tokens.cached,
         "output_tokens": tokens.output,
         "output_tokens_details": {"thinking_tokens": tokens.reasoning},
+        **system,
     }
 
 

@@ -11,9 +11,11 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 def _usage(tokens: Tokens) -> dict[str, Any]:
+    """Its field for system tokens is ours, named as in chat completions."""
+    system = {} if tokens.system is None else {"system_tokens": tokens.system}
     return {
         "input_tokens": tokens.prompt,
-        "input_tokens_details": {"cached_tokens": tokens.cached, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": tokens.cached, "cache_write_tokens": 0, **system},
         "output_tokens": tokens.output,
         "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
         "total_tokens": tokens.prompt + tokens.output,

@@ -15,6 +15,7 @@ from llmaas_gateway.proxy.usage import (
     StreamReader,
     is_error,
     normalised,
+    told_usage,
     usage_of_body,
     usage_of_event,
     with_system_tokens,
@@ -127,10 +128,9 @@ class Reply:
         body = b"".join(self._body)
         status: int = start["status"]
         usage = None if self.failed else usage_of_body(body)
+        told = with_system_tokens(body, usage, self._call.system_tokens)
         if self._call.dialect is not None:
-            status, told = self._in_dialect(self._call.dialect, status, body)
-        else:
-            told = with_system_tokens(body, usage, self._call.system_tokens)
+            status, told = self._in_dialect(self._call.dialect, status, told)
         if self.failed:
             await self._settle_failed()
         else:
@@ -192,7 +192,7 @@ class Reply:
             yield from stream.failed(502, _BROKEN)
 
     def _tokens(self) -> Tokens:
-        return tokens_of(normalised(self._call.usage))
+        return tokens_of(told_usage(normalised(self._call.usage), self._call.system_tokens))
 
     async def _settle_failed(self) -> None:
         """A failed call costs nothing, whatever a try of it may have told."""

@@ -31,21 +31,27 @@ def usage_of_body(body: bytes) -> Mapping[str, Any] | None:
     return normalised(content.get("usage")) if isinstance(content, Mapping) else None
 
 
-def with_system_tokens(body: bytes, usage: Mapping[str, Any] | None, system_tokens: int) -> bytes:
-    """A JSON answer whose usage tells the tokens of system messages apart, as they are charged.
+def told_usage(usage: Mapping[str, Any] | None, system_tokens: int) -> Mapping[str, Any] | None:
+    """A usage that tells the tokens of system messages apart, as they are charged.
 
-    ``usage`` is the one that was read in it. The answer is as it was where there are no such tokens, or no usage that
-    could be charged.
+    It is the same one where there are no such tokens, or where it could not be charged.
     """
     if usage is None or not system_tokens:
-        return body
+        return usage
     try:
         counted = usage_of(usage, system_tokens=system_tokens).counts.get(Unit.SYSTEM, 0)
     except UsageError:
-        return body
+        return usage
     details = {**(usage.get("prompt_tokens_details") or {}), "system_tokens": counted}
-    told = {**json.loads(body), "usage": {**usage, "prompt_tokens_details": details}}
-    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return {**usage, "prompt_tokens_details": details}
+
+
+def with_system_tokens(body: bytes, usage: Mapping[str, Any] | None, system_tokens: int) -> bytes:
+    """A JSON answer with ``told_usage`` in place of ``usage``, the one that was read in it."""
+    told = told_usage(usage, system_tokens)
+    if told is usage:
+        return body
+    return json.dumps({**json.loads(body), "usage": told}, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 class StreamReader:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anthropic
+import openai
 import pytest
 import yaml
 
@@ -51,6 +53,12 @@ def with_system(path: str, **task: Any) -> dict[str, Any]:
     return {"messages": [{"role": "system", "content": SYSTEM}, message]}
 
 
+def message_of(task: dict[str, Any]) -> dict[str, Any]:
+    """What Anthropic's SDK is asked, without a system message."""
+    said = [{"role": "user", "content": json.dumps(task)}]
+    return {"model": "chat-model", "max_tokens": 90, "messages": said}
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
 def test_system_tokens_are_charged_apart(
@@ -75,6 +83,54 @@ def test_system_tokens_are_told_in_the_usage(counting: Proxy, new_key: NewKey, *
     assert usage["prompt_tokens"] == 100
     assert usage["prompt_tokens_details"]["cached_tokens"] == 30
     assert usage["prompt_tokens_details"]["system_tokens"] == TOKENS
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_response_tells_them_among_its_input(counting: Proxy, new_key: NewKey, *, streamed: bool) -> None:
+    _, key = new_key("open")
+    asked: dict[str, Any] = {
+        "model": "chat-model",
+        "instructions": SYSTEM,
+        "input": json.dumps({"input": 100, "cached": 30}),
+        "max_output_tokens": 90,
+    }
+    with openai.OpenAI(base_url=f"{counting.url}/v1", api_key=key, max_retries=0) as client:
+        if streamed:
+            with client.responses.stream(**asked) as stream:
+                answer: Any = stream.get_final_response()
+        else:
+            answer = client.responses.create(**asked)
+    details = answer.usage.input_tokens_details
+    assert (answer.usage.input_tokens, details.cached_tokens, details.system_tokens) == (100, 30, TOKENS)
+
+
+def test_a_message_tells_them_beside_its_input(counting: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("open")
+    asked = {**message_of({"input": 100, "cached": 30}), "system": SYSTEM}
+    with anthropic.Anthropic(base_url=counting.url, api_key=key, max_retries=0) as client:
+        usage: Any = client.messages.create(**asked).usage
+        assert (usage.input_tokens, usage.cache_read_input_tokens, usage.system_tokens) == (70, 30, TOKENS)
+        with client.messages.stream(**asked) as stream:
+            [last] = [event for event in stream if event.type == "message_delta"]
+            final = stream.get_final_message()
+    usage = last.usage
+    assert (usage.input_tokens, usage.cache_read_input_tokens, usage.system_tokens) == (70, 30, TOKENS)
+    assert (final.usage.input_tokens, final.usage.output_tokens) == (70, 5)
+
+
+def test_what_is_cached_of_them_is_not_told_again(counting: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("open")
+    with anthropic.Anthropic(base_url=counting.url, api_key=key, max_retries=0) as client:
+        usage: Any = client.messages.create(**message_of({"input": 60, "cached": 60}), system=SYSTEM).usage
+    assert (usage.input_tokens, usage.cache_read_input_tokens, usage.system_tokens) == (0, 60, 0)
+
+
+def test_without_system_messages_none_are_told(counting: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("open")
+    with anthropic.Anthropic(base_url=counting.url, api_key=key, max_retries=0) as client:
+        assert "system_tokens" not in client.messages.create(**message_of({})).usage.model_dump()
+    details = ask(counting, key, "/v1/responses").json()["usage"]["input_tokens_details"]
+    assert "system_tokens" not in details
 
 
 def test_a_cached_beginning_of_the_prompt_has_its_own_price(stack: Stack, counting: Proxy, new_key: NewKey) -> None:
