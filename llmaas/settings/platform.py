@@ -54,7 +54,9 @@ class Platform(Section):
     gpu_runtime: GpuRuntime | None = Field(default=None, description="a mapping with set, a name of gpu-runtime.yaml")
     state: State | None = Field(default=None, description="a mapping with backend and country")
     backup: Backup | None = Field(default=None, description="a mapping with target and country")
-    retention: Retention | None = Field(default=None, description="a mapping with request_metadata, logs and audit")
+    retention: Retention | None = Field(
+        default=None, description="a mapping with request_metadata, logs, audit and accounts"
+    )
     flows: tuple[DeclaredFlow, ...] = Field(default=(), description="a list of flows that the site needs besides")
     waivers: tuple[Waiver, ...] = Field(default=(), description="a list of exceptions from the policies")
 

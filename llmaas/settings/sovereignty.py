@@ -38,12 +38,24 @@ class Period(Section):
     source: _Reason = Field(description="the law or requirement that the bounds come from")
 
 
+class AccountsPeriod(Period):
+    """The same of accounts, counted from the end of the financial year that a month belongs to."""
+
+    financial_year_ends: Annotated[int, Field(ge=1, le=12)] = Field(
+        default=12, description="the number of the month that closes the financial year, 1 to 12"
+    )
+
+
 class Retention(Section):
     """How long what is recorded of tenants and administrators is kept; prompts and answers are never kept."""
 
     request_metadata: Period = Field(description="a mapping with days, least_days, most_days and source")
     logs: Period = Field(description="a mapping with days, least_days, most_days and source")
     audit: Period = Field(description="a mapping with days, least_days, most_days and source")
+    accounts: AccountsPeriod = Field(
+        description="a mapping with days (from the end of the financial year), least_days, most_days, source and, for a"
+        " year that does not end with December, financial_year_ends"
+    )
 
 
 class Waiver(Section):

@@ -39,6 +39,10 @@ def configuration(platform: Platform, tokenizers: Mapping[str, str]) -> str:
             "acts_days": platform.retention.audit.days,
             "requests_days": platform.retention.request_metadata.days,
         }
+        content["accounts"] = {
+            "days": platform.retention.accounts.days,
+            "financial_year_ends": platform.retention.accounts.financial_year_ends,
+        }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

@@ -69,6 +69,7 @@ def _retention(platform: Platform) -> tuple[Period, ...]:
             ("request_metadata", platform.retention.request_metadata),
             ("logs", platform.retention.logs),
             ("audit", platform.retention.audit),
+            ("accounts", platform.retention.accounts),
         )
     )
 

@@ -1,5 +1,6 @@
 """The rules as a document for the reader of a refusal."""
 
+import inspect
 from collections.abc import Sequence
 
 from llmaas_policies.model import Rule
@@ -16,7 +17,7 @@ def markdown(rules: Sequence[Rule]) -> str:
     sections = [_HEAD]
     for rule in rules:
         check = rule.check or rule.check_stack
-        why = (check.__doc__ or "").strip() if check else ""
+        why = (inspect.getdoc(check) or "") if check else ""
         sections.append(
             f"## {rule.name}\n\n{rule.description} {why}\n\n"
             f"- Severity: {rule.severity}\n- Serves: {', '.join(rule.frameworks)}\n- Remedy: {rule.remediation}\n"

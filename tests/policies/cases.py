@@ -22,7 +22,12 @@ def _places(country: str | None, index: int = 0) -> list[Place]:
 
 
 def _kept(days: int, least: int = 180, most: int = 366, source: str = "a law") -> list[Period]:
-    return [Period("llmaas:retention.logs", "logs", days, least, most, source), *PARAMETERS.retention[::2]]
+    others = [each for each in PARAMETERS.retention if each.kind != "logs"]
+    return [Period("llmaas:retention.logs", "logs", days, least, most, source), *others]
+
+
+def _accounts_kept(days: int, least: int = 3653, most: int = 4018) -> list[Period]:
+    return [*PARAMETERS.retention[:3], Period("llmaas:retention.accounts", "accounts", days, least, most, "a law")]
 
 
 def _waiver(**changes: str) -> Case:
@@ -62,6 +67,10 @@ _FROM_SETTINGS: dict[str, list[Case]] = {
         ("parameters", "retention", _kept(30, least=1)),
         ("parameters", "retention", _kept(365, source=" ")),
         ("parameters", "retention", []),
+        ("parameters", "retention", PARAMETERS.retention[:3]),
+        ("parameters", "retention", _accounts_kept(3652)),
+        ("parameters", "retention", _accounts_kept(2192, least=2192)),
+        ("parameters", "retention", _accounts_kept(9999, most=9999)),
     ],
     "waiver-in-force": [
         _waiver(expires="2026-11-23"),

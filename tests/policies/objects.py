@@ -24,9 +24,12 @@ PARAMETERS = Parameters(
         Place("llmaas:state.country", "state backend", "FR"),
         Place("llmaas:backup.country", "backup", "FR"),
     ),
-    retention=tuple(
-        Period(f"llmaas:retention.{kind}", kind, 365, 180, 366, "SecNumCloud 3.2 12.6.c")
-        for kind in ("request_metadata", "logs", "audit")
+    retention=(
+        *(
+            Period(f"llmaas:retention.{kind}", kind, 365, 180, 366, "SecNumCloud 3.2 12.6.c")
+            for kind in ("request_metadata", "logs", "audit")
+        ),
+        Period("llmaas:retention.accounts", "accounts", 3653, 3653, 4018, "Code de commerce L123-22"),
     ),
     encrypted_mounts={"gpu-1": ("/var/lib/llmaas/volumes",)},
     today="2026-11-24",

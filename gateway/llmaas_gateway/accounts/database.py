@@ -23,6 +23,13 @@ async def rows(connection: Connection, query: str, parameters: Sequence[Any] | M
         return await cursor.fetchall()
 
 
+async def one_moment(connection: Connection) -> None:
+    """All that the transaction reads is as of one moment, and no month of records goes before it ends."""
+    await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    # A table that is dropped is gone at once, for transactions with an older view of its rows too.
+    await connection.execute("LOCK TABLE ledger.record IN ACCESS SHARE MODE")
+
+
 class Database:
     """One PostgreSQL database."""
 

@@ -18,7 +18,9 @@ from redis.exceptions import RedisError
 from llmaas_gateway.accounts.account import Account, AccountError, State
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError, Row
 
-_SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+_SCHEMA: Final = tuple(
+    (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("schema.sql", "removal.sql")
+)
 # Two replicas may push two states of a tenant in either order: the newer one stays.
 _PUSH: Final = """
 local known = redis.call('HGET', KEYS[1], 'revision')
@@ -43,7 +45,8 @@ async def migrate(database: Database) -> None:
     async with database.change() as connection:
         # Two replicas that start at once would make the same table twice.
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger.accounts'))")
-        await connection.execute(_SCHEMA.encode())
+        for part in _SCHEMA:
+            await connection.execute(part.encode())
 
 
 def account_of(row: Row) -> Account:

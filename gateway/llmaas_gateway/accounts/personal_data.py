@@ -119,7 +119,7 @@ class PersonalData:
         mine = [team for name in row["teams"] if (team := await self._all.litellm.team(name)) is not None]
         keys = [key for team in row["teams"] for key in await self._all.litellm.keys(team_id=team)]
         head: dict[str, Any] = {"tenant": row}
-        for name in ("tenant_history", "top_up", "invoice"):
+        for name in ("tenant_history", "top_up", "invoice", "carried"):
             query = f"SELECT * FROM ledger.{name} WHERE tenant = %s ORDER BY 1, 2"  # noqa: S608 - names of ours
             head[name] = await self._all.database.read(query, [identifier])
         head |= {"teams": mine, "keys": keys}

@@ -56,7 +56,8 @@ CREATE TABLE IF NOT EXISTS ledger.team (
     made_at timestamptz NOT NULL
 );
 
--- Invoices as they were issued. A document names no one but by the tenant's identifier.
+-- Invoices as they were issued. A document names no one but by the tenant's identifier. What keeps them from changing, and
+-- what removes them in the end, stands in removal.sql.
 CREATE TABLE IF NOT EXISTS ledger.invoice (
     tenant         text   NOT NULL REFERENCES ledger.tenant,
     month          text   NOT NULL CHECK (month ~ '^20[0-9]{2}-(0[1-9]|1[0-2])$'),
@@ -66,9 +67,6 @@ CREATE TABLE IF NOT EXISTS ledger.invoice (
     issued_at      timestamptz NOT NULL,
     PRIMARY KEY (tenant, month)
 );
-
-CREATE OR REPLACE TRIGGER invoice_append_only BEFORE UPDATE OR DELETE ON ledger.invoice
-    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
 
 -- What the comparison of each night found.
 CREATE TABLE IF NOT EXISTS ledger.reconciliation (

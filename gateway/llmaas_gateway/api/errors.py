@@ -14,6 +14,7 @@ from llmaas_gateway.accounts.directory import DirectoryUnavailableError, Unknown
 from llmaas_gateway.accounts.litellm import LiteLLMError
 from llmaas_gateway.audit.records import ActError
 from llmaas_gateway.invoices.issuing import MonthNotClosedError
+from llmaas_gateway.invoices.kept import PeriodOverError
 from llmaas_gateway.ledger.ledger import LedgerUnavailableError
 from llmaas_gateway.money import MoneyError
 
@@ -21,6 +22,7 @@ from llmaas_gateway.money import MoneyError
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (UnknownTenantError, 404, "not_found"),
     (MonthNotClosedError, 409, "month_not_closed"),
+    (PeriodOverError, 410, "period_over"),
     (AccountError, 400, "invalid_request"),
     (MoneyError, 400, "invalid_amount"),
     (ActError, 400, "invalid_request"),

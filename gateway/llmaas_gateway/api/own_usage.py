@@ -9,7 +9,7 @@ from llmaas_gateway.accounts.account import TENANT, AccountError, Billing, tier_
 from llmaas_gateway.api.errors import Route
 from llmaas_gateway.api.services import OWN_ROUTES, Caller, Services
 from llmaas_gateway.api.shapes import call_shape, group_shape, period
-from llmaas_gateway.invoices.usage import history, usage
+from llmaas_gateway.invoices.usage import history, shown, usage
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.money import format_euros
 
@@ -60,9 +60,11 @@ def own_usage_router(services: Services) -> APIRouter:
         caller: Caller = caller_of,
     ) -> dict[str, Any]:
         account = await services.directory.account(_tenant(caller))
+        now = services.now()
+        span = shown(period(start, end, services.zone, now), now, services.calls_shown)
         found = await history(
             services.database,
-            period(start, end, services.zone, services.now()),
+            span,
             account.tenant,
             key=caller.api_key if scope == "key" else None,
             model=model,
@@ -71,7 +73,8 @@ def own_usage_router(services: Services) -> APIRouter:
         )
         last = found[-1] if len(found) == limit else None
         following = f"{last['began_at'].isoformat()}/{last['request_id']}" if last else None
-        return {"object": "list", "data": [call_shape(row) for row in found], "next": following}
+        data = [call_shape(row) for row in found]
+        return {"object": "list", "from": span.start, "to": span.end, "data": data, "next": following}
 
     return router
 

@@ -2,8 +2,8 @@
 
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,7 @@ from llmaas_gateway.invoices.counters import Counters
 from llmaas_gateway.invoices.issuing import Invoices
 from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.invoices.reconcile import Reconciler
+from llmaas_gateway.invoices.removal import AccountsRemoval, AccountsSettings
 from llmaas_gateway.ledger.ledger import Ledger
 from llmaas_gateway.prices import PriceBook
 
@@ -68,6 +69,8 @@ class Services:
         authenticate: a dependency of FastAPI that checks the key of a request.
         trail: the audit's records of one tenant, for export and erasure.
         vat_percent: a declared rate as a decimal string; None where VAT is not the invoices' matter.
+        calls_shown: how long a tenant sees its single calls, the period of their metadata.
+        accounts: how long the accounts are kept.
         now: aware.
     """
 
@@ -82,6 +85,8 @@ class Services:
     authenticate: Authenticate
     trail: Trail | None = None
     vat_percent: str | None = None
+    calls_shown: timedelta = timedelta(days=365)
+    accounts: AccountsSettings = field(default_factory=AccountsSettings)
     now: Callable[[], datetime] = utc_now
 
     def __post_init__(self) -> None:
@@ -140,3 +145,10 @@ class Services:
     def nightly(self) -> Nightly:
         """The same every night; to be run beside the proxy."""
         return Nightly(self.reconciler, self.database, self.zone, self.now)
+
+    @property
+    def removal(self) -> AccountsRemoval:
+        """The end of the accounts' legal period; to be run beside the proxy."""
+        return AccountsRemoval(
+            self.database, self.redis, self.ledger.records_key, self.audit, self.zone, self.accounts, self.now
+        )

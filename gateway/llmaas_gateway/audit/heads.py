@@ -28,7 +28,7 @@ LEFT JOIN LATERAL (SELECT number, statement::jsonb ->> 'hash' AS hash FROM audit
                    ORDER BY number DESC LIMIT 1) AS last ON true
 LEFT JOIN LATERAL (SELECT (statement::jsonb ->> 'last')::bigint AS number, statement::jsonb ->> 'hash' AS hash
                    FROM audit.removal WHERE removal.stream = stream.id AND reason = 'retention') AS removed ON true
-WHERE stream.number > coalesce(last.number, removed.number, 0) AND (stream.tenant = '') = %s
+WHERE stream.number > coalesce(last.number, removed.number, 0) AND (stream.tenant IS NOT DISTINCT FROM '') = %s
 ORDER BY stream.id
 """
 _SINCE: Final = """

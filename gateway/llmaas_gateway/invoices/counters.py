@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from llmaas_gateway.accounts.database import Connection, Database, Row, rows
+from llmaas_gateway.accounts.database import Connection, Database, Row, one_moment, rows
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import settlements
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError
@@ -100,7 +100,7 @@ class Counters:
             raise LedgerUnavailableError("the ledger's Redis lost its counters; they are rebuilt from the records")
         waiting = {p.request_id: p for p in settlements(entries)}
         async with self._database.change() as connection:
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await one_moment(connection)
             stored = {row["request_id"] for row in await rows(connection, _STORED, [list(waiting)])}
             sums = {row["key"]: row["settled"] for row in await rows(connection, _SETTLED, [keys])}
         expected: dict[str, int] = defaultdict(int, sums)
@@ -112,10 +112,13 @@ class Counters:
         return {key: d for key, d in differences.items() if d.redis != d.expected}
 
     async def against_records(self, now: datetime) -> tuple[int, list[Finding]]:
-        """How many counters of tenants' money were compared with the records themselves, and those that differ."""
+        """How many counters of tenants' money were compared with the records themselves, and those that differ.
+
+        Credit is the sum over all time: of records that are gone the balance carried forward counts.
+        """
         month = Month.of(now, self._zone)
         async with self._database.change() as connection:
-            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await one_moment(connection)
             credit = await rows(connection, _CREDIT)
             spent = await rows(connection, _SPENT, [month.start(self._zone), month.end(self._zone)])
             expected = {self._key("credit", Window.NONE, row, now): int(row["sum"]) for row in credit}
@@ -143,7 +146,9 @@ WHERE (expires_at IS NULL OR expires_at > %s) AND key NOT LIKE '%%:requests-%%' 
 _STORED: Final = "SELECT request_id FROM ledger.record WHERE request_id = ANY(%s)"
 _SETTLED: Final = "SELECT key, settled FROM ledger.counter WHERE key = ANY(%s)"
 _CREDIT: Final = """
-SELECT tenant, sum(nano_eur)::text AS sum FROM ledger.record WHERE billing = 'prepaid' GROUP BY tenant
+SELECT tenant, sum(nano_eur)::text AS sum FROM (
+    SELECT tenant, billing, nano_eur FROM ledger.record UNION ALL SELECT tenant, billing, nano_eur FROM ledger.carried
+) AS charged WHERE billing = 'prepaid' GROUP BY tenant
 """
 _SPENT: Final = """
 SELECT tenant, sum(nano_eur)::text AS sum FROM ledger.record WHERE began_at >= %s AND began_at < %s GROUP BY tenant

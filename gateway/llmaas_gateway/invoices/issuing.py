@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 
 from llmaas_gateway.accounts.account import AccountError
 from llmaas_gateway.accounts.administration import Audit
-from llmaas_gateway.accounts.database import Connection, Database, rows
+from llmaas_gateway.accounts.database import Connection, Database, one_moment, rows
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.invoices.invoice import Group, Invoice, Line, Totals, invoice_of
+from llmaas_gateway.invoices.kept import LAST_REMOVED, check_kept
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import pending
 from llmaas_gateway.invoices.replay import FIELDS, Replay, Replayed
@@ -80,9 +81,13 @@ class Invoices:
         self._zone = ZoneInfo(book.time_zone)
 
     async def draft(self, tenant: str, month: Month) -> Invoice:
-        """What the invoice would be now."""
+        """What the invoice would be now.
+
+        Raises:
+            PeriodOverError: the month's accounts are deleted; ``issue`` and ``replay`` say so too.
+        """
         async with self._database.change() as connection:
-            await _one_moment(connection)
+            await self._begin(connection, month)
             return await self._invoice(connection, tenant, month)
 
     async def issued(self, tenant: str, month: Month) -> Issued | None:
@@ -106,7 +111,7 @@ class Invoices:
             return known
         await self._check_closed(tenant, month)
         async with self._database.change() as connection:
-            await _one_moment(connection)
+            await self._begin(connection, month)
             invoice = await self._invoice(connection, tenant, month)
             replayed = await self._replayed(connection, tenant, month)
             if wrong := replayed.differences(invoice, None):
@@ -134,7 +139,7 @@ class Invoices:
         if issued is None:
             await self._check_closed(tenant, month)
         async with self._database.change() as connection:
-            await _one_moment(connection)
+            await self._begin(connection, month)
             replayed = await self._replayed(connection, tenant, month)
             invoice = issued.invoice if issued else await self._invoice(connection, tenant, month)
         return replayed, replayed.differences(invoice, issued.sha256 if issued else None)
@@ -153,6 +158,10 @@ class Invoices:
     def _bounds(self, tenant: str, month: Month) -> Sequence[Any]:
         return tenant, month.start(self._zone), month.end(self._zone)
 
+    async def _begin(self, connection: Connection, month: Month) -> None:
+        await one_moment(connection)
+        check_kept(f"month {month}", month.start(self._zone), await rows(connection, LAST_REMOVED))
+
     async def _invoice(self, connection: Connection, tenant: str, month: Month) -> Invoice:
         bounds = self._bounds(tenant, month)
         groups = [Group(**{**row, "count": int(row["count"])}) for row in await rows(connection, _GROUPS, bounds)]
@@ -169,8 +178,3 @@ class Invoices:
                     replay.add(record)
                 await asyncio.sleep(0)
         return replay.result()
-
-
-async def _one_moment(connection: Connection) -> None:
-    """All that the transaction reads is as of one moment."""
-    await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

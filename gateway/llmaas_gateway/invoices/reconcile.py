@@ -25,7 +25,9 @@ _FLOAT_NANO_EUR: Final = 1_000
 _FLOAT_SHARE: Final = 1e-9
 
 _TEAMS: Final = """
-SELECT t.team, t.tenant, state, coalesce(r.nano_eur, 0)::text AS nano_eur, coalesce(r.recent, 0)::text AS recent
+SELECT t.team, t.tenant, state, coalesce(r.recent, 0)::text AS recent, (coalesce(r.nano_eur, 0) + coalesce((
+    SELECT sum(nano_eur) FROM ledger.carried c WHERE c.team = t.team
+), 0))::text AS nano_eur
 FROM ledger.team t JOIN ledger.tenant USING (tenant) LEFT JOIN (
     SELECT team, sum(nano_eur) AS nano_eur, sum(nano_eur) FILTER (WHERE settled_at > %s) AS recent
     FROM ledger.record GROUP BY team

@@ -1,12 +1,17 @@
-"""Usage out of the records: sums by tenant, team, key, model, day or month, and the single calls of a tenant."""
+"""Usage out of the records: sums by tenant, team, key, model, day or month, and the single calls of a tenant.
+
+Sums are accounts, and can be had as long as these are kept. Single calls, with their time, key and status, are metadata
+of requests: the records hold them for longer, but they are shown for the period of that metadata only.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from llmaas_gateway.accounts.account import AccountError
 from llmaas_gateway.accounts.database import Database, Row
+from llmaas_gateway.invoices.kept import LAST_REMOVED, PeriodOverError, check_kept
 
 # Expressions over ledger.record; %(zone)s is the time zone of the price book.
 GROUPINGS: Final = {
@@ -48,6 +53,21 @@ def _parameters(period: Period, tenant: str | None, model: str | None) -> dict[s
     return {"start": period.start, "end": period.end, "zone": period.zone, "tenant": tenant, "model": model}
 
 
+def shown(period: Period, now: datetime, kept: timedelta) -> Period:
+    """What of a period single calls are shown of: those that began no longer ago than their metadata is kept.
+
+    Raises:
+        PeriodOverError: all of it is longer ago.
+    """
+    oldest = now - kept
+    if period.end <= oldest:
+        raise PeriodOverError(
+            f"single calls are shown for {kept.days} days, those from {oldest.isoformat()} on; of what was before there"
+            " are sums, at /v1/usage"
+        )
+    return Period(max(period.start, oldest), period.end, period.zone)
+
+
 async def usage(
     database: Database, period: Period, *, tenant: str | None = None, model: str | None = None, by: Sequence[str]
 ) -> list[Row]:
@@ -62,6 +82,7 @@ async def usage(
 
     Raises:
         AccountError: an unknown grouping.
+        PeriodOverError: the accounts of the period's beginning are deleted.
     """
     if not by or set(by) - set(GROUPINGS):
         raise AccountError(f"by: {', '.join(by) or 'nothing'}; group by one or more of {', '.join(GROUPINGS)}")
@@ -81,6 +102,8 @@ async def usage(
         f" GROUP BY {places}, unit ORDER BY unit",
         parameters,
     )
+    # Looked up after the sums: what goes while they are made is told too.
+    check_kept("usage", period.start, await database.read(LAST_REMOVED))
     counted: dict[tuple[Any, ...], dict[str, int]] = {}
     for row in units:
         counted.setdefault(tuple(row[name] for name in by), {})[row["unit"]] = int(row["count"])
@@ -105,7 +128,7 @@ async def history(  # noqa: PLR0913 - each narrows the answer
 
     Args:
         database: with the records.
-        period: when the calls began.
+        period: when the calls began; of ``shown``.
         tenant: identifier.
         key: only the calls of this key, by its hash.
         model: only this model's.

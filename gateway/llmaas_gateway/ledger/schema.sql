@@ -1,5 +1,5 @@
--- What was charged, one row a call, for ever: append-only, a partition a month. Applied at every start; changes nothing
--- that is there.
+-- What was charged, one row a call: append-only, a partition a month, which goes whole when its legal period is over
+-- (accounts/removal.sql). Applied at every start; changes nothing that is there.
 CREATE SCHEMA IF NOT EXISTS ledger;
 
 CREATE TABLE IF NOT EXISTS ledger.record (

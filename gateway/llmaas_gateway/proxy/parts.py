@@ -30,6 +30,7 @@ from llmaas_gateway.audit.api import include as include_audit
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.audit.worker import Audit
 from llmaas_gateway.invoices.nightly import Nightly
+from llmaas_gateway.invoices.removal import AccountsRemoval
 from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
@@ -88,7 +89,7 @@ class Parts:
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self.over_limit = OverLimit()
         self._clients: list[httpx.AsyncClient] = []
-        self._nightly: Nightly | None = None
+        self._beside: list[Nightly | AccountsRemoval] = []
 
     def wrap(self, app: FastAPI) -> Gateway:
         """LiteLLM's application with our routes beside its own, its administration recorded, the gateway around it."""
@@ -111,8 +112,10 @@ class Parts:
             trail=AuditTrail(self.audit.log, self.audit.signer, utc_now),
             authenticate=authenticate,
             vat_percent=self.settings.vat_percent,
+            calls_shown=self.settings.audit.retention.requests,
+            accounts=self.settings.accounts,
         )
-        self._nightly = services.nightly
+        self._beside = [services.nightly, services.removal]
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
         audited = AdministrationAudit(
@@ -154,8 +157,7 @@ class Parts:
             # The proxy starts all the same and refuses, or allows what the tiers declare, until they are there.
             _log.warning("the ledger is not whole yet: %s", type(error).__name__)
         tasks = [asyncio.create_task(self.settlement.run()), asyncio.create_task(self._consumer.run())]
-        if self._nightly is not None:
-            tasks.append(asyncio.create_task(self._nightly.run()))
+        tasks += [asyncio.create_task(each.run()) for each in self._beside]
         try:
             async with self.audit.running(*self._in_force()):
                 yield

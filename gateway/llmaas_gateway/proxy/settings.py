@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmaas_gateway.accounts.account import Tier
 from llmaas_gateway.audit.worker import KEY_VARIABLE, AuditSettings
+from llmaas_gateway.invoices.removal import AccountsSettings
 from llmaas_gateway.isolation.requests import Bounds
 
 CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"
@@ -88,6 +89,7 @@ class GatewaySettings(_Strict):
         silence_seconds: the longest that a stream may pause.
         body_bytes: the most that a request may have.
         audit: how long records are kept, and how often they are signed.
+        accounts: how long records of calls and invoices are kept.
         vat_percent: of invoices, as a decimal string; None where VAT is not their matter.
         shadow: count, but refuse nobody for a limit.
         prefix: of all keys in Redis.
@@ -104,6 +106,7 @@ class GatewaySettings(_Strict):
     silence_seconds: float = Field(default=120, gt=0)
     body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     audit: AuditSettings = AuditSettings(acts_days=365, requests_days=365)
+    accounts: AccountsSettings = AccountsSettings()
     vat_percent: str | None = Field(default=None, pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?$")
     shadow: bool = False
     prefix: str = "llmaas"

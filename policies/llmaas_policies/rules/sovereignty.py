@@ -59,6 +59,8 @@ _LEGAL_BOUNDS: Final = {
     "request_metadata": (180, 366, "SecNumCloud 3.2 12.6.c; CNIL 2021-122"),
     "logs": (180, 366, "SecNumCloud 3.2 12.6.c; CNIL 2021-122"),
     "audit": (180, 1096, "SecNumCloud 3.2 12.6.c; CNIL 2021-122 on internal control"),
+    # Ten years from the end of the financial year, of which three at most are leap years; no more than a year longer.
+    "accounts": (3653, 4018, "Code de commerce L123-22; GDPR art. 5(1)(e)"),
 }
 
 
@@ -113,7 +115,10 @@ def bastions_inside(_: Sequence[Resource], parameters: Parameters) -> Iterator[V
     "Set days between the declared bounds, and these within those of docs/policies.md, with their source",
 )  # fmt: skip
 def retention_within_legal_bounds(_: Sequence[Resource], parameters: Parameters) -> Iterator[Violation]:
-    """Request metadata and logs: 180 to 366 days; audit: 180 to 1096 days (SecNumCloud 12.6.c and CNIL 2021-122)."""
+    """Request metadata and logs: 180 to 366 days; audit: 180 to 1096 days (SecNumCloud 12.6.c and CNIL 2021-122).
+
+    Records of calls and invoices: 3653 to 4018 days from the end of the financial year (Code de commerce L123-22).
+    """
     for period in parameters.retention:
         least, most, source = _LEGAL_BOUNDS.get(period.kind, (0, 0, "no source"))
         if not period.source.strip():

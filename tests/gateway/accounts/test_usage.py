@@ -132,3 +132,23 @@ def test_the_history_has_every_call_once_newest_first_and_no_text(on_platform: R
             assert (await platform.raw("GET", "/v1/usage/requests", key=key, **bad)).status_code == 400
 
     on_platform(action)
+
+
+def test_single_calls_are_shown_as_long_as_their_metadata_is_kept_and_sums_for_longer(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        acme = await platform.tenant("acme", "monthly")
+        for days in (366, 364, 1):
+            await platform.call(acme, f"{days} days ago", {"input": 1}, at=platform.now - timedelta(days=days))
+        await platform.store_records()
+        key = (await platform.ask("POST", "/llmaas/tenants/acme/keys", {"name": "app"}))["key"]
+        found = await platform.ask("GET", "/v1/usage/requests", key=key, **{"from": "2095-01-01"})
+        assert [call["request_id"] for call in found["data"]] == ["1 days ago", "364 days ago"]
+        assert datetime.fromisoformat(found["from"]) == platform.now - timedelta(days=365)
+        before = {"from": "2095-01-01", "to": "2095-11-01"}
+        refused = await platform.raw("GET", "/v1/usage/requests", key=key, **before)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (410, "period_over")
+        assert "single calls are shown for 365 days, those from 2095-11-26" in refused.json()["error"]["message"]
+        sums = await platform.ask("GET", "/v1/usage", key=key, **{"from": "2095-01-01"})
+        assert [group["calls"] for group in sums["data"]] == [3]
+
+    on_platform(action)

@@ -183,6 +183,14 @@ def test_what_is_overdue_but_was_never_signed_stays(database: str, signer: Signe
     assert _retain(database, signer) == 3
 
 
+def test_the_last_calls_of_an_erased_tenant_are_signed_and_go_like_all_others(database: str, signer: Signer) -> None:
+    note_calls(database, ["a", "b"])
+    _erase(database, signer, "acme")
+    _seal(database, signer)
+    _age(database, 2)
+    assert _retain(database, signer) == 2
+
+
 def test_records_deleted_without_a_signed_removal_are_named(
     database: str, signer: Signer, verifier: Verifier, tmp_path: Path
 ) -> None:

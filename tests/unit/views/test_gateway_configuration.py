@@ -79,6 +79,19 @@ def test_another_tokenizer_is_another_configuration() -> None:
     assert configuration(platform, {"tiny-llama": "a" * 64}) != configuration(platform, {"tiny-llama": "b" * 64})
 
 
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_the_gateway_keeps_everything_as_long_as_the_stack_file_declares(environment: str) -> None:
+    platform = load_platform(environment)
+    declared = platform.retention
+    assert declared is not None
+    accounts = declared.accounts.model_copy(update={"days": 4000, "financial_year_ends": 6})
+    changed = platform.model_copy(update={"retention": declared.model_copy(update={"accounts": accounts})})
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(changed, TOKENIZERS)))
+    assert (settings.accounts.days, settings.accounts.financial_year_ends) == (4000, 6)
+    assert settings.audit.acts_days == declared.audit.days
+    assert settings.audit.requests_days == declared.request_metadata.days
+
+
 def test_shadow_mode_is_off_unless_the_stack_file_turns_it_on() -> None:
     platform = load_platform("lab")
     gateway = platform.gateway.model_copy(update={"shadow": True})
