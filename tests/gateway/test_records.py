@@ -144,6 +144,26 @@ def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: Postgr
     run(redis_port, action)
 
 
+def test_months_are_those_of_utc_whatever_the_sessions_time_zone(postgres: PostgresServer) -> None:
+    async def bounds() -> list[str]:
+        async with await psycopg.AsyncConnection.connect(postgres.new_database(), autocommit=True) as connection:
+            await connection.execute("SET TIME ZONE 'Europe/Paris'")
+            await migrate(connection)
+            for month in ("2096-03-15", "2096-10-15"):  # summer time begins, and ends
+                await connection.execute("SELECT ledger.ensure_month(%s)", [f"{month} 12:00+00"])
+            await connection.execute("SET TIME ZONE 'UTC'")
+            found = await connection.execute(
+                "SELECT pg_get_expr(relpartbound, oid) FROM pg_class "
+                "WHERE relispartition AND relkind = 'r' ORDER BY relname"
+            )
+            return [row[0] for row in await found.fetchall()]
+
+    assert asyncio.run(bounds()) == [
+        "FOR VALUES FROM ('2096-03-01 00:00:00+00') TO ('2096-04-01 00:00:00+00')",
+        "FOR VALUES FROM ('2096-10-01 00:00:00+00') TO ('2096-11-01 00:00:00+00')",
+    ]
+
+
 def test_a_redis_that_lost_everything_is_rebuilt_from_the_records_to_the_same_counters(
     redis_port: int, postgres: PostgresServer
 ) -> None:

@@ -54,6 +54,6 @@ BEGIN
         -- One maker at a time; the others find it made.
         PERFORM pg_advisory_xact_lock(hashtext('ledger.ensure_month'));
         EXECUTE format('CREATE TABLE IF NOT EXISTS ledger.%I PARTITION OF ledger.record FOR VALUES FROM (%L) TO (%L)',
-                       name, first, first + interval '1 month');
+                       name, first, (first AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC');
     END IF;
 END $$;
