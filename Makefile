@@ -50,7 +50,7 @@ gateway-test: environment packages  ## prices, ledger and records against a real
 .PHONY: standins-test
 standins-test: environment packages  ## stand-ins against a real API server, kernel and engine (built if missing)
 	bin/llmaas lab toolchain
-	$(PYTEST) -q tests/standins
+	$(PYTEST) -q $(PARALLEL) tests/standins
 
 .PHONY: emulated
 emulated: environment packages  ## hardening and encrypted storage on a host with a kernel of its own (about 20 min)

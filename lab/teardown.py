@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.cgroups import end_all_groups, end_group
+from lab.cgroups import end_all_groups, end_group, lab_groups, processes_in
 from lab.disks import unmount_below
 from lab.errors import LabError
 from lab.kernel import restore_kernel_settings
@@ -21,8 +21,8 @@ UP_GROUP = "up"
 
 def refuse_foreign(layout: Layout) -> None:
     """Raise LabError when what runs here is the lab of another state folder that still exists."""
-    owner = bridge_owner()
-    if owner and owner != str(layout.state) and Path(owner).is_dir():
+    owner = _foreign_owner(layout)
+    if owner and Path(owner).is_dir() and any(processes_in(group) for group in lab_groups()):
         raise LabError(
             f"the lab that runs on this machine has its state in {owner}",
             remedy=f"end that one first: LLMAAS_STATE={Path(owner).parent} make down",
@@ -32,12 +32,32 @@ def refuse_foreign(layout: Layout) -> None:
 def clean_stale(layout: Layout) -> None:
     """End what an interrupted run left working: its builds and playbooks would work against the next one."""
     refuse_foreign(layout)
+    _clear_foreign(layout)
     end_group(UP_GROUP)
     table = ProcessTable.at(layout.run)
     if not table.running():
         # a reboot or a killed lab: nothing of it is in use
         end_all_groups()
         unmount_below(layout.state)
+
+
+def _foreign_owner(layout: Layout) -> str | None:
+    """The state folder, other than ours, of the lab that made the bridge; "" if the bridge does not say it."""
+    owner = bridge_owner()
+    return None if owner == str(layout.state) else owner
+
+
+def _clear_foreign(layout: Layout) -> None:
+    """Take a dead lab of another state folder off this machine; its disks and secrets stay in that folder."""
+    owner = _foreign_owner(layout)
+    if owner is None:
+        return
+    end_all_groups()
+    if owner:
+        other = Layout(state=Path(owner), cache=layout.cache)
+        unmount_below(other.state)
+        restore_kernel_settings(other)
+    network_down()
 
 
 def tear_down(layout: Layout, report: Callable[[str], None], *, keep_state: bool = False) -> None:

@@ -38,11 +38,16 @@ def encrypted_devices_have_key_servers(draft: Draft) -> Iterator[Problem]:
 
 
 def key_servers_agree(draft: Draft) -> Iterator[Problem]:
-    """Key servers are different machines with different keys, none of them a host that they unlock."""
+    """Key servers are different machines with different keys, which do nothing else: all else is closed on them."""
     hosts = [item.value for item in draft.entries("hosts", Host) if item.sure("name", "address")]
     names = {host.name: f"the host {host.name}" for host in hosts}
     addresses = {host.address: f"the host {host.name}" for host in hosts}
-    addresses |= {item.value.address: "the site" for item in draft.entries("site", Site) if item.sure("address")}
+    for site in draft.entries("site", Site):
+        named = (("time_servers", "a time server"), ("bastions", "a bastion"))
+        addresses |= {
+            address: what for field, what in named if site.sure(field) for address in getattr(site.value, field)
+        }
+        addresses |= {site.value.address: "the site"} if site.sure("address") else {}
     # of a section that may be missing the draft keeps only what is right as a whole
     encryption: DiskEncryption | None = draft.values.get("disk_encryption")
     if encryption is None:

@@ -1,8 +1,8 @@
 """The flow matrix of an environment: every connection that hosts and pods may open, how it is encrypted, and why.
 
-The matrix is the one source. ``host_rules`` narrows it down to one host, and the firewall role writes that as nftables
-rules; ``network_policies`` makes the cluster's policies of it; the checks of a live environment take from it what must
-pass and what must not. Everything else is dropped.
+The matrix is the one source. ``host_rules`` narrows it down to one machine, and the firewall role writes that as
+nftables rules; ``network_policies`` makes the cluster's policies of it; the checks of a live environment take from it
+what must pass and what must not. Everything else is dropped.
 """
 
 from dataclasses import dataclass
@@ -209,7 +209,11 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
 def _site_ports(platform: Platform) -> tuple[int, ...]:
     site = platform.site
     urls = (str(site.packages_url), str(site.artefacts_url), f"https://{site.registry}")
-    return tuple(sorted({urlsplit(url).port or 443 for url in urls}))
+    return tuple(sorted({_port_of(url) for url in urls}))
+
+
+def _port_of(url: str) -> int:
+    return urlsplit(url).port or 443
 
 
 def _logs(platform: Platform) -> tuple[Flow | WideRule, ...]:
@@ -234,11 +238,18 @@ def _logs(platform: Platform) -> tuple[Flow | WideRule, ...]:
 
 
 def _unlocking(platform: Platform) -> tuple[Flow, ...]:
-    """What hosts ask to open their disks; nothing where no disk is encrypted by the platform."""
+    """What hosts ask to open their disks, and all else that key servers may do; nothing where no disk is encrypted."""
     if platform.disk_encryption is None:
         return ()
     reason = "clevis asks tang for a host's disks; what passes tells no key"
-    return (Flow("disk-unlock", z.HOSTS, z.KEY_SERVERS, ("tcp",), (KEY_SERVER_PORT,), "none", reason),)
+    to, mirror = z.KEY_SERVERS, (_port_of(str(platform.site.packages_url)),)
+    return (
+        Flow("disk-unlock", z.HOSTS, to, ("tcp",), (KEY_SERVER_PORT,), "none", reason),
+        Flow(f"administration-of-{to}", z.BASTIONS, to, ("tcp",), (SSH_PORT,), "SSH", "Ansible and operators"),
+        Flow(f"reachability-of-{to}", z.BASTIONS, to, ("icmp",), (), "none", "ping, for diagnosis"),
+        Flow(f"packages-of-{to}", to, z.SITE, ("tcp",), mirror, TLS, "packages"),
+        Flow(f"time-of-{to}", to, z.TIME_SERVERS, ("udp",), (TIME_PORT,), "none", "NTP"),
+    )
 
 
 def _declared(platform: Platform) -> tuple[Flow, ...]:

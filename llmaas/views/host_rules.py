@@ -1,5 +1,6 @@
-"""The flow matrix, narrowed down to one host; the firewall role writes it as nftables rules."""
+"""The flow matrix, narrowed down to one host or key server; the firewall role writes it as nftables rules."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,18 +32,25 @@ class HostRules:
 
 def host_rules(platform: Platform, host: Host) -> HostRules:
     """The part of the flow matrix that concerns one host."""
-    incoming, outgoing, forwarded = [], [], []
-    for entry in entries(platform):
-        if isinstance(entry, Flow) and entry.carried_by:
-            continue
-        rule = _rule(platform, entry)
-        if _is_in(host, entry.destination) and not rule.published:
-            incoming.append(rule)
-        if _is_in(host, entry.source):
-            outgoing.append(rule)
-        if _is_forwarded(entry, host):
-            forwarded.append(rule)
-    return HostRules(tuple(incoming), tuple(outgoing), tuple(forwarded))
+    zones = z.zones_of_host(host)
+    own = [entry for entry in entries(platform) if not (isinstance(entry, Flow) and entry.carried_by)]
+    forwarded = tuple(_rule(platform, entry) for entry in own if _is_forwarded(entry, zones))
+    return HostRules(_accepted(platform, own, zones), _opened(platform, own, zones), forwarded)
+
+
+def key_server_rules(platform: Platform) -> HostRules:
+    """The part of the flow matrix that concerns key servers, the same for each; they forward nothing."""
+    own, zones = entries(platform), (z.KEY_SERVERS,)
+    return HostRules(_accepted(platform, own, zones), _opened(platform, own, zones), ())
+
+
+def _accepted(platform: Platform, own: Collection[Flow | WideRule], zones: Collection[str]) -> tuple[Rule, ...]:
+    rules = (_rule(platform, entry) for entry in own if entry.destination in zones)
+    return tuple(rule for rule in rules if not rule.published)
+
+
+def _opened(platform: Platform, own: Collection[Flow | WideRule], zones: Collection[str]) -> tuple[Rule, ...]:
+    return tuple(_rule(platform, entry) for entry in own if entry.source in zones)
 
 
 def _rule(platform: Platform, entry: Flow | WideRule) -> Rule:
@@ -53,12 +61,8 @@ def _rule(platform: Platform, entry: Flow | WideRule) -> Rule:
     return Rule(entry.name, sources, destinations, protocol, entry.ports, published=entry.answer is not None)
 
 
-def _is_in(host: Host, zone: str) -> bool:
-    return zone in z.zones_of_host(host)
-
-
-def _is_forwarded(entry: Flow | WideRule, host: Host) -> bool:
+def _is_forwarded(entry: Flow | WideRule, zones: Collection[str]) -> bool:
     """Whether packets pass through the host on their way to or from a pod of its own."""
     if isinstance(entry, Flow) and entry.answer is not None:
-        return _is_in(host, entry.destination)
+        return entry.destination in zones
     return z.PODS in {entry.source, entry.destination} and not entry.own_pods

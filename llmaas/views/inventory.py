@@ -5,15 +5,17 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from llmaas.paths import state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
 from llmaas.settings.recorded import manifest_file
 from llmaas.views import disks, gpus, hardening, logs
 from llmaas.views import topology as t
-from llmaas.views.host_rules import Rule, host_rules
+from llmaas.views.host_rules import HostRules, Rule, host_rules, key_server_rules
 from llmaas.views.network_policies import name_service_policy
 
 LABEL_PREFIX: Final = "llmaas.io/"
@@ -67,7 +69,7 @@ def inventory(platform: Platform, today: date | None = None) -> dict[str, Any]:
         "all": _common(platform)
         | disks.common(platform)
         | hardening.common(platform, today or datetime.now(UTC).date()),
-        "hosts": hosts | disks.of_key_servers(platform),
+        "hosts": hosts | _key_servers(platform),
     }
 
 
@@ -97,11 +99,10 @@ def kubernetes_programs() -> str:
 def _common(platform: Platform) -> dict[str, Any]:
     state = state_dir(platform.environment)
     site, kubernetes = platform.site, platform.kubernetes
-    registry_name = site.registry.partition(":")[0]
     root = str(state / "pki" / "root.crt")
     known_hosts = state / "ssh" / "known_hosts"
     names = {str(host.address): [f"{host.name}.{platform.domain}", host.name] for host in platform.hosts}
-    names[str(site.address)] = [registry_name]
+    names[str(site.address)] = _site_names(platform)
     names.setdefault(str(kubernetes.api_address), []).extend(kubernetes.control_plane_host_names)
     return {
         "ansible_user": "root",
@@ -110,6 +111,8 @@ def _common(platform: Platform) -> dict[str, Any]:
         "ansible_python_interpreter": "/usr/bin/python3",
         "platform_environment": platform.environment,
         "packages_url": str(site.packages_url),
+        "packages_mirror_name": _name_in(str(site.packages_url)),
+        "packages_mirror_address": str(site.address),
         "packages_ca_certificate": root,
         "packages_signing_key": str(state / "site" / "packages.asc"),
         "packages_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
@@ -146,6 +149,23 @@ def _common(platform: Platform) -> dict[str, Any]:
     }
 
 
+def _site_names(platform: Platform) -> list[str]:
+    """The names, not addresses, under which hosts reach the site; they ask no name server."""
+    site = platform.site
+    urls = (f"https://{site.registry}", str(site.packages_url), str(site.artefacts_url))
+    return list(dict.fromkeys(name for url in urls if (name := _name_in(url))))
+
+
+def _name_in(url: str) -> str:
+    """The name of the machine that a URL leads to; empty where an address stands in it."""
+    host = str(urlsplit(url).hostname)
+    try:
+        ip_address(host)
+    except ValueError:
+        return host
+    return ""
+
+
 def _disposable(platform: Platform) -> bool:
     """Whether the hosts can be made again at will: then dpkg need not wait for the disk."""
     return all(host.gpus is None or host.gpus.kind == "simulated" for host in platform.hosts)
@@ -158,7 +178,6 @@ def _node_state(host: Host) -> dict[str, Any]:
 
 
 def _host(platform: Platform, host: Host) -> dict[str, Any]:
-    rules = host_rules(platform, host)
     models = [model for model in platform.models if host.name in model.placement]
     artefacts = sorted({model.artefact for model in models})
     counted = t.served_artefacts(platform) if "service" in host.roles else ()
@@ -169,9 +188,6 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
         "base_name": host.name,
         "trust_names": [f"{host.name}.{platform.domain}", host.name],
         "trust_addresses": [str(host.address)],
-        "firewall_input": _rules(rules.input),
-        "firewall_output": _rules(rules.output),
-        "firewall_forward": _rules(rules.forward),
         "control_plane_name": host.name,
         "control_plane_address": str(host.address),
         "kubernetes_node_name": host.name,
@@ -182,7 +198,19 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
         # The gateway may run there, and counts with them.
         "model_weights_tokenizers_folder": t.TOKENIZERS_ROOT,
         "model_weights_tokenizers": _artefacts(platform, counted),
+    } | _firewall(host_rules(platform, host))
+
+
+def _key_servers(platform: Platform) -> dict[str, dict[str, Any]]:
+    firewall = _firewall(key_server_rules(platform))
+    return {
+        name: variables | firewall | {"packages_names": ["nftables"]}
+        for name, variables in disks.of_key_servers(platform).items()
     }
+
+
+def _firewall(rules: HostRules) -> dict[str, Any]:
+    return {f"firewall_{chain}": _rules(getattr(rules, chain)) for chain in ("input", "output", "forward")}
 
 
 def _artefacts(platform: Platform, names: Iterable[str]) -> list[dict[str, str]]:

@@ -3,9 +3,23 @@
 import json
 
 import pytest
-from emulated.fleet import FOREIGN, FOUNDATION, HOST, LOGS, MOUNTS, Fleet, Note, Run, opened, wait_until_open
+from emulated.fleet import (
+    FOREIGN,
+    FOUNDATION,
+    HOST,
+    KEY_SERVERS,
+    LOGS,
+    MOUNTS,
+    Fleet,
+    Note,
+    Run,
+    opened,
+    wait_until_open,
+)
 
 from lab.command import run
+from lab.emulated.site import ADDRESS
+from lab.site.services import WEB_PORT
 
 # starts and restarts of an emulated host, and Ansible on it, take minutes
 pytestmark = pytest.mark.timeout(2400)
@@ -141,3 +155,17 @@ def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet
 
 def fleet_devices() -> list[dict[str, str]]:
     return [{"purpose": purpose, "path": disk.path} for purpose, disk in DISKS.items()]
+
+
+@pytest.mark.parametrize(("name", "address"), KEY_SERVERS)
+def test_a_key_server_opens_disks_for_hosts_alone_and_opens_nothing_itself(
+    encrypted: Fleet, name: str, address: str
+) -> None:
+    knock = "timeout 20 bash -c '</dev/tcp/{}/{}' 2>/dev/null && echo open || echo closed"
+    (server,) = (each for each in encrypted.site.key_servers if each.host.name == name)
+    from_here = {port: encrypted.site.network.run(["sh", "-c", knock.format(address, port)]) for port in (22, 7500)}
+    assert {port: done.stdout.strip() for port, done in from_here.items()} == {22: "open", 7500: "closed"}
+    assert encrypted.guest.output(knock.format(address, 7500)) == "open"
+    assert encrypted.guest.output(knock.format(address, 22)) == "closed"
+    assert server.ssh(knock.format(HOST[1], 22)).stdout.strip() == "closed"
+    assert server.ssh(knock.format(ADDRESS.ip, WEB_PORT)).stdout.strip() == "open"

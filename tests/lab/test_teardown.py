@@ -177,6 +177,23 @@ def test_a_lab_with_another_state_is_refused_and_named(second_lab: SecondLab) ->
     second_lab.down()
 
 
+def test_a_dead_lab_with_another_state_gives_way_and_keeps_its_state(second_lab: SecondLab) -> None:
+    second_lab.up()
+    for pid in second_lab.processes():
+        os.kill(pid, signal.SIGKILL)
+    other = SecondLab(second_lab.folder / "other", second_lab.namespace)
+    (other.folder / "cache").mkdir(parents=True, exist_ok=True)
+    for made in (second_lab.folder / "cache").iterdir():
+        if made.is_symlink() and not (other.folder / "cache" / made.name).exists():
+            (other.folder / "cache" / made.name).symlink_to(made.readlink())
+    other.up()
+    assert mount_points_below(second_lab.folder / "state") == ()
+    assert other.lab("ssh", HOSTS[0], "true").returncode == 0
+    other.down()
+    second_lab.up()
+    second_lab.down()
+
+
 def test_hosts_reach_neither_the_machine_nor_the_world(second_lab: SecondLab) -> None:
     second_lab.up()
     knock = "timeout 2 bash -c '</dev/tcp/{}/{}' 2>/dev/null && echo open || echo closed"

@@ -1,6 +1,7 @@
 """Data devices and key servers: every mistake has its path in the stack file and what would be right."""
 
 import copy
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -70,6 +71,12 @@ def test_key_servers_are_machines_of_their_own(sections: dict[str, Any], change:
     assert [text.split(": ")[0] for text in problems(sections)] == [path]
 
 
+@pytest.mark.parametrize(("field", "what"), [("bastions", "a bastion"), ("time_servers", "a time server")])
+def test_key_servers_are_no_machines_of_the_site(sections: dict[str, Any], field: str, what: str) -> None:
+    sections["site"][field] = ["10.77.0.52"]
+    assert problems(sections) == [f"{SERVERS}[1].address: 10.77.0.52 is the address of {what}; give its own"]
+
+
 def test_a_threshold_can_be_reached(sections: dict[str, Any]) -> None:
     sections["disk_encryption"]["threshold"] = 3
     assert [text.split(": ")[0] for text in problems(sections)] == ["llmaas:disk_encryption.threshold"]
@@ -92,6 +99,25 @@ def test_ansible_is_told_the_place_of_each_device_in_the_stack_file(sections: di
         f"{SERVERS}[0]",
         f"{SERVERS}[1]",
     }
+
+
+def test_key_servers_drop_all_but_what_the_matrix_names(sections: dict[str, Any]) -> None:
+    for name in ("key-01", "key-02"):
+        variables = inventory(build_platform("stack", sections))["hosts"][name]
+        accepted = {(rule["name"], *rule["ports"]): rule["sources"] for rule in variables["firewall_input"]}
+        hosts = [str(host.address) for host in build_platform("stack", sections).hosts]
+        assert accepted == {
+            ("disk-unlock", 7500): sorted(hosts, key=ip_address),
+            ("administration-of-key-servers", 22): ["10.77.0.1"],
+            ("reachability-of-key-servers",): ["10.77.0.1"],
+        }
+        opened = {rule["name"]: (rule["destinations"], rule["ports"]) for rule in variables["firewall_output"]}
+        assert opened == {
+            "packages-of-key-servers": (["10.77.0.1"], [8443]),
+            "time-of-key-servers": (["10.77.0.1"], [123]),
+        }
+        assert variables["firewall_forward"] == []
+        assert variables["packages_names"] == ["nftables"]
 
 
 def test_nothing_is_encrypted_where_nothing_is_declared() -> None:

@@ -10,7 +10,7 @@ from llmaas.settings.source import sections_of_file
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations
 from llmaas.views.flows import WIDE_RULES, Flow, Protocol, entries, flow_matrix
-from llmaas.views.host_rules import host_rules
+from llmaas.views.host_rules import host_rules, key_server_rules
 from llmaas.views.network_policies import network_policies
 
 # Ports of the platform, and some that are nobody's: NodePorts, programs behind their proxies, the web.
@@ -44,10 +44,10 @@ def platform(request: pytest.FixtureRequest) -> Platform:
     return build_platform("stack", sections)
 
 
-def test_hosts_reach_key_servers_where_disks_are_encrypted_and_no_others_do(platform: Platform) -> None:
-    flows = [flow for flow in flow_matrix(platform) if flow.destination == z.KEY_SERVERS]
-    expected = [] if platform.disk_encryption is None else [("disk-unlock", "hosts", (7500,))]
-    assert [(flow.name, flow.source, flow.ports) for flow in flows] == expected
+def test_hosts_unlock_at_key_servers_where_disks_are_encrypted_and_no_others_do(platform: Platform) -> None:
+    flows = {(flow.source, *flow.ports) for flow in flow_matrix(platform) if flow.destination == z.KEY_SERVERS}
+    expected = set() if platform.disk_encryption is None else {("hosts", 7500), ("bastions", 22), ("bastions",)}
+    assert flows == expected
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +131,10 @@ def test_service_hosts_publish_the_public_api_to_all_and_administration_to_basti
 
 
 def test_every_flow_stands_in_the_rules_of_the_hosts_and_every_rule_is_of_a_flow(platform: Platform) -> None:
+    machines = [*(host_rules(platform, host) for host in platform.hosts), key_server_rules(platform)]
     rendered = {
-        rule.name
-        for host in platform.hosts
-        for chain in (host_rules(platform, host).input, host_rules(platform, host).output)
-        for rule in chain
-    } | {rule.name for host in platform.hosts for rule in host_rules(platform, host).forward}
+        rule.name for rules in machines for chain in (rules.input, rules.output, rules.forward) for rule in chain
+    }
     carrying = {flow.carried_by or flow.name for flow in flow_matrix(platform)}
     assert rendered == carrying
 

@@ -1,4 +1,4 @@
-"""Which hosts get which files of the served artefacts."""
+"""Which hosts get which files of the served artefacts, and by which names they know the site."""
 
 from typing import Any
 
@@ -46,3 +46,16 @@ def test_weights_are_placed_where_the_models_run_and_nowhere_else() -> None:
     found = names(inventory(load_platform("production"))["hosts"], "model_weights_artefacts")
     assert found["gpu-host-09"] == ["llama-3.1-70b-instruct", "llama-3.2-3b-instruct"]
     assert "gpu-host-01" not in found
+
+
+def test_hosts_know_every_service_of_the_site_by_its_name() -> None:
+    variables = inventory(load_platform("production"))["all"]
+    assert variables["base_host_names"]["10.20.0.1"] == ["registry.llm.example.fr", "mirror.llm.example.fr"]
+    assert variables["packages_mirror_name"] == "mirror.llm.example.fr"
+    assert variables["packages_mirror_address"] == "10.20.0.1"
+
+
+def test_a_service_of_the_site_that_has_no_name_needs_none() -> None:
+    variables = inventory(load_platform("lab"))["all"]
+    assert variables["base_host_names"]["10.77.0.1"] == ["registry.lab.llmaas.internal"]
+    assert not variables["packages_mirror_name"]
