@@ -1,6 +1,7 @@
 """A tenant's requests; what the model server shall do is said in the prompt (see ``upstream``)."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -59,3 +60,10 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     error: dict[str, Any] = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error
+
+
+def wait_for_room_in_the_minute(seconds: float = 20) -> None:
+    """Let the next minute begin if this one ends within ``seconds``: limits of a minute begin anew with it."""
+    left = 60 - time.time() % 60
+    if left < seconds:
+        time.sleep(left + 0.1)

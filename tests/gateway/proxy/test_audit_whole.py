@@ -17,7 +17,7 @@ from llmaas.verify.canary.calls import CHAT, CanaryCall, calls, send
 from llmaas.verify.canary.marker import Canary
 from llmaas.verify.canary.search import Finder, search_files
 
-from .client import ask, hang_up
+from .client import ask, hang_up, wait_for_room_in_the_minute
 from .stack import MASTER_KEY, Proxy, Stack, wait_until
 
 NewKey = Callable[..., tuple[str, str]]
@@ -61,6 +61,7 @@ def test_every_call_at_any_replica_is_chained_once_and_the_export_holds(
     stack: Stack, proxies: list[Proxy], new_key: NewKey, tmp_path: Path
 ) -> None:
     tenant, key = new_key("slow")
+    wait_for_room_in_the_minute()
     for proxy in proxies:
         assert ask(proxy, key).status_code == 200
     assert [ask(proxies[0], key).status_code for _ in range(5)] == [429] * 5

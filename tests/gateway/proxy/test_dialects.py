@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from .client import ask, headers, request
+from .client import ask, headers, request, wait_for_room_in_the_minute
 from .stack import Proxy, Stack
 from .test_charges import INPUT, OUTPUT, only_record
 
@@ -181,6 +181,7 @@ def test_only_a_chat_completion_reaches_the_model_with_the_tenants_salt(
 @pytest.mark.parametrize("path", PATHS)
 def test_limits_hold_and_are_told(proxy: Proxy, new_key: NewKey, path: str) -> None:
     _, key = new_key("slow")
+    wait_for_room_in_the_minute()
     for left in (2, 1, 0):
         answer = ask(proxy, key, path)
         assert answer.status_code == 200, answer.text

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from .client import ask, error_of, headers, request
+from .client import ask, error_of, headers, request, wait_for_room_in_the_minute
 from .stack import Proxy, Stack
 
 NewKey = Callable[..., tuple[str, str]]
@@ -51,8 +51,7 @@ def test_tokens_of_an_hour_are_counted_as_generated(proxy: Proxy, new_key: NewKe
 
 def test_requests_of_a_minute_are_counted_over_all_replicas(proxies: list[Proxy], new_key: NewKey) -> None:
     _, key = new_key("slow")
-    if time.time() % 60 > 45:
-        time.sleep(60 - time.time() % 60)
+    wait_for_room_in_the_minute()
     statuses = [ask(proxies[number % 3], key).status_code for number in range(4)]
     assert statuses == [200, 200, 200, 429]
 

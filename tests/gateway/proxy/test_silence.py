@@ -10,7 +10,8 @@ from .client import ask, error_of, events
 from .stack import Proxy, Stack, running
 
 NewKey = Callable[..., tuple[str, str]]
-ANSWER_SECONDS, SILENCE_SECONDS = 4, 2
+# Long enough for a model that a busy machine keeps waiting.
+ANSWER_SECONDS, SILENCE_SECONDS = 5, 4
 # What the proxy itself may take on a busy machine.
 SLACK = 6
 PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"]
