@@ -150,6 +150,7 @@ def test_a_removed_month_is_said_to_be_over_and_never_shown_as_zero(on_platform:
         usage = ("GET", "/llmaas/usage")
         asked = [("GET", path, {}), ("POST", path, {}), ("GET", f"{path}/replay", {})]
         asked += [(*usage, {"from": "2025-12-31", "to": "2026-01-31"}), (*usage, {"from": "2015-01-01"})]
+        asked += [(*usage, {"from": "2025-12-31", "model": "a-model-of-records-that-are-gone"})]
         for method, place, query in asked:
             answer = await platform.raw(method, place, **query)
             assert (answer.status_code, answer.json()["error"]["code"]) == (410, "period_over"), place
