@@ -59,8 +59,11 @@ emulated: environment packages  ## hardening and encrypted storage on a host wit
 .PHONY: check
 check: lint unit gateway-test  ## lint, types and the tests that need neither lab nor toolchain
 
-.PHONY: test
-test: check standins-test  ## every test there is; brings the lab up if it is down
+.PHONY: lab-test
+lab-test: environment packages  ## the lab's own tests and its verification; brings the lab up if it is down
 	bin/llmaas lab up
 	$(PYTEST) -q tests/lab
 	bin/llmaas verify -e lab
+
+.PHONY: test
+test: check standins-test lab-test  ## every test there is but the emulated hosts'
