@@ -78,15 +78,31 @@ def test_a_response_is_answered_and_streamed_with_its_usage(client_of: Client, k
     assert events[-1].response.usage is not None
 
 
-def test_a_message_is_answered_with_its_usage(trust: ssl.SSLContext, entrance: str, key: str) -> None:
+def _message(trust: ssl.SSLContext, entrance: str, key: str, **fields: str) -> anthropic.types.Usage:
+    """The usage of an answered message."""
     with (
         anthropic.DefaultHttpxClient(verify=trust, trust_env=False) as http,
         anthropic.Anthropic(base_url=f"https://{entrance}", api_key=key, http_client=http, max_retries=0) as client,
     ):
         question: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Bonjour"}]
-        answer = client.messages.create(model=SERVED[0], max_tokens=8, messages=question)
-    assert answer.usage.input_tokens > 0
-    assert 0 < answer.usage.output_tokens <= 8
+        return client.messages.create(model=SERVED[0], max_tokens=8, messages=question, **fields).usage
+
+
+def test_a_message_is_answered_with_its_usage(trust: ssl.SSLContext, entrance: str, key: str) -> None:
+    usage = _message(trust, entrance, key)
+    assert usage.input_tokens > 0
+    assert 0 < usage.output_tokens <= 8
+
+
+def test_responses_and_messages_tell_the_tokens_of_system_messages_as_chat_does(
+    client_of: Client, trust: ssl.SSLContext, entrance: str, key: str
+) -> None:
+    client = client_of(key)
+    told, _ = _tokens_with_a_system_message(client, SERVED[0], SYSTEM)
+    response = client.responses.create(model=SERVED[0], instructions=SYSTEM, input="Bonjour", max_output_tokens=8)
+    assert response.usage is not None
+    assert getattr(response.usage.input_tokens_details, "system_tokens", 0) == told
+    assert getattr(_message(trust, entrance, key, system=SYSTEM), "system_tokens", 0) == told
 
 
 def test_the_list_of_models_is_the_catalogue(client_of: Client, key: str, entrance: str) -> None:
