@@ -19,39 +19,20 @@ from lab.processes import ProcessTable
 UP_GROUP = "up"
 
 
-def refuse_foreign(layout: Layout) -> None:
-    """Raise LabError when what runs here is the lab of another state folder that still exists."""
-    owner = _foreign_owner(layout)
+def take_over(layout: Layout) -> None:
+    """Take a dead lab of another state folder off this machine; its disks and secrets stay in that folder.
+
+    Raises:
+        LabError: that lab runs.
+    """
+    owner = bridge_owner()
+    if owner is None or owner == str(layout.state):
+        return
     if owner and Path(owner).is_dir() and any(processes_in(group) for group in lab_groups()):
         raise LabError(
             f"the lab that runs on this machine has its state in {owner}",
             remedy=f"end that one first: LLMAAS_STATE={Path(owner).parent} make down",
         )
-
-
-def clean_stale(layout: Layout) -> None:
-    """End what an interrupted run left working: its builds and playbooks would work against the next one."""
-    refuse_foreign(layout)
-    _clear_foreign(layout)
-    end_group(UP_GROUP)
-    table = ProcessTable.at(layout.run)
-    if not table.running():
-        # a reboot or a killed lab: nothing of it is in use
-        end_all_groups()
-        unmount_below(layout.state)
-
-
-def _foreign_owner(layout: Layout) -> str | None:
-    """The state folder, other than ours, of the lab that made the bridge; "" if the bridge does not say it."""
-    owner = bridge_owner()
-    return None if owner == str(layout.state) else owner
-
-
-def _clear_foreign(layout: Layout) -> None:
-    """Take a dead lab of another state folder off this machine; its disks and secrets stay in that folder."""
-    owner = _foreign_owner(layout)
-    if owner is None:
-        return
     end_all_groups()
     if owner:
         other = Layout(state=Path(owner), cache=layout.cache)
@@ -60,13 +41,24 @@ def _clear_foreign(layout: Layout) -> None:
     network_down()
 
 
+def clean_stale(layout: Layout) -> None:
+    """End what an interrupted run left working: its builds and playbooks would work against the next one."""
+    take_over(layout)
+    end_group(UP_GROUP)
+    table = ProcessTable.at(layout.run)
+    if not table.running():
+        # a reboot or a killed lab: nothing of it is in use
+        end_all_groups()
+        unmount_below(layout.state)
+
+
 def tear_down(layout: Layout, report: Callable[[str], None], *, keep_state: bool = False) -> None:
     """End and remove all of the lab; its cache stays, and with ``keep_state`` the hosts' disks and all secrets too.
 
     Raises:
         LabError: something would not go; it is named. What could be removed is gone by then.
     """
-    refuse_foreign(layout)
+    take_over(layout)
     table = ProcessTable.at(layout.run)
     running = table.running()
     if keep_state:

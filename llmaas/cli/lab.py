@@ -106,9 +106,11 @@ def hosts_up(names: Names = None) -> None:
     from lab.kernel import apply_kernel_settings
     from lab.keys import administrator_key, write_known_hosts
     from lab.network import bridge_up
+    from lab.teardown import take_over
 
     spec, chosen, here = lab_spec(), _chosen(names), layout()
     with told(), announced_lock(here, console):
+        take_over(here)
         apply_kernel_settings(here)
         bridge_up(here, spec)
         administrator_key(here)
@@ -137,9 +139,11 @@ def site_up() -> None:
     from lab.kernel import apply_kernel_settings
     from lab.network import bridge_up
     from lab.site import ensure_site
+    from lab.teardown import take_over
 
     spec, here = lab_spec(), layout()
     with told(), announced_lock(here, console):
+        take_over(here)
         apply_kernel_settings(here)
         bridge_up(here, spec)
         ensure_base(here, here.logs / "base.log")
