@@ -242,7 +242,8 @@ def test_egress_to_the_outside_is_refused_and_logged_here_and_on_the_log_hosts(
 ) -> None:
     # What the firewall does were there a way out; there is none (the hosts' checks say), so one is made for it.
     machine, port = machines[declared.name], 20_000 + secrets.randbelow(10_000)
-    pattern = f"refused-output .*DST={NOBODY} .*DPT={port} "
+    # With the sender's address: another host may have tried the same port.
+    pattern = f"refused-output .*SRC={declared.address} .*DST={NOBODY} .*DPT={port} "
     deadline = time.monotonic() + WITHIN_SECONDS
     while True:
         told = run(machine, "refuse", address=NOBODY, port=port, by=str(platform.site.address))
