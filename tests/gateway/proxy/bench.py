@@ -6,6 +6,8 @@
 import argparse
 import asyncio
 import json
+import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -235,6 +237,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="turns of each")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
+    # A polite kill ends what was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     lines: list[Line] = []
     with _stack() as (stack, gated, bare):
         stack.tenant("bench", "open")
