@@ -33,15 +33,20 @@ class HostRules:
 def host_rules(platform: Platform, host: Host) -> HostRules:
     """The part of the flow matrix that concerns one host."""
     zones = z.zones_of_host(host)
-    own = [entry for entry in entries(platform) if not (isinstance(entry, Flow) and entry.carried_by)]
+    own = _with_rules(platform)
     forwarded = tuple(_rule(platform, entry) for entry in own if _is_forwarded(entry, zones))
     return HostRules(_accepted(platform, own, zones), _opened(platform, own, zones), forwarded)
 
 
 def key_server_rules(platform: Platform) -> HostRules:
     """The part of the flow matrix that concerns key servers, the same for each; they forward nothing."""
-    own, zones = entries(platform), (z.KEY_SERVERS,)
+    own, zones = _with_rules(platform), (z.KEY_SERVERS,)
     return HostRules(_accepted(platform, own, zones), _opened(platform, own, zones), ())
+
+
+def _with_rules(platform: Platform) -> list[Flow | WideRule]:
+    """What has a rule of its own: all but the flows that a wider rule carries."""
+    return [entry for entry in entries(platform) if not (isinstance(entry, Flow) and entry.carried_by)]
 
 
 def _accepted(platform: Platform, own: Collection[Flow | WideRule], zones: Collection[str]) -> tuple[Rule, ...]:
