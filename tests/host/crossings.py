@@ -84,6 +84,9 @@ class Map:
         asking = {pod.address for pod in one_of_each(list(pods)).values()}
         self.asking_pods = [end for end in self.pods if end.pod in asking]
         self.bastion = End("this bastion", (z.BASTIONS, z.ANYWHERE), str(platform.site.bastions[0]))
+        self.key_servers = [
+            End(z.KEY_SERVERS, (z.KEY_SERVERS,), address) for address in z.addresses(platform, z.KEY_SERVERS)
+        ]
         self.undeclared_listener = undeclared_listener
 
     def crossings(self) -> list[Crossing]:
@@ -98,6 +101,8 @@ class Map:
         for destination in self.hosts:
             attempts = [*self._inside(destination), ("tcp", 443, ""), ("tcp", 8444, "")]
             found += [self._crossing(self.bastion, destination, *each) for each in attempts]
+        for destination in self.key_servers:
+            found += [self._crossing(self.bastion, destination, *each) for each in self._at_key_servers()]
         return [crossing for crossing in found if crossing.verdict != "tolerated" and not self._is_odd(crossing)]
 
     def _inside(self, destination: End) -> Iterator[tuple[Any, int, str]]:
@@ -113,6 +118,11 @@ class Map:
             yield "tcp", port, ""
         for each in sorted(self.expectations.listeners(destination.zones), key=lambda each: each.port):
             yield each.protocol, each.port, NAME_QUESTION if each.protocol == "udp" else ""
+
+    def _at_key_servers(self) -> list[tuple[Any, int, str]]:
+        flows = (flow for flow in self.expectations.flows if flow.destination == z.KEY_SERVERS)
+        ports = sorted({NOBODYS_PORT, *(port for flow in flows for port in flow.ports)})
+        return [*(("tcp", port, "") for port in ports), ("icmp", 0, "")]
 
     def _around(self) -> Iterator[tuple[End, list[tuple[Any, int, str]]]]:
         """The machines of the site, each once though it be in several zones, and the outside."""
@@ -130,7 +140,7 @@ class Map:
         )
         for address, names in zones.items():
             attempts = [(protocol, port, TIME_QUESTION if protocol == "udp" else "") for protocol, port in site]
-            attempts += [("tcp", NOBODYS_PORT, ""), ("tcp", 22, "")]
+            attempts += [each for each in (("tcp", NOBODYS_PORT, ""), ("tcp", 22, "")) if each not in attempts]
             if z.SITE in names:
                 attempts.append(("icmp", 0, ""))
             if address == self.bastion.address:
@@ -164,6 +174,7 @@ def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
             kinds.setdefault(zone.kind, []).append(zone.name)
     inside = [*kinds["hosts"], *kinds["pods"]]
     pairs = [*product(inside, [*inside, *kinds["site"], *kinds["outside"]]), *product([z.BASTIONS], kinds["hosts"])]
+    pairs += [(z.BASTIONS, z.KEY_SERVERS)] if z.KEY_SERVERS in kinds["site"] else []
     return [pair for pair in pairs if not (pair[0] == pair[1] and pair[0] in lone)]
 
 
@@ -173,7 +184,7 @@ def flows_to_try(platform: Platform) -> list[str]:
     return [
         flow.name
         for flow in flow_matrix(platform)
-        if flow.source not in {PASSING_PART, z.SITE, z.TIME_SERVERS}
+        if flow.source not in {PASSING_PART, z.SITE, z.TIME_SERVERS, z.KEY_SERVERS}
         and not (alone and flow.source == flow.destination == z.CONTROL)
     ]
 
