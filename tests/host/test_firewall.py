@@ -23,6 +23,8 @@ ALWAYS = {
     "forward": [("ct state established,related",)],
 }
 CHAINS = ("input", "output", "forward")
+# nft tells numbers where the host has no /etc/protocols.
+PROTOCOLS = {"6": "tcp", "17": "udp"}
 
 
 def _table(machine: Machine) -> list[dict[str, Any]]:
@@ -76,7 +78,8 @@ def _in_words(expressions: list[dict[str, Any]]) -> tuple[str, ...]:
             continue
         assert match["op"] in {"==", "in", "!"}, f"a rule with {match['op']!r} is not understood"
         without = "without " if match["op"] == "!" else ""
-        words.append(f"{_left(match['left'])} {without}{_right(match['right'])}")
+        left, right = _left(match["left"]), _right(match["right"])
+        words.append(f"{left} {without}{PROTOCOLS.get(right, right) if left == 'meta l4proto' else right}")
     return tuple(sorted(words))
 
 
