@@ -11,6 +11,7 @@ from typing import Final
 
 SOURCE: Final = Path("/usr/share/xml/scap/ssg/content/ssg-debian11-ds.xml")
 RULE: Final = "xccdf_org.ssgproject.content_rule_"
+VALUE: Final = "xccdf_org.ssgproject.content_value_"
 PROFILE_PREFIX: Final = "xccdf_org.ssgproject.content_profile_"
 PROFILE: Final = f"{PROFILE_PREFIX}llmaas_anssi_bp28_enhanced"
 
@@ -20,6 +21,9 @@ ENHANCED: Final = "anssi_bp28_enhanced"
 # The content asks /etc/debian_version whether it may judge at all.
 _ASKS: Final = '<ind:pattern operation="pattern match">^11.[0-9]+$</ind:pattern>'
 _ADMITS: Final = '<ind:pattern operation="pattern match">^1[12]\\.[0-9]+$</ind:pattern>'
+
+# What BP-028 wants where the content asks for less: addresses of the kernel are hidden from root too (R9).
+VALUES: Final = {"sysctl_kernel_kptr_restrict_value": "2"}
 
 _ENHANCED_FILE: Final = Path(__file__).with_name("anssi_bp28_enhanced.txt")
 
@@ -54,12 +58,16 @@ def tailoring() -> str:
     selected = "\n".join(
         f'    <xccdf:select idref="{RULE}{rule}" selected="true"/>' for rule in sorted(enhanced_rules())
     )
+    refined = "\n".join(
+        f'    <xccdf:refine-value idref="{VALUE}{value}" selector="{selector}"/>' for value, selector in VALUES.items()
+    )
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <xccdf:Tailoring xmlns:xccdf="http://checklists.nist.gov/xccdf/1.2" id="xccdf_llmaas_tailoring_bp28">
   <xccdf:version time="2026-11-25T00:00:00">1</xccdf:version>
   <xccdf:Profile id="{PROFILE}" extends="{PROFILE_PREFIX}{RESTRICTIVE}">
     <xccdf:title>ANSSI BP-028 (enhanced), as far as Debian's content checks it</xccdf:title>
 {selected}
+{refined}
   </xccdf:Profile>
 </xccdf:Tailoring>
 """

@@ -42,6 +42,14 @@ def test_a_narrower_mode_stays_and_a_path_that_is_not_there_is_passed_over(tmp_p
     assert reduced.wide_paths(asked) == []
 
 
+def test_a_pattern_is_of_every_path_that_it_fits(tmp_path: Path) -> None:
+    for name, mode in (("map-1", 0o644), ("map-2", 0o600), ("other", 0o644)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    asked = [{"path": str(tmp_path / "map-*"), "mode": "0600"}]
+    assert reduced.wide_paths(asked) == [(str(tmp_path / "map-1"), 0o600)]
+
+
 def test_a_unit_is_masked_by_a_link_to_nothing_and_by_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from typing import Any
@@ -34,7 +35,7 @@ options:
     elements: str
     default: []
   modes:
-    description: The widest mode of paths, each with path and mode; one that is not there is passed over.
+    description: The widest mode of paths, each with path or pattern and mode; what is not there is passed over.
     type: list
     elements: dict
     default: []
@@ -79,8 +80,8 @@ def wide_paths(modes: list[dict[str, Any]]) -> list[tuple[str, int]]:
     """Paths that grant more than they may, with the mode that is left."""
     found = []
     for entry in modes:
-        path, widest = entry["path"], int(str(entry["mode"]), 8)
-        if os.path.exists(path):
+        widest = int(str(entry["mode"]), 8)
+        for path in sorted(glob.glob(entry["path"])):
             mode = stat.S_IMODE(os.stat(path).st_mode)
             if mode & ~widest:
                 found.append((path, mode & widest))
