@@ -120,7 +120,7 @@ def _settle_down(stack: Stack, proxy: Proxy, tenant: str, key: str) -> None:
         total = sum(record["nano_eur"] for record in stack.records(tenant))
         return stack.used(f"tenant:{tenant}", "credit") == {"settled": total, "held": 0}
 
-    stack.wait_until(settled, f"the accounts of {tenant}", 30)
+    stack.wait_until(settled, f"the accounts of {tenant}", 120)
 
 
 def test_whatever_dies_no_cap_is_broken_and_every_sum_agrees(
