@@ -159,12 +159,12 @@ def test_a_call_of_a_tool_that_goes_on_after_another_began_is_no_answer(kind: st
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"choices": []}', b'{"choices": [{"message": 5}]}'])
 def test_what_is_no_chat_completion_is_no_answer(body: bytes) -> None:
     with pytest.raises(AnswerError):
-        answer_of(body, "1")
+        answer_of(body, "1", None)
 
 
 def test_a_message_cannot_tell_a_call_whose_arguments_are_no_object() -> None:
     call = {"id": "c", "function": {"name": "look", "arguments": "[1"}}
     body = {"model": "m", "choices": [{"message": {"content": None, "tool_calls": [call]}}]}
-    answer = answer_of(json.dumps(body).encode(), "1")
+    answer = answer_of(json.dumps(body).encode(), "1", None)
     with pytest.raises(AnswerError):
         DIALECTS["messages"](MESSAGES).whole(answer)

@@ -70,13 +70,18 @@ class SecondLab:
         assert self.leftovers() == []
 
 
+def _share_what_is_made(cache: Path) -> None:
+    """Base disk and packages of this machine's lab, for a lab with a cache of its own."""
+    cache.mkdir(parents=True)
+    for made in (*cache_dir().glob("base-*"), *cache_dir().glob("packages-*")):
+        (cache / made.name).symlink_to(made)
+
+
 @pytest.fixture(scope="module")
 def second_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondLab]:
     # not below /tmp's tmpfs where there is one: overlays need a real file system
     folder = cache_dir() / "tmp" / tmp_path_factory.mktemp("second").name
-    (folder / "cache").mkdir(parents=True)
-    for made in (*cache_dir().glob("base-*"), *cache_dir().glob("packages-*")):
-        (folder / "cache" / made.name).symlink_to(made)
+    _share_what_is_made(folder / "cache")
     holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep 3600"])
     time.sleep(0.5)
     lab = SecondLab(folder, holder.pid)
@@ -181,11 +186,8 @@ def test_a_dead_lab_with_another_state_gives_way_and_keeps_its_state(second_lab:
     second_lab.up()
     for pid in second_lab.processes():
         os.kill(pid, signal.SIGKILL)
-    other = SecondLab(second_lab.folder / "other", second_lab.namespace)
-    (other.folder / "cache").mkdir(parents=True, exist_ok=True)
-    for made in (second_lab.folder / "cache").iterdir():
-        if made.is_symlink() and not (other.folder / "cache" / made.name).exists():
-            (other.folder / "cache" / made.name).symlink_to(made.readlink())
+    other = SecondLab(second_lab.folder / "dead", second_lab.namespace)
+    _share_what_is_made(other.folder / "cache")
     other.up()
     assert mount_points_below(second_lab.folder / "state") == ()
     assert other.lab("ssh", HOSTS[0], "true").returncode == 0

@@ -10,7 +10,6 @@ from llmaas_gateway.api.errors import Route
 from llmaas_gateway.api.operators import operator
 from llmaas_gateway.api.services import Services
 from llmaas_gateway.api.shapes import group_shape, invoice_shape, period
-from llmaas_gateway.invoices.kept import LAST_REMOVED, check_kept
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.usage import usage
 
@@ -32,10 +31,9 @@ def money_router(services: Services) -> APIRouter:
         names = {row["tenant"]: row["name"] for row in await services.administration.list()}
         chosen = None if tenant is None else (await services.administration.find(tenant))["tenant"]
         span = period(start, end, services.zone, services.now())
-        # Before the model is looked for: the records that would know it may be those that are gone.
-        check_kept("usage", span.start, await services.database.read(LAST_REMOVED))
-        await _check_model(services, model)
         groups = await usage(services.database, span, tenant=chosen, model=model, by=by.split(","))
+        if not groups:
+            await _check_model(services, model)
         shaped = [
             {**group_shape(g), **({"name": names.get(g["tenant"])} if "tenant" in g else {})} for g in groups
         ]  # fmt: skip

@@ -98,8 +98,8 @@ def _stop(choice: Mapping[str, Any]) -> str | None:
     return None
 
 
-def answer_of(body: bytes, identity: str) -> Answer:
-    """A chat completion's answer.
+def answer_of(body: bytes, identity: str, usage: Any) -> Answer:
+    """A chat completion's answer, with ``usage`` in place of the one that stands in it.
 
     Raises:
         AnswerError: it is none.
@@ -117,8 +117,7 @@ def answer_of(body: bytes, identity: str) -> Answer:
             function = call["function"]
             blocks.append(Block("tool", len(blocks), function["arguments"] or "{}", call["id"], function["name"]))
         finish = choice.get("finish_reason") or "stop"
-        tokens = tokens_of(content.get("usage"))
-        return Answer(identity, str(content["model"]), blocks, finish, _stop(choice), tokens)
+        return Answer(identity, str(content["model"]), blocks, finish, _stop(choice), tokens_of(usage))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise AnswerError(f"not a chat completion: {type(error).__name__}") from None
 

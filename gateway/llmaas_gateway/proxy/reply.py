@@ -128,9 +128,10 @@ class Reply:
         body = b"".join(self._body)
         status: int = start["status"]
         usage = None if self.failed else usage_of_body(body)
-        told = with_system_tokens(body, usage, self._call.system_tokens)
         if self._call.dialect is not None:
-            status, told = self._in_dialect(self._call.dialect, status, told)
+            status, told = self._in_dialect(self._call.dialect, status, body, usage)
+        else:
+            told = with_system_tokens(body, usage, self._call.system_tokens)
         if self.failed:
             await self._settle_failed()
         else:
@@ -139,11 +140,14 @@ class Reply:
         kept = [(name, value) for name, value in self._headers(start) if name.lower() != b"content-length"]
         await answer(self._send, status, kept, told)
 
-    def _in_dialect(self, dialect: Dialect, status: int, body: bytes) -> tuple[int, bytes]:
+    def _in_dialect(
+        self, dialect: Dialect, status: int, body: bytes, usage: Mapping[str, Any] | None
+    ) -> tuple[int, bytes]:
         if self.failed:
             return status, _error_body(status, _told_error(body), dialect, self._call.identity)
         try:
-            told = dialect.whole(answer_of(body, self._call.identity))
+            told_as = told_usage(usage, self._call.system_tokens)
+            told = dialect.whole(answer_of(body, self._call.identity, told_as))
         except AnswerError:
             self.failed = True
             return 502, _error_body(502, _BROKEN, dialect, self._call.identity)
