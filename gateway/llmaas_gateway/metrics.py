@@ -1,32 +1,20 @@
-"""What Prometheus reads of this process, in its text format; LiteLLM's image brings no library that writes it.
+"""What Prometheus reads of this process.
 
 Numbers only, no tenant's name: who may read metrics need not know who the tenants are.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterable
+from typing import Final
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-Labels = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric with its values, by names and values of its labels."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    meaning: str
-    values: Mapping[Labels, float]
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 
-Source = Callable[[], Iterable[Metric]]
-
-
-class OverLimit:
+class OverLimit(Collector):
     """Calls that were over a limit, by the limit that was told and by what became of them."""
 
     def __init__(self) -> None:
@@ -36,29 +24,24 @@ class OverLimit:
         """Count a call; in shadow mode it was not refused."""
         self._counted[limit, "refused" if refused else "passed"] += 1
 
-    def metrics(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[Metric]:
         """As Prometheus reads it."""
-        values: dict[Labels, float] = {
-            (("limit", limit), ("outcome", outcome)): count for (limit, outcome), count in self._counted.items()
-        }
-        yield Metric("llmaas_gateway_over_limit_total", "counter", "Calls over a limit; passed in shadow mode.", values)
+        meaning = "Calls over a limit; passed in shadow mode."
+        family = CounterMetricFamily("llmaas_gateway_over_limit", meaning, labels=("limit", "outcome"))
+        for labels, count in self._counted.items():
+            family.add_metric(labels, count)
+        yield family
 
 
-def page(sources: Sequence[Source]) -> bytes:
-    """The answer to a scrape."""
-    lines: list[str] = []
-    for source in sources:
-        for metric in source():
-            lines += [f"# HELP {metric.name} {metric.meaning}", f"# TYPE {metric.name} {metric.kind}"]
-            lines += [f"{metric.name}{_labels(labels)} {value:.17g}" for labels, value in metric.values.items()]
-    return "".join(f"{line}\n" for line in lines).encode()
+class Metrics:
+    """The numbers of some collectors, and of nothing else in this process: LiteLLM keeps its own apart."""
 
+    def __init__(self, *collectors: Collector) -> None:
+        """Takes what is asked at every scrape."""
+        self._registry = CollectorRegistry()
+        for collector in collectors:
+            self._registry.register(collector)
 
-def _labels(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    def page(self) -> bytes:
+        """The answer to a scrape, of type `CONTENT_TYPE`."""
+        return generate_latest(self._registry)

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llmaas_gateway.audit.heads import keep
 from llmaas_gateway.audit.log import Connection
 from llmaas_gateway.audit.signing import Signer
 from llmaas_gateway.audit.stored import Judge, Place
-from llmaas_gateway.metrics import Labels, Metric
 
 _IS: Final = "watch"
 _LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('audit.watch'))"
@@ -80,7 +81,7 @@ class Progress(BaseModel):
     intact: bool = True
 
 
-class ChainWatch:
+class ChainWatch(Collector):
     """The check of one replica."""
 
     def __init__(self, signer: Signer, seconds: float, clock: Callable[[], datetime] = _now) -> None:
@@ -92,19 +93,19 @@ class ChainWatch:
         self._progress: Progress | None = None
         self._unreadable = False
 
-    def metrics(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[Metric]:
         """As Prometheus reads it; every replica tells what the last turn of any of them found."""
         progress = self._progress
-        values: dict[Labels, float] = {}
-        checked: dict[Labels, float] = {}
+        intact = GaugeMetricFamily("llmaas_audit_chain_intact", "Whether all records of the audit are as written.")
         if self._unreadable or (progress and (progress.problems or progress.whole_at)):
             holds = not self._unreadable and progress is not None and progress.intact and not progress.problems
-            values = {(): float(holds)}
+            intact.add_metric((), float(holds))
+        yield intact
+        meaning = "All records that the audit had at this time have been checked since."
+        checked = GaugeMetricFamily("llmaas_audit_chain_checked_timestamp_seconds", meaning)
         if progress and progress.whole_at:
-            checked = {(): progress.whole_at.timestamp()}
-        yield Metric("llmaas_audit_chain_intact", "gauge", "Whether all records of the audit are as written.", values)
-        name = "llmaas_audit_chain_checked_timestamp_seconds"
-        yield Metric(name, "gauge", "All records that the audit had at this time have been checked since.", checked)
+            checked.add_metric((), progress.whole_at.timestamp())
+        yield checked
 
     async def turn(self, connection: Connection) -> None:
         """Go on for a moment, if something is due and no other replica is at it.

@@ -35,7 +35,7 @@ from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
 from llmaas_gateway.lifecycle import read_lifecycle
-from llmaas_gateway.metrics import OverLimit, page
+from llmaas_gateway.metrics import Metrics, OverLimit
 from llmaas_gateway.prices import load_price_book
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.admission import Admission
@@ -88,6 +88,7 @@ class Parts:
         self._consumer = RecordConsumer(self._patient, self.ledger.records_key, secrets.database_url, name)
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self.over_limit = OverLimit()
+        self._metrics = Metrics(self.over_limit, self.audit.watch)
         self._clients: list[httpx.AsyncClient] = []
         self._beside: list[Nightly | AccountsRemoval] = []
 
@@ -121,10 +122,7 @@ class Parts:
         audited = AdministrationAudit(
             app, self.audit.log, lambda method, path: endpoints.model_endpoint(method, path) is not None
         )
-        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, self._metrics)
-
-    def _metrics(self) -> bytes:
-        return page([self.over_limit.metrics, self.audit.watch.metrics])
+        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, self._metrics.page)
 
     def _in_force(self) -> tuple[Act, ...]:
         """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""

@@ -35,8 +35,8 @@ class Clock:
 
 def told(watch: ChainWatch) -> tuple[float | None, float | None]:
     """Whether the audit is intact, and when the check began that says so."""
-    intact, checked = [dict(metric.values) for metric in watch.metrics()]
-    return intact.get(()), checked.get(())
+    values = {sample.name: sample.value for metric in watch.collect() for sample in metric.samples}
+    return values.get("llmaas_audit_chain_intact"), values.get("llmaas_audit_chain_checked_timestamp_seconds")
 
 
 def turn(database: str, *watches: ChainWatch) -> None:

@@ -52,7 +52,7 @@ def _export(proxy: Proxy, folder: Path, tenant: str | None = None) -> tuple[Path
 def test_every_replica_tells_prometheus_that_the_audit_is_intact(stack: Stack, proxies: list[Proxy]) -> None:
     def told() -> bool:
         lines = [httpx.get(f"{proxy.url}/metrics").text.splitlines() for proxy in proxies]
-        return all("llmaas_audit_chain_intact 1" in each for each in lines)
+        return all("llmaas_audit_chain_intact 1.0" in each for each in lines)
 
     stack.wait_until(told, "the check of the audit", 30)
 
