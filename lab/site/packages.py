@@ -63,20 +63,48 @@ def download(names: Sequence[str], base: Path, pool: Path, log: Path) -> None:
 def publish_packages(layout: Layout, log: Path) -> Path:
     """Sign the index with this lab's key; the folder to serve, and the key beside it as ``packages.asc``."""
     source = ensure_packages(layout, log)
-    served = layout.site / "debian"
-    home = layout.site / "gnupg"
+    served = _served(layout)
     mark = served / "source"
     if mark.exists() and mark.read_text(encoding="utf-8") == str(source):
         return served
     shutil.rmtree(served, ignore_errors=True)
+    shutil.copytree(source / "dists" / SUITE, served / "dists" / SUITE)
+    _sign_index(layout, log)
+    shutil.copy(layout.site / "packages.asc", served / "packages.asc")
+    write_atomically(mark, str(source))
+    return served
+
+
+def add_packages(layout: Layout, files: Sequence[Path], log: Path) -> None:
+    """Put packages into the mirror that this lab serves, beside what it has; they are gone with the lab."""
+    served = _served(layout)
+    added = served / "added"
+    added.mkdir(exist_ok=True)
+    for file in files:
+        shutil.copy(file, added)
+    index = served / _INDEX.format(suite=SUITE) / "Packages"
+    of_lists = (ensure_packages(layout, log) / _INDEX.format(suite=SUITE) / "Packages").read_text(encoding="utf-8")
+    write_atomically(index, of_lists + run(["apt-ftparchive", "packages", "added"], cwd=served))
+    run(["xz", "--keep", "--force", index])
+    _sign_index(layout, log)
+
+
+def _served(layout: Layout) -> Path:
+    return layout.site / "debian"
+
+
+def _sign_index(layout: Layout, log: Path) -> None:
+    """Write the release file of what is served, signed; the key is made at the first time."""
+    home = layout.site / "gnupg"
     home.mkdir(mode=0o700, exist_ok=True)
     gpg = ["gpg", "--homedir", str(home), "--batch", "--yes", "--quiet"]
     try:
         if subprocess.run([*gpg, "--list-secret-keys", _SIGNER], check=False, capture_output=True).returncode:
             run([*gpg, "--passphrase", "", "--quick-generate-key", _SIGNER, "ed25519", "sign", "never"], log=log)
         write_atomically(layout.site / "packages.asc", run([*gpg, "--armor", "--export", _SIGNER]))
-        dists = served / "dists" / SUITE
-        shutil.copytree(source / "dists" / SUITE, dists)
+        dists = _served(layout) / "dists" / SUITE
+        for signed_before in ("Release", "InRelease"):
+            (dists / signed_before).unlink(missing_ok=True)
         fields = {"Origin": "llmaas", "Suite": SUITE, "Codename": SUITE, "Architectures": "amd64", "Components": "main"}
         settings = [w for name, value in fields.items() for w in ("-o", f"APT::FTPArchive::Release::{name}={value}")]
         release = run(["apt-ftparchive", *settings, "release", "."], cwd=dists)
@@ -85,6 +113,3 @@ def publish_packages(layout: Layout, log: Path) -> Path:
     finally:
         # gpg leaves its agent running
         subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
-    shutil.copy(layout.site / "packages.asc", served / "packages.asc")
-    write_atomically(mark, str(source))
-    return served

@@ -103,7 +103,8 @@ class Fleet:
             | {
                 "address": str(ADDRESS.ip),
                 "bastions": [str(ADDRESS.ip)],
-                "packages_url": f"https://{ADDRESS.ip}:{WEB_PORT}/debian",
+                # by name, as in production: a bare host has no name server
+                "packages_url": f"https://site.{DOMAIN}:{WEB_PORT}/debian",
                 "artefacts_url": f"https://{ADDRESS.ip}:{WEB_PORT}/models",
                 "registry": REGISTRY,
                 "time_servers": [str(ADDRESS.ip)],

@@ -1,0 +1,71 @@
+"""What a night brings to a host: the approved version of a package, and nothing else that the mirror has."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from emulated.fleet import Fleet
+
+from lab.command import run
+from lab.site.packages import add_packages
+
+# Ansible on an emulated host takes minutes
+pytestmark = pytest.mark.timeout(1200)
+
+APPROVED, UNASKED = "llmaas-test-approved", "llmaas-test-unasked"
+OLD, NEW = "1.0-1~deb12u1", "1.0-1~deb12u2"
+CONTROL = """\
+Package: {name}
+Version: {version}
+Architecture: all
+Maintainer: Tests <tests@llmaas.internal>
+Description: {name} of the tests
+"""
+
+
+def _offer(fleet: Fleet, folder: Path, version: str) -> None:
+    """Put both packages into the site's mirror in a version."""
+    files = []
+    for name in (APPROVED, UNASKED):
+        control = folder / name / "DEBIAN" / "control"
+        control.parent.mkdir(parents=True, exist_ok=True)
+        control.write_text(CONTROL.format(name=name, version=version), encoding="utf-8")
+        files.append(folder / f"{name}_{version}_all.deb")
+        run(["dpkg-deb", "--build", "--root-owner-group", control.parent.parent, files[-1]])
+    add_packages(fleet.site.layout, files, fleet.site.layout.logs / "packages.log")
+
+
+def _installed(fleet: Fleet) -> dict[str, str]:
+    lines = fleet.guest.output(f"dpkg-query --show --showformat '${{Package}} ${{Version}}\\n' {APPROVED} {UNASKED}")
+    return dict(line.split() for line in lines.splitlines())
+
+
+def _let_the_night_come(fleet: Fleet) -> None:
+    fleet.guest.output("systemctl start llmaas-updates.service")
+
+
+@pytest.fixture(scope="module")
+def with_old_packages(restarted: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The host with both packages, of which the mirror has a newer version by now."""
+    folder = tmp_path_factory.mktemp("packages")
+    _offer(restarted, folder, OLD)
+    restarted.guest.output(f"apt-get -q update && apt-get -q -y install {APPROVED} {UNASKED}")
+    _offer(restarted, folder, NEW)
+    yield restarted
+    restarted.guest.output(f"apt-get -q -y purge {APPROVED} {UNASKED}")
+
+
+def test_a_night_changes_nothing_that_nobody_approved(with_old_packages: Fleet) -> None:
+    _let_the_night_come(with_old_packages)
+    offered = with_old_packages.guest.output(f"apt-cache madison {APPROVED} {UNASKED}")
+    assert [offered.count(f" {version} ") for version in (OLD, NEW)] == [2, 2]
+    assert _installed(with_old_packages) == {APPROVED: OLD, UNASKED: OLD}
+
+
+def test_a_night_brings_the_approved_version_and_no_other(with_old_packages: Fleet) -> None:
+    approved = {"hardening_updates": [{"package": APPROVED, "version": NEW}]}
+    run = with_old_packages.playbook("-e", json.dumps(approved), name="hosts.yml")
+    assert run.returncode == 0, run.text
+    _let_the_night_come(with_old_packages)
+    assert _installed(with_old_packages) == {APPROVED: NEW, UNASKED: OLD}
