@@ -105,22 +105,32 @@ def processes_in(group: Path) -> set[int]:
     return pids - {0, os.getpid()}
 
 
+def _holds_this_process(group: Path) -> bool:
+    own = str(os.getpid())
+    for path in (group, *group.rglob("*")):
+        with contextlib.suppress(OSError):
+            if own in (path / "cgroup.procs").read_text(encoding="ascii").split():
+                return True
+    return False
+
+
 def end_group(name: str, seconds: float = 10, top: str = CGROUP) -> set[int]:
-    """Kill every process of the group ``name`` and remove its folders; the processes that would not end."""
+    """Kill every other process of the group ``name`` and remove its folders; the processes that would not end."""
     scope = f"{CGROUP}-{name}."
     found = (folder for group in lab_groups(top) for folder in group.iterdir() if folder.is_dir())
     return _end(tuple(folder for folder in found if folder.name == name or folder.name.startswith(scope)), seconds)
 
 
 def end_all_groups(seconds: float = 20) -> set[int]:
-    """Kill every process of the lab and remove all its groups; the processes that would not end."""
+    """Kill every other process of the lab and remove all its groups; the processes that would not end."""
     return _end(lab_groups(), seconds)
 
 
 def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
     deadline = time.monotonic() + seconds
     for group in groups:
-        if (group / "cgroup.kill").exists():
+        # where systemd runs, this run has a scope of its own in the lab's slice
+        if (group / "cgroup.kill").exists() and not _holds_this_process(group):
             # ends all of them at once: none can start another in between
             (group / "cgroup.kill").write_text("1", encoding="ascii")
     while True:

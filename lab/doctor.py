@@ -18,6 +18,8 @@ from lab.processes import ProcessTable
 from lab.site.services import CLOCK_PORT, REGISTRY_PORT, WEB_PORT
 from lab.spec import LabSpec
 from lab.toolchain import official_program
+from lab.toolchain.go import RELEASE, WANTED, installed_go
+from lab.toolchain.plugins import PLUGINS, official_plugin
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import SettingsError, load_platform
 from llmaas.views.hardening import ending, refused
@@ -181,12 +183,11 @@ def _packages() -> Finding:
 
 
 def _go() -> Finding:
-    if all(official_program(program) for program in ("kubelet", "etcd", "coredns", "pulumi")):
-        return Finding("go", Level.OK, "not needed, the programs are installed")
-    found = shutil.which("go")
-    return _judge(
-        "go", found or "no Go compiler", "install Go, 1.26 or newer: https://go.dev/dl", good=found is not None
-    )
+    installed = installed_go()
+    if installed:
+        return Finding("go", Level.OK, f"{installed[0]}, {installed[1]}")
+    oldest = ".".join(map(str, WANTED))
+    return Finding("go", Level.NOTE, f"none of {oldest} or newer, `make up` fetches {RELEASE} from the module mirror")
 
 
 def _network(here: Layout, spec: LabSpec) -> list[Finding]:
@@ -254,9 +255,7 @@ def _official() -> list[Finding]:
     for program in ("kubelet", "kubeadm", "etcd", "coredns", "pulumi"):
         path = official_program(program)
         found.append(Finding(program, Level.OK, f"{path}, installed" if path else "built from its Go module"))
-    for program in ("pulumi-language-python", "pulumi-resource-kubernetes"):
-        installed = shutil.which(program)
-        official = installed is not None and not Path(installed).resolve().is_relative_to(PROJECT_ROOT)
-        source = f"{installed}, installed" if official else "our stand-in, lab/standins"
-        found.append(Finding(program, Level.OK, source))
+    for program in PLUGINS:
+        path = official_plugin(program)
+        found.append(Finding(program, Level.OK, f"{path}, installed" if path else "our stand-in, lab/standins"))
     return found

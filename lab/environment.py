@@ -1,12 +1,11 @@
 """What a shell needs to use the lab by hand: addresses, keys, and where the programs lie."""
 
-import os
 import shlex
 from pathlib import Path
 
 from lab.layout import ENVIRONMENT, Layout
 from lab.spec import LabSpec
-from lab.toolchain import tool_folders
+from lab.toolchain import plugin_path, tool_folders
 from llmaas.paths import PROJECT_ROOT
 from llmaas.secrets import SecretStore
 from llmaas.settings import load_platform
@@ -19,9 +18,9 @@ DEMO_KEY = "demo-key"
 
 def tool_environment(layout: Layout) -> dict[str, str]:
     """For Pulumi, Ansible and kubectl: what does not depend on a running lab."""
-    folders = [PROJECT_ROOT / "lab" / "standins" / "bin", PROJECT_ROOT / ".venv" / "bin", *tool_folders()]
+    folders = [PROJECT_ROOT / ".venv" / "bin", *tool_folders()]
     return {
-        "PATH": ":".join([*map(str, folders), os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")]),
+        "PATH": ":".join([*map(str, folders), plugin_path()]),
         "KUBECONFIG": str(layout.state / "kubeconfig"),
         "PULUMI_BACKEND_URL": f"file://{layout.state / 'pulumi'}",
         "PULUMI_CONFIG_PASSPHRASE": PULUMI_PASSPHRASE,

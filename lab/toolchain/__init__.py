@@ -1,7 +1,6 @@
 """The lab's toolchain: Kubernetes, etcd, CoreDNS and the Pulumi engine, built from pinned Go modules."""
 
 from lab.toolchain.build import (
-    ToolchainError,
     built_program,
     ensure_toolchain,
     official_program,
@@ -9,12 +8,16 @@ from lab.toolchain.build import (
     tool_folders,
     tool_path,
 )
+from lab.toolchain.go import ToolchainError, go_program
+from lab.toolchain.plugins import plugin_path
 
 __all__ = [
     "ToolchainError",
     "built_program",
     "ensure_toolchain",
+    "go_program",
     "official_program",
+    "plugin_path",
     "tool_env",
     "tool_folders",
     "tool_path",

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from lab.errors import LabError
+from lab.toolchain.go import ToolchainError, go_program, go_version
 from lab.toolchain.tools import MODULES, Module, module_of
 from llmaas.files import locked
 from llmaas.paths import cache_dir
@@ -24,22 +24,8 @@ _VERSION_TIMEOUT_SECONDS: Final = 20
 _BUILD_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 
 
-class ToolchainError(LabError):
-    """A program could not be built; the text names the log and the remedy."""
-
-
 def _quiet(_line: str) -> None:
     """Report nothing."""
-
-
-@cache
-def _go_version() -> str:
-    go = shutil.which("go")
-    if go is None:
-        raise ToolchainError(
-            "no Go compiler on PATH", remedy="install the Go release that lab/toolchain/*/go.mod names"
-        )
-    return subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def module_key(module: Module) -> str:
@@ -48,7 +34,7 @@ def module_key(module: Module) -> str:
     sources = sorted(path for path in module.folder.iterdir() if path.suffix in {".mod", ".sum", ".go"})
     for path in sources:
         digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-    facts = (module.linker_flags, _go_version(), *module.programs.values(), *_BUILD_ENVIRONMENT.values())
+    facts = (module.linker_flags, go_version(), *module.programs.values(), *_BUILD_ENVIRONMENT.values())
     digest.update("\0".join(facts).encode())
     return digest.hexdigest()[:_KEY_LENGTH]
 
@@ -153,10 +139,11 @@ def _build_module(module: Module, partial: Path, report: Report) -> None:
     binaries.mkdir(parents=True)
     log = cache_dir() / "logs" / f"toolchain-{module.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    go = str(go_program(report))
     with log.open("w") as output:
         for number, (program, package) in enumerate(module.programs.items(), start=1):
             started = time.monotonic()
-            command = ["go", "build", "-trimpath", "-ldflags", module.linker_flags]
+            command = [go, "build", "-trimpath", "-ldflags", module.linker_flags]
             result = subprocess.run(
                 [*command, "-o", str(binaries / program), package],
                 check=False,

@@ -53,7 +53,7 @@ def test_a_module_without_exact_version_is_refused(tmp_path: Path, monkeypatch: 
 
 def test_an_unbuilt_program_is_an_error_that_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/go" if name == "go" else None)
-    monkeypatch.setattr(build, "_go_version", lambda: "go1.26")
+    monkeypatch.setattr(build, "go_version", lambda: "go1.26")
     with pytest.raises(ToolchainError) as caught:
         tool_path("kubeadm")
     assert "llmaas lab toolchain" in caught.value.remedy
@@ -76,7 +76,7 @@ def test_an_installed_program_is_used_only_in_our_version(
 
 
 def test_the_key_changes_with_our_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_go_version", lambda: "go1.26")
+    monkeypatch.setattr(build, "go_version", lambda: "go1.26")
     module = small_module(tmp_path, monkeypatch, "package main\n\nfunc main() {}\n")
     before = build.module_key(module)
     (module.folder / "main.go").write_text("package main\n\nfunc main() { println() }\n")
