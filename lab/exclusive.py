@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from lab.cgroups import cgroup_folders, systemd_scope
+from lab.errors import LabError
 from lab.layout import Layout
 from lab.teardown import UP_GROUP, clean_stale
 from llmaas.files import locked
@@ -20,7 +21,12 @@ _SCOPED: Final = "LLMAAS_LAB_SCOPED"
 
 @contextmanager
 def exclusive_run(layout: Layout, console: Console) -> Iterator[None]:
-    """Hold the lab's lock, end what an interrupted run left, and put this run where the next one would find it."""
+    """Hold the lab's lock, end what an interrupted run left, and put this run where the next one would find it.
+
+    Raises:
+        LabError: this is not root; nothing was changed.
+    """
+    _need_root()
     _enter_scope()
     with announced_lock(layout, console), _interruptible():
         clean_stale(layout)
@@ -31,10 +37,20 @@ def exclusive_run(layout: Layout, console: Console) -> Iterator[None]:
 
 @contextmanager
 def announced_lock(layout: Layout, console: Console) -> Iterator[None]:
-    """Hold the lab's lock; says so while it waits for another run."""
+    """Hold the lab's lock; says so while it waits for another run.
+
+    Raises:
+        LabError: this is not root.
+    """
+    _need_root()
     with console.status(f"waiting for the run that holds {layout.lock}") as status, locked(layout.lock):
         status.stop()
         yield
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root: it makes machines, links and mounts", remedy="run this as root")
 
 
 def _enter_scope() -> None:

@@ -2,7 +2,9 @@
 
 import ipaddress
 import json
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any, Final
 
 from lab.command import run
@@ -42,10 +44,9 @@ def _links() -> list[dict[str, Any]]:
 
 def bridge_owner() -> str | None:
     """The state folder of the lab that made the bridge, "" if it does not say, None if there is no bridge."""
-    # only `ip link` tells the alias, `ip address` does not
-    links: list[dict[str, Any]] = json.loads(run(["ip", "-json", "link", "show"]))
-    bridge = next((link for link in links if link["ifname"] == BRIDGE), None)
-    return None if bridge is None else str(bridge.get("ifalias", ""))
+    folder = Path("/sys/class/net") / BRIDGE
+    # iproute2 may not be installed yet
+    return (folder / "ifalias").read_text(encoding="utf-8").strip() if folder.exists() else None
 
 
 def bridge_up(layout: Layout, spec: LabSpec) -> None:
@@ -73,13 +74,14 @@ def bridge_up(layout: Layout, spec: LabSpec) -> None:
 
 def network_down() -> None:
     """Take away the hosts' links, the bridge and the firewall."""
-    for link in _links():
-        if link.get("master") == BRIDGE:
-            subprocess.run(["ip", "link", "delete", link["ifname"]], check=False, capture_output=True)
     if bridge_owner() is not None:
+        for link in _links():
+            if link.get("master") == BRIDGE:
+                subprocess.run(["ip", "link", "delete", link["ifname"]], check=False, capture_output=True)
         run(["ip", "link", "delete", BRIDGE])
-    # a table that is not there is what we want
-    subprocess.run(["nft", "delete", "table", "inet", FIREWALL_TABLE], check=False, capture_output=True)
+    if shutil.which("nft"):
+        # a table that is not there is what we want
+        subprocess.run(["nft", "delete", "table", "inet", FIREWALL_TABLE], check=False, capture_output=True)
 
 
 def address_conflicts(spec: LabSpec) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lab.errors import LabError
 from lab.layout import ENVIRONMENT
 from llmaas.paths import stack_file
 
@@ -45,7 +46,19 @@ class LabSpec:
 
 @cache
 def lab_spec() -> LabSpec:
-    """Read the stack file of the lab."""
+    """Read the stack file of the lab.
+
+    Raises:
+        LabError: it is wrong; the text has every mistake.
+    """
+    try:
+        return _read()
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise LabError(_mistakes(error), remedy=f"mend {stack_file(ENVIRONMENT)}") from error
+
+
+def _read() -> LabSpec:
+    """Only what is needed here, without the settings' own checks: those take their time, and the doctor makes them."""
     document: dict[str, Any] = yaml.safe_load(stack_file(ENVIRONMENT).read_text(encoding="utf-8"))["config"]
     site = document["llmaas:site"]
     network = ipaddress.IPv4Network(document["llmaas:network"]["hosts"])
@@ -56,3 +69,13 @@ def lab_spec() -> LabSpec:
         domain=document["llmaas:domain"],
         registry=site["registry"],
     )
+
+
+def _mistakes(error: Exception) -> str:
+    from llmaas.settings import SettingsError, load_platform  # noqa: PLC0415 - takes its time
+
+    try:
+        load_platform(ENVIRONMENT)
+    except SettingsError as mistakes:
+        return str(mistakes)
+    return f"{stack_file(ENVIRONMENT)}: {type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from lab.doctor import Level, diagnose
+from lab.errors import LabError
 from lab.layout import layout
 from lab.spec import lab_spec
 
@@ -18,7 +19,12 @@ _COLOURS = {Level.OK: "green", Level.NOTE: "yellow", Level.FAIL: "red"}
 @app.command()
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
     """Print every finding with what to do; exit code 1 if one of them prevents the lab."""
-    findings = diagnose(layout(), lab_spec())
+    try:
+        spec = lab_spec()
+    except LabError:
+        # told among the findings
+        spec = None
+    findings = diagnose(layout(), spec)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

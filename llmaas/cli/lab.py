@@ -9,7 +9,7 @@ import typer
 
 from lab.exclusive import announced_lock, exclusive_run
 from lab.layout import layout
-from lab.spec import LabHost, lab_spec
+from lab.spec import LabHost, LabSpec, lab_spec
 from llmaas.cli.failures import console, told
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -21,8 +21,13 @@ app.add_typer(site_app, name="site")
 Names = Annotated[list[str] | None, typer.Argument(help="all if none is named")]
 
 
+def _spec() -> LabSpec:
+    with told():
+        return lab_spec()
+
+
 def _chosen(names: list[str] | None) -> tuple[LabHost, ...]:
-    spec = lab_spec()
+    spec = _spec()
     try:
         return tuple(spec.host(name) for name in names) if names else spec.hosts
     except KeyError as error:
@@ -36,9 +41,9 @@ def up(
     """From nothing to a served API; does only what is missing."""
     from lab.up import bring_up
 
-    here = layout()
+    here, spec = layout(), _spec()
     with told(), exclusive_run(here, console):
-        bring_up(here, lab_spec(), console, until)
+        bring_up(here, spec, console, until)
 
 
 @app.command()
@@ -63,7 +68,7 @@ def env() -> None:
     with told():
         variables = tool_environment(here)
         if has_api(here):
-            variables |= client_environment(here, lab_spec())
+            variables |= client_environment(here, _spec())
         else:
             console.print("the lab has no API yet, so nothing of it is set; run: make up", style="yellow")
         print(exports(variables))
@@ -108,7 +113,7 @@ def hosts_up(names: Names = None) -> None:
     from lab.network import bridge_up
     from lab.teardown import take_over
 
-    spec, chosen, here = lab_spec(), _chosen(names), layout()
+    spec, chosen, here = _spec(), _chosen(names), layout()
     with told(), announced_lock(here, console):
         take_over(here)
         apply_kernel_settings(here)
@@ -141,7 +146,7 @@ def site_up() -> None:
     from lab.site import ensure_site
     from lab.teardown import take_over
 
-    spec, here = lab_spec(), layout()
+    spec, here = _spec(), layout()
     with told(), announced_lock(here, console):
         take_over(here)
         apply_kernel_settings(here)
@@ -177,7 +182,7 @@ def status() -> None:
     from lab.site import site_states
 
     here = layout()
-    states = {**site_states(here), **host_states(here, lab_spec())}
+    states = {**site_states(here), **host_states(here, _spec())}
     for name, running in states.items():
         print(f"{name:<14} {'runs' if running else 'down'}")
     if not all(states.values()):
