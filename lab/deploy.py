@@ -26,8 +26,8 @@ def _environment(layout: Layout) -> dict[str, str]:
     return {**os.environ, **tool_environment(layout)}
 
 
-def converge_hosts(layout: Layout, log: Path) -> str:
-    """Everything on the hosts, by Ansible."""
+def converge_hosts(layout: Layout, log: Path) -> tuple[int, int]:
+    """Everything on the hosts, by Ansible; the number of hosts and of changes."""
     printed = run(
         ["ansible-playbook", "playbooks/site.yml"],
         cwd=PROJECT_ROOT / "ansible",
@@ -36,8 +36,7 @@ def converge_hosts(layout: Layout, log: Path) -> str:
         remedy="read the log; to run it by hand: cd ansible && ansible-playbook playbooks/site.yml",
     )
     recap = [line for line in printed.splitlines() if " ok=" in line and " failed=" in line]
-    changed = sum(int(line.split("changed=")[1].split()[0]) for line in recap)
-    return f"{len(recap)} hosts, {changed} changes"
+    return len(recap), sum(int(line.split("changed=")[1].split()[0]) for line in recap)
 
 
 def deploy_cluster(layout: Layout, log: Path) -> str:

@@ -110,7 +110,8 @@ class Bringup:
 
     def ansible(self, log: Path) -> str:
         """From bare hosts to a cluster."""
-        return converge_hosts(self._layout, log)
+        hosts, changes = converge_hosts(self._layout, log)
+        return f"{hosts} hosts, {changes} changes"
 
     def pulumi(self, log: Path) -> str:
         """Everything in the cluster."""
