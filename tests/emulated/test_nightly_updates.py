@@ -14,6 +14,8 @@ from lab.site.packages import add_packages
 pytestmark = pytest.mark.timeout(1200)
 
 APPROVED, UNASKED = "llmaas-test-approved", "llmaas-test-unasked"
+# the new version of the approved package needs it, as that of a kernel's metapackage needs the kernel
+NEEDED = "llmaas-test-needed"
 OLD, NEW = "1.0-1~deb12u1", "1.0-1~deb12u2"
 CONTROL = """\
 Package: {name}
@@ -21,23 +23,24 @@ Version: {version}
 Architecture: all
 Maintainer: Tests <tests@llmaas.internal>
 Description: {name} of the tests
-"""
+{depends}"""
 
 
-def _offer(fleet: Fleet, folder: Path, version: str) -> None:
-    """Put both packages into the site's mirror in a version."""
+def _offer(fleet: Fleet, folder: Path, version: str, depends: str = "") -> None:
+    """Put the packages into the site's mirror in a version."""
     files = []
-    for name in (APPROVED, UNASKED):
+    for name in (APPROVED, UNASKED, NEEDED):
         control = folder / name / "DEBIAN" / "control"
         control.parent.mkdir(parents=True, exist_ok=True)
-        control.write_text(CONTROL.format(name=name, version=version), encoding="utf-8")
+        needs = depends if name == APPROVED else ""
+        control.write_text(CONTROL.format(name=name, version=version, depends=needs), encoding="utf-8")
         files.append(folder / f"{name}_{version}_all.deb")
         run(["dpkg-deb", "--build", "--root-owner-group", control.parent.parent, files[-1]])
     add_packages(fleet.site.layout, files, fleet.site.layout.logs / "packages.log")
 
 
 def _installed(fleet: Fleet) -> dict[str, str]:
-    lines = fleet.guest.output(f"dpkg-query --show --showformat '${{Package}} ${{Version}}\\n' {APPROVED} {UNASKED}")
+    lines = fleet.guest.output(f"dpkg-query --show --showformat '${{Package}} ${{Version}}\\n' 'llmaas-test-*'")
     return dict(line.split() for line in lines.splitlines())
 
 
@@ -47,13 +50,13 @@ def _let_the_night_come(fleet: Fleet) -> None:
 
 @pytest.fixture(scope="module")
 def with_old_packages(restarted: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The host with both packages, of which the mirror has a newer version by now."""
+    """The host with two packages, of which the mirror has a newer version by now."""
     folder = tmp_path_factory.mktemp("packages")
     _offer(restarted, folder, OLD)
     restarted.guest.output(f"apt-get -q update && apt-get -q -y install {APPROVED} {UNASKED}")
-    _offer(restarted, folder, NEW)
+    _offer(restarted, folder, NEW, f"Depends: {NEEDED}\n")
     yield restarted
-    restarted.guest.output(f"apt-get -q -y purge {APPROVED} {UNASKED}")
+    restarted.guest.output(f"apt-get -q -y purge {APPROVED} {UNASKED} {NEEDED}")
 
 
 def test_a_night_changes_nothing_that_nobody_approved(with_old_packages: Fleet) -> None:
@@ -68,4 +71,4 @@ def test_a_night_brings_the_approved_version_and_no_other(with_old_packages: Fle
     run = with_old_packages.playbook("-e", json.dumps(approved), name="hosts.yml")
     assert run.returncode == 0, run.text
     _let_the_night_come(with_old_packages)
-    assert _installed(with_old_packages) == {APPROVED: NEW, UNASKED: OLD}
+    assert _installed(with_old_packages) == {APPROVED: NEW, UNASKED: OLD, NEEDED: NEW}

@@ -166,7 +166,7 @@ def units() -> dict[str, str]:
 def main() -> None:
     """Print everything."""
     sshd = said("sshd", "-T")
-    simulated = said("apt-get", "--simulate", "upgrade").splitlines()
+    simulated = said("apt-get", "--simulate", "--with-new-pkgs", "upgrade").splitlines()
     facts = {
         "sshd": words(sshd, " "),
         "allowed_users": [line.split()[1] for line in sshd.splitlines() if line.startswith("allowusers ")],
