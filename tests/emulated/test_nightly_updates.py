@@ -40,7 +40,7 @@ def _offer(fleet: Fleet, folder: Path, version: str, depends: str = "") -> None:
 
 
 def _installed(fleet: Fleet) -> dict[str, str]:
-    lines = fleet.guest.output(f"dpkg-query --show --showformat '${{Package}} ${{Version}}\\n' 'llmaas-test-*'")
+    lines = fleet.guest.output("dpkg-query --show --showformat '${Package} ${Version}\\n' 'llmaas-test-*'")
     return dict(line.split() for line in lines.splitlines())
 
 
