@@ -25,7 +25,7 @@ def playbook(folder: Path, name: str, today: date) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=ANSIBLE, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["hosts.yml", "disks.yml", "foundation.yml", "site.yml"])
+@pytest.mark.parametrize("name", ["hosts.yml", "disks.yml", "models.yml", "foundation.yml", "site.yml"])
 def test_an_exception_that_has_ended_stops_a_playbook_in_its_first_play(tmp_path: Path, name: str) -> None:
     done = playbook(tmp_path, name, date(2027, 6, 1))
     assert done.returncode == 2, done.stdout + done.stderr
