@@ -68,6 +68,7 @@ def inventory(platform: Platform, today: date | None = None) -> dict[str, Any]:
         "groups": groups | disks.groups(platform),
         "all": _common(platform)
         | disks.common(platform)
+        | logs.common(platform)
         | hardening.common(platform, today or datetime.now(UTC).date()),
         "hosts": hosts | _key_servers(platform),
     }

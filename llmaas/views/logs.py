@@ -43,6 +43,14 @@ def _of_parts(platform: Platform, host: Host, sender: tuple[str, ...], keeper: t
     return tuple(sorted({*sends, *keeps}))
 
 
+def common(platform: Platform) -> dict[str, Any]:
+    """How long hosts keep their own logs: as long as log hosts do; the roles' defaults if no time is declared."""
+    if platform.retention is None:
+        return {}
+    days = platform.retention.logs.days
+    return {"base_journal_retention": f"{days}day", "control_plane_audit_log_days": days}
+
+
 def of_host(platform: Platform, host: Host, status_port: int) -> dict[str, Any]:
     """Variables of one host; ``status_port`` is where Prometheus asks a log host."""
     variables: dict[str, Any] = {

@@ -62,7 +62,7 @@ def _gpu_kinds(platform: Platform, model: Model) -> str:
 
 
 def _log_alerts() -> dict[str, Any]:
-    """Logs that stop, lines that never came, a log host that is away or full."""
+    """Logs that stop, lines that never came, a log host that is away, full, or keeps days open or for too long."""
     silent = f"time() - llmaas_log_last_line_timestamp_seconds > {LATE_SECONDS}"
     alerts = [
         _alert("LogsStopped", silent, "1m", "No line of {{ $labels.sender }} came to {{ $labels.host }} for minutes"),
@@ -72,6 +72,18 @@ def _log_alerts() -> dict[str, Any]:
             "increase(llmaas_log_missing_lines_total[1h]) > 0",
             "0s",
             "Lines of {{ $labels.sender }} never came to {{ $labels.host }}",
+        ),
+        _alert(
+            "LogsKeptTooLong",
+            "llmaas_log_overdue_files > 0",
+            "2h",
+            "{{ $labels.host }} has logs that are older than the declared time",
+        ),
+        _alert(
+            "LogsNotClosed",
+            "llmaas_log_unclosed_files > 0",
+            "2h",
+            "{{ $labels.host }} has days of logs that are over and not closed",
         ),
         _alert("LogStoreFull", "llmaas_log_store_free_ratio < 0.1", "5m", "The store of {{ $labels.host }} is filling"),
         _alert(

@@ -17,6 +17,8 @@ LAST_LINE = 'llmaas_log_last_line_timestamp_seconds{sender="gpu-host-05", host="
 MISSING = 'llmaas_log_missing_lines_total{sender="gpu-host-05", host="gpu-host-10"}'
 UP = 'up{job="log-hosts", host="gpu-host-10"}'
 WATCHED = 'llmaas_log_watch_timestamp_seconds{host="gpu-host-10"}'
+OVERDUE = 'llmaas_log_overdue_files{host="gpu-host-10"}'
+UNCLOSED = 'llmaas_log_unclosed_files{host="gpu-host-10"}'
 FREE = 'llmaas_log_store_free_ratio{host="gpu-host-10"}'
 
 
@@ -69,6 +71,11 @@ def alerts(folder: Path, series: dict[str, str], name: str, minutes: int) -> lis
         ("LogHostAway", {UP: "1x8 0x2"}, 10, False),
         ("LogsUnwatched", {WATCHED: "0+60x20"}, 20, False),
         ("LogsUnwatched", {WATCHED: "0+60x5 300x20"}, 20, True),
+        ("LogsKeptTooLong", {OVERDUE: "0x200"}, 200, False),
+        ("LogsKeptTooLong", {OVERDUE: "1x200"}, 60, False),
+        ("LogsKeptTooLong", {OVERDUE: "1x200"}, 130, True),
+        ("LogsNotClosed", {UNCLOSED: "0x200"}, 200, False),
+        ("LogsNotClosed", {UNCLOSED: "2x200"}, 130, True),
         ("LogStoreFull", {FREE: "0.5x10"}, 10, False),
         ("LogStoreFull", {FREE: "0.05x10"}, 10, True),
     ],

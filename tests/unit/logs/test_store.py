@@ -16,7 +16,7 @@ NEXT_MORNING = MORNING + timedelta(days=1)
 def closed(kept: Kept) -> list[str]:
     kept.store.prepare(MORNING)
     kept.receive("gpu-host-01", DAY, '{"message":"one"}', '{"message":"two"}')
-    done: list[str] = kept.store.close(NEXT_MORNING)
+    done: list[str] = list(kept.store.close(NEXT_MORNING))
     return done
 
 
@@ -48,8 +48,8 @@ def test_the_file_system_itself_refuses_to_change_or_delete_lines(kept: Kept) ->
 def test_a_day_stays_open_until_half_an_hour_after_its_end(kept: Kept) -> None:
     kept.store.prepare(MORNING)
     kept.receive("gpu-host-01", DAY, "line")
-    assert kept.store.close(datetime(2026, 11, 25, 0, 29, tzinfo=UTC)) == []
-    assert len(kept.store.close(datetime(2026, 11, 25, 0, 31, tzinfo=UTC))) == 1
+    assert list(kept.store.close(datetime(2026, 11, 25, 0, 29, tzinfo=UTC))) == []
+    assert len(list(kept.store.close(datetime(2026, 11, 25, 0, 31, tzinfo=UTC)))) == 1
 
 
 def test_a_closed_day_is_whole_and_in_the_chain(kept: Kept) -> None:
@@ -66,7 +66,7 @@ def test_a_closed_day_is_whole_and_in_the_chain(kept: Kept) -> None:
 def test_the_chain_is_in_the_format_of_the_audit(kept: Kept) -> None:
     closed(kept)
     kept.store.prepare(NEXT_MORNING)
-    kept.store.close(NEXT_MORNING + timedelta(days=1))
+    list(kept.store.close(NEXT_MORNING + timedelta(days=1)))
     records = chain.read(kept.settings.store / "chain.jsonl")
     assert [record.body["closed"] for record in records] == [DAY, "2026-11-25"]
     assert records[0].body["files"]["gpu-host-01"]["lines"] == 2
@@ -75,7 +75,7 @@ def test_the_chain_is_in_the_format_of_the_audit(kept: Kept) -> None:
 def test_closing_again_changes_nothing(kept: Kept) -> None:
     closed(kept)
     before = {path: path.stat().st_mtime_ns for path in kept.settings.store.rglob("*.gz")}
-    assert kept.store.close(NEXT_MORNING) == []
+    assert list(kept.store.close(NEXT_MORNING)) == []
     assert {path: path.stat().st_mtime_ns for path in kept.settings.store.rglob("*.gz")} == before
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(kept: Kept) -> None:
     # it was cut off after the record and before the open files went
     content = {file.sender: file.digest() for file in kept.store.files() if str(file.day) == DAY}
     kept.store.record({"closed": DAY, "files": content}, NEXT_MORNING)
-    assert kept.store.close(NEXT_MORNING) == []
+    assert list(kept.store.close(NEXT_MORNING)) == []
     assert kept.store.verify() == []
     assert not kept.path("gpu-host-01", DAY).exists()
 
@@ -94,8 +94,45 @@ def test_lines_after_closing_are_told_and_nothing_is_overwritten(kept: Kept) -> 
     closed(kept)
     kept.path("gpu-host-01", DAY).write_text("too late\n")
     with pytest.raises(log_store.StoreError, match="2026-11-24 was closed, and lines came since for gpu-host-01"):
-        kept.store.close(NEXT_MORNING)
+        list(kept.store.close(NEXT_MORNING))
     assert kept.store.verify() == []
+
+
+def test_a_day_that_cannot_be_closed_keeps_no_other_open_and_none_longer_than_its_time(
+    kept: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = MORNING - timedelta(days=200)
+    kept.store.prepare(old)
+    kept.receive("gpu-host-01", str(old.date()), "old")
+    list(kept.store.close(old + timedelta(days=1)))
+    closed(kept)
+    kept.path("gpu-host-01", DAY).write_text("too late\n")
+    kept.store.prepare(NEXT_MORNING)
+    kept.receive("gpu-host-01", "2026-11-25", "next day")
+    monkeypatch.setattr(llmaas_logs, "utc_now", lambda: NEXT_MORNING + timedelta(days=1))
+    assert run(kept, "keep") == 2
+    told = capsys.readouterr()
+    assert "2026-11-24 was closed, and lines came since for gpu-host-01" in told.err
+    assert [line.split(":")[0] for line in told.out.splitlines()] == ["closed 2026-11-25", f"deleted {old.date()}"]
+    assert not kept.path("gpu-host-01", str(old.date())).with_suffix(".jsonl.gz").exists()
+    assert kept.path("gpu-host-01", DAY).read_text() == "too late\n"
+
+
+def test_days_are_deleted_though_no_file_can_be_made(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed(kept)
+    object.__setattr__(kept.settings, "group", "nobody-has-this-group")
+    monkeypatch.setattr(llmaas_logs, "utc_now", lambda: MORNING + timedelta(days=181))
+    assert run(kept, "keep") == 2
+    assert not kept.path("gpu-host-01", DAY).with_suffix(".jsonl.gz").exists()
+
+
+def test_keeping_twice_does_nothing_the_second_time(
+    kept: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed(kept)
+    monkeypatch.setattr(llmaas_logs, "utc_now", lambda: NEXT_MORNING)
+    assert [run(kept, "keep"), run(kept, "keep")] == [0, 0]
+    assert capsys.readouterr() == ("", "")
 
 
 def unguarded(path: Path) -> Path:
@@ -126,15 +163,15 @@ def test_a_chain_that_was_altered_is_found_and_not_continued(kept: Kept) -> None
     assert kept.store.verify()[0].endswith("line 1 was altered, or does not follow the one before")
     kept.store.prepare(NEXT_MORNING)
     with pytest.raises(log_store.StoreError):
-        kept.store.close(NEXT_MORNING + timedelta(days=1))
+        list(kept.store.close(NEXT_MORNING + timedelta(days=1)))
 
 
 def test_days_are_deleted_after_the_declared_time_and_no_earlier_and_it_is_recorded(kept: Kept) -> None:
     closed(kept)
     packed = kept.path("gpu-host-01", DAY).with_suffix(".jsonl.gz")
-    assert kept.store.expire(MORNING + timedelta(days=180)) == []
+    assert list(kept.store.expire(MORNING + timedelta(days=180))) == []
     assert packed.exists()
-    (done,) = kept.store.expire(MORNING + timedelta(days=181))
+    (done,) = list(kept.store.expire(MORNING + timedelta(days=181)))
     assert done.startswith("deleted 2026-11-24: 1 senders, kept 180 days, chain ")
     assert not packed.exists()
     assert kept.store.verify() == []
@@ -145,7 +182,7 @@ def test_days_are_deleted_after_the_declared_time_and_no_earlier_and_it_is_recor
 def test_a_day_that_was_never_closed_is_not_deleted(kept: Kept) -> None:
     kept.store.prepare(MORNING)
     kept.receive("gpu-host-01", DAY, "line")
-    assert kept.store.expire(MORNING + timedelta(days=400)) == []
+    assert list(kept.store.expire(MORNING + timedelta(days=400))) == []
     assert kept.path("gpu-host-01", DAY).exists()
 
 

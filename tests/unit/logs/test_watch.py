@@ -116,3 +116,22 @@ def test_prometheus_is_told_of_every_host(busy: Kept) -> None:
     assert 'llmaas_log_silent{sender="gpu-host-01"} 1.0' in text
     assert 'llmaas_log_missing_lines_total{sender="gpu-host-02"} 1.0' in text
     assert (busy.settings.status / "llmaas_logs.prom").stat().st_mode & 0o777 == 0o644
+
+
+def test_days_that_nobody_closed_are_told_after_a_day(busy: Kept) -> None:
+    busy.store.prepare(NOW + timedelta(days=1))
+    assert look(busy, NOW + timedelta(days=1)).unclosed == 0
+    found = look(busy, NOW + timedelta(days=2))
+    assert "2 files of days that are over are not closed; see: systemctl status llmaas-log-keep" in found.problems()
+    assert "llmaas_log_unclosed_files 2.0" in log_watch.metrics(found, NOW)
+
+
+def test_files_that_nobody_deleted_are_told_a_day_after_their_time(busy: Kept) -> None:
+    list(busy.store.close(NOW + timedelta(days=30)))
+    in_time, over = (look(busy, NOW + timedelta(days=days)) for days in (181, 182))
+    assert (in_time.overdue, in_time.unclosed) == (0, 0)
+    assert over.overdue == 2
+    assert "2 files are older than logs are kept; see: systemctl status llmaas-log-keep" in over.problems()
+    assert "llmaas_log_overdue_files 2.0" in log_watch.metrics(over, NOW)
+    list(busy.store.expire(NOW + timedelta(days=182)))
+    assert look(busy, NOW + timedelta(days=182)).overdue == 0

@@ -49,6 +49,11 @@ def test_how_long_logs_are_kept_is_said_wherever_there_are_log_hosts() -> None:
     ]
 
 
+def test_hosts_keep_their_own_logs_as_long_as_log_hosts_do() -> None:
+    common = inventory(build_platform("stack", sections("production", "control-02", "control-03", days=180)))["all"]
+    assert (common["base_journal_retention"], common["control_plane_audit_log_days"]) == ("180day", 180)
+
+
 def test_every_host_sends_to_every_log_host_but_itself() -> None:
     hosts = inventory(build_platform("stack", sections("lab", "gpu-host-10", "gpu-host-11")))["hosts"]
     sent = {name: [other["name"] for other in each["log_client_hosts"]] for name, each in hosts.items()}

@@ -17,15 +17,28 @@ from log_store import DayFile, Settings, Store, StoreError, utc_now  # noqa: E40
 from log_watch import look  # noqa: E402
 
 SETTINGS = Path("/etc/llmaas/logs/host.json")
+FAULTS = (StoreError, OSError, ValueError, KeyError)
 
 
 def keep(store: Store, _arguments: argparse.Namespace) -> int:
-    """Make the files for days to come, close those that are over, delete those whose time is over."""
-    now = utc_now()
-    store.prepare(now)
-    for line in (*store.close(now), *store.expire(now)):
-        print(line)
-    return 0
+    """Make the files for days to come, close those that are over, delete those whose time is over.
+
+    A step that fails keeps none of the others from its work; exit code 2 if one did.
+    """
+    now, failed = utc_now(), False
+    for step in (store.prepare, store.close, store.expire):
+        try:
+            for line in step(now) or ():
+                print(line, flush=True)
+        except FAULTS as error:
+            failed = True
+            complain(error)
+    return 2 if failed else 0
+
+
+def complain(error: Exception) -> None:
+    """Say what is wrong where the unit's failure is looked up."""
+    print(f"llmaas-logs: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def watch(store: Store, _arguments: argparse.Namespace) -> int:
@@ -104,8 +117,8 @@ def main(words: list[str], settings: Path = SETTINGS) -> int:
     arguments = parser.parse_args(words)
     try:
         return int(arguments.command(Store(Settings.read(settings)), arguments))
-    except (StoreError, OSError, ValueError, KeyError, re.error) as error:
-        print(f"llmaas-logs: {type(error).__name__}: {error}", file=sys.stderr)
+    except (*FAULTS, re.error) as error:
+        complain(error)
         return 2
 
 

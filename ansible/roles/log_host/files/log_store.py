@@ -150,52 +150,57 @@ class Store:
                     path.chmod(0o620)
                     set_flag(path, APPEND_ONLY, on=True)
 
-    def close(self, now: datetime) -> list[str]:
-        """Close every day that is over; what was done, in words.
+    def close(self, now: datetime) -> Iterator[str]:
+        """Close every day that is over; what was done, in words, as it is done.
 
         Raises:
-            StoreError: a day that was closed before has been written since.
+            StoreError: a day that was closed before has been written since; all others are closed by then.
         """
         last = (now - CLOSE_AFTER).date() - timedelta(days=1)
         days: dict[date, list[DayFile]] = {}
         for file in self.files():
             if not file.closed and file.day <= last:
                 days.setdefault(file.day, []).append(file)
-        done = []
+        refused = []
         for day, files in days.items():
             recorded = self._closings().get(str(day), {})
             found = {file.sender: file.digest() for file in files}
             late = [sender for sender, digest in found.items() if recorded and recorded.get(sender) != digest]
             if late:
-                raise StoreError(f"{day} was closed, and lines came since for {', '.join(late)}; see docs/logs.md")
+                refused.append(f"{day} was closed, and lines came since for {', '.join(late)}; see docs/logs.md")
+                continue
             for file in files:
                 _compress(file, empty=found[file.sender]["bytes"] == 0)
             if not recorded:
                 head = self.record({"closed": str(day), "files": found}, now)
-                done.append(f"closed {day}: {len(files)} senders, chain {head}")
+                yield f"closed {day}: {len(files)} senders, chain {head}"
             for file in files:
                 set_flag(file.path, APPEND_ONLY, on=False)
                 file.path.unlink()
-        return done
+        if refused:
+            raise StoreError("; ".join(refused))
 
-    def expire(self, now: datetime) -> list[str]:
+    def expire(self, now: datetime) -> Iterator[str]:
         """Delete closed days whose declared time is over; each is recorded before it goes. What was done, in words."""
-        first = now.date() - timedelta(days=self.settings.retention_days)
+        first = self.first_day(now)
         over: dict[date, list[DayFile]] = {}
         for file in self.files():
             if file.closed and file.day < first:
                 over.setdefault(file.day, []).append(file)
-        done, deleted = [], self._deletions()
+        deleted = self._deletions()
         for day, files in over.items():
             senders = [file.sender for file in files]
             if str(day) not in deleted:
                 reason = f"kept {self.settings.retention_days} days"
                 head = self.record({"deleted": str(day), "senders": senders, "reason": reason}, now)
-                done.append(f"deleted {day}: {len(files)} senders, {reason}, chain {head}")
+                yield f"deleted {day}: {len(files)} senders, {reason}, chain {head}"
             for file in files:
                 set_flag(file.path, IMMUTABLE, on=False)
                 file.path.unlink()
-        return done
+
+    def first_day(self, now: datetime) -> date:
+        """The oldest day whose logs are kept."""
+        return now.date() - timedelta(days=self.settings.retention_days)
 
     def verify(self) -> list[str]:
         """Everything that is not as it was closed, in words; nothing where all is whole."""

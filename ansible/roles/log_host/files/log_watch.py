@@ -1,4 +1,4 @@
-"""Watches the store of a log host: whose lines stopped, whether any are missing, whether there is room for more.
+"""Watches the store of a log host: whose lines stopped or are missing, is there room, do days close and go in time.
 
 Senders number their lines, over restarts too, and send a mark when they have nothing to say. What is found is told by
 metrics, which Prometheus reads, and by an exit code, by which the unit fails.
@@ -17,6 +17,7 @@ from log_store import APPEND_ONLY, Settings, Store, has_flag
 
 # Less than this share of the file system free is a fault: a full one stops all logs.
 LEAST_FREE = 0.05
+_KEEPER = "see: systemctl status llmaas-log-keep"
 _OPENED = b"Syslog connection established"
 _NUMBER = re.compile(rb'"number":"(\d+)"')
 
@@ -41,6 +42,8 @@ class Findings:
     newly_missing: dict[str, int] = field(default_factory=dict)
     free: float = 1.0
     append_only: bool = True
+    overdue: int = 0
+    unclosed: int = 0
 
     def problems(self) -> list[str]:
         """What somebody must look after, in words."""
@@ -48,6 +51,8 @@ class Findings:
             *(f"{name}: no line for {_words(age)}; its logs stopped" for name, age in self.silent.items()),
             *(f"{name}: {count} lines never came" for name, count in self.newly_missing.items()),
             *([f"the store is full: {self.free:.1%} free"] if self.free < LEAST_FREE else []),
+            *([f"{self.overdue} files are older than logs are kept; {_KEEPER}"] if self.overdue else []),
+            *([f"{self.unclosed} files of days that are over are not closed; {_KEEPER}"] if self.unclosed else []),
         ]
 
 
@@ -77,11 +82,20 @@ def look(settings: Settings, now: datetime) -> Findings:
             found.newly_missing[name] = missing
         today = store.hosts / name / f"{now.date()}.jsonl"
         found.append_only &= today.exists() and has_flag(today, APPEND_ONLY)
+    found.overdue, found.unclosed = _neglected(store, now)
     usage = shutil.disk_usage(settings.store)
     found.free = usage.free / usage.total
     _write(state, json.dumps({name: asdict(sender) for name, sender in found.senders.items()}))
     _write(settings.status / "llmaas_logs.prom", metrics(found, now))
     return found
+
+
+def _neglected(store: Store, now: datetime) -> tuple[int, int]:
+    """How many files should be gone, and how many others be closed, since a day or more: whoever keeps them fails."""
+    yesterday, files = now - timedelta(days=1), store.files()
+    overdue = {file.path for file in files if file.day < store.first_day(yesterday)}
+    last = yesterday.date() - timedelta(days=1)
+    return len(overdue), sum(not file.closed and file.day <= last and file.path not in overdue for file in files)
 
 
 def _unread(folder: Path, sender: Sender, today: date) -> Iterator[Path]:
@@ -141,6 +155,9 @@ def metrics(found: Findings, now: datetime) -> str:
     tell("llmaas_log_store_free_ratio", "gauge", "Free share of the store's file system.", {"": found.free})
     kept = {"": float(found.append_only)}
     tell("llmaas_log_store_append_only", "gauge", "Whether the file system itself refuses changes.", kept)
+    overdue, unclosed = {"": float(found.overdue)}, {"": float(found.unclosed)}
+    tell("llmaas_log_overdue_files", "gauge", "Files that are a day or more older than logs are kept.", overdue)
+    tell("llmaas_log_unclosed_files", "gauge", "Files of days that ended a day or more ago and are open.", unclosed)
     tell("llmaas_log_watch_timestamp_seconds", "gauge", "When somebody last looked.", {"": now.timestamp()})
     return "\n".join(lines) + "\n"
 
