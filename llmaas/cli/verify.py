@@ -1,5 +1,6 @@
 """``llmaas verify``: is the environment what its stack file says?"""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -7,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmaas.settings import SettingsError, load_platform
-from llmaas.verify import Check, Verdict, run_checks
+from llmaas.verify import NOT_REACHED, Check, Verdict, run_checks
 from llmaas.verify.runner import FOLDERS
 
 # The folder and the name of its checks; they are part of the whole run too.
@@ -55,28 +56,33 @@ def _show(check: Check) -> None:
 
 
 def _print(verdict: Verdict) -> None:
+    asked = replace(verdict, checks=tuple(check for check in verdict.checks if not check.left_out))
     table = Table("area", "passed", "failed", "not run", "seconds", title=f"environment {verdict.environment}")
-    for area in dict.fromkeys(check.area for check in verdict.checks):
-        found = Verdict(verdict.environment, tuple(check for check in verdict.checks if check.area == area))
+    for area in dict.fromkeys(check.area for check in asked.checks):
+        found = Verdict(verdict.environment, tuple(check for check in asked.checks if check.area == area))
         counts = [str(found.count(outcome)) for outcome in ("passed", "failed", "not run")]
         seconds = f"{sum(check.seconds for check in found.checks):.1f}"
         fine = found.holds or all(check.cannot_run for check in found.checks)
         table.add_row(area, *counts, seconds, style=None if fine else "red")
     output = Console()
     output.print(table)
-    for check in verdict.checks:
-        if check.outcome != "passed" and not check.cannot_run:
+    for check in asked.checks:
+        if check.outcome != "passed" and check.begun and not check.cannot_run:
             head = f"{check.outcome}: {check.area}: {check.invariant} [{check.subject}]"
             output.print(head, style="red", highlight=False, markup=False, soft_wrap=True)
             output.print(f"    {check.reason}", highlight=False, markup=False, soft_wrap=True)
     _print_what_cannot_run(output, verdict)
     if verdict.problem:
         output.print(verdict.problem, style="red", highlight=False, markup=False, soft_wrap=True)
-    words = "holds: it is what its stack file says" if verdict.holds else "DOES NOT HOLD"
-    counts_text = (
-        f"{verdict.count('passed')} passed, {verdict.count('failed')} failed, {verdict.count('not run')} not run"
-    )
-    output.print(f"verdict: {words} ({counts_text})", style="bold", highlight=False)
+    missed = sum(not check.begun for check in asked.checks)
+    if missed:
+        output.print(f"not run: {missed} checks: {NOT_REACHED}", style="red", highlight=False)
+    left_out = len(verdict.checks) - len(asked.checks)
+    says = "for what was asked, it is" if left_out else "it is"
+    words = f"holds: {says} what its stack file says" if verdict.holds else "DOES NOT HOLD"
+    counts = [f"{asked.count(outcome)} {outcome}" for outcome in ("passed", "failed", "not run")]
+    counts += [f"{left_out} left out"] if left_out else []
+    output.print(f"verdict: {words} ({', '.join(counts)})", style="bold", highlight=False, soft_wrap=True)
 
 
 def _print_what_cannot_run(output: Console, verdict: Verdict) -> None:

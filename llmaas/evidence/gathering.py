@@ -1,7 +1,7 @@
 """Runs what the control map names, or takes it from records, and says of everything else why it did not run."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -66,9 +66,7 @@ def gather(
     for check in judged:
         on_check(check)
     rows = sorted([*tests.checks, *judged], key=lambda row: (row.test, row.subject))
-    verdict = Verdict(
-        platform.environment, tuple(rows), tests.problem, tests.started, tests.ended, stack_digest(platform.environment)
-    )
+    verdict = replace(tests, checks=tuple(rows), stack=stack_digest(platform.environment))
     return Gathered(verdict, absent, otherwise)
 
 
@@ -85,7 +83,7 @@ def read_record(path: Path, environment: str) -> Verdict:
     What the stack file says is judged anew each time and is left out.
 
     Raises:
-        RecordError: it is none, or of another environment or stack file.
+        RecordError: it is none, or of another environment or stack file, or lacks checks that there were to run.
     """
     try:
         verdict = _VERDICT.validate_json(path.read_bytes())
@@ -97,28 +95,44 @@ def read_record(path: Path, environment: str) -> Verdict:
         raise RecordError(f"{path}: is of environment {verdict.environment!r}, not of {environment!r}")
     if verdict.stack != stack_digest(environment):
         raise RecordError(f"{path}: the stack file was changed since; run the checks again")
-    if not all(check.test for check in verdict.checks):
-        raise RecordError(f"{path}: does not name its tests, an older version wrote it; run the checks again")
+    if not all(check.test for check in verdict.checks) or verdict.collected is None:
+        raise RecordError(
+            f"{path}: does not name its tests, or what it left out; an older version wrote it; run the checks again"
+        )
     rows = tuple(check for check in verdict.checks if check.test.startswith(TESTS))
-    return Verdict(environment, rows, verdict.problem, verdict.started, verdict.ended, verdict.stack)
+    if len(_names(rows)) < verdict.collected:
+        raise RecordError(f"{path}: has {len(_names(rows))} of {verdict.collected} checks; take a record that is whole")
+    return replace(verdict, checks=rows)
 
 
 def merged(verdicts: Sequence[Verdict]) -> Verdict:
-    """Several records as one.
+    """Several records as one; what one of them did not begin is taken from another that did.
 
     Raises:
-        RecordError: two of them have the same check of the same subject; which one counts is not ours to say.
+        RecordError: two of them have begun the same check of the same subject; which one counts is not ours to say.
     """
-    rows: dict[tuple[str, str], Check] = {}
+    begun: set[tuple[str, str]] = set()
+    rows: list[Check] = []
     for verdict in verdicts:
-        for row in verdict.checks:
-            if (row.test, row.subject) in rows:
-                raise RecordError(f"two records have {row.test} [{row.subject}]; give one of them")
-            rows[row.test, row.subject] = row
-    problem = "; ".join(verdict.problem for verdict in verdicts if verdict.problem)
-    started = min(verdict.started for verdict in verdicts)
-    ended = max(verdict.ended for verdict in verdicts)
-    return Verdict(verdicts[0].environment, tuple(rows.values()), problem, started, ended, verdicts[0].stack)
+        mine = [row for row in verdict.checks if row.begun]
+        for test, subject in sorted(begun & _names(mine)):
+            raise RecordError(f"two records have {test} [{subject}]; give one of them")
+        begun |= _names(mine)
+        rows += mine
+    others = {(row.test, row.subject): row for verdict in verdicts for row in verdict.checks if not row.begun}
+    rows += [row for name, row in others.items() if name not in begun]
+    return replace(
+        verdicts[0],
+        checks=tuple(rows),
+        problem="; ".join(verdict.problem for verdict in verdicts if verdict.problem),
+        started=min(verdict.started for verdict in verdicts),
+        ended=max(verdict.ended for verdict in verdicts),
+        collected=len(_names(rows)),
+    )
+
+
+def _names(rows: Iterable[Check]) -> set[tuple[str, str]]:
+    return {(row.test, row.subject) for row in rows}
 
 
 def judge_stack(platform: Platform, moment: datetime) -> list[Check]:

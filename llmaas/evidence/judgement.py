@@ -1,6 +1,6 @@
 """How checks ended, and what that says of each requirement: pure functions.
 
-A check that nobody ran is ``not run``; a requirement is no better than the worst of its checks.
+A check is ``not run`` if one of its subjects was not tried; a requirement is no better than the worst of its checks.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Literal
 
 from llmaas.evidence.control_map import ControlMap, Framework, Requirement
 from llmaas.evidence.existing import covers
-from llmaas.verify import Check, Outcome
+from llmaas.verify import LEFT_OUT, NOT_REACHED, Check, Outcome
 
 State = Literal["proved", "proved in part", "failed", "not run", "organisational", "legal"]
 STATES: tuple[State, ...] = ("proved", "proved in part", "failed", "not run", "organisational", "legal")
@@ -37,14 +37,25 @@ class Result:
         return Counter(row.outcome for row in self.rows)[outcome]
 
     @property
+    def begun(self) -> tuple[Check, ...]:
+        """The subjects that it was tried on."""
+        return tuple(row for row in self.rows if row.begun)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it did not pass, a line for each subject."""
+        """Why it did not pass, a line for each subject; those that nobody began are counted together."""
         if not self.rows:
             return (f"not run: {self.reason}",)
-        return tuple(
+        single = tuple(
             f"{row.outcome}: {row.subject}: {row.reason}" if row.subject else f"{row.outcome}: {row.reason}"
             for row in self.rows
-            if row.outcome != "passed"
+            if row.outcome != "passed" and row.begun
+        )
+        untouched = Counter(row.reason for row in self.rows if not row.begun)
+        return single + tuple(
+            f"not run: {untouched[reason]} of {len(self.rows)}: {reason}"
+            for reason in (LEFT_OUT, NOT_REACHED)
+            if untouched[reason]
         )
 
 

@@ -102,13 +102,13 @@ def _host(platform: Platform, name: str) -> dict[str, Any]:
 
 
 def _observation(platform: Platform, verdict: Verdict, result: Result) -> dict[str, Any]:
-    subjects = " ".join(row.subject for row in result.rows)
+    subjects = " ".join(row.subject for row in result.begun)
     hosts = [host.name for host in platform.hosts if host.name in subjects]
     reasons = "\n".join(result.reasons)
     observation: dict[str, Any] = {
         "uuid": _id(platform.environment, "check", result.check),
         "title": result.check,
-        "description": f"{result.outcome}: {len(result.rows)} tried, {result.count('passed')} passed",
+        "description": f"{result.outcome}: {len(result.begun)} tried, {result.count('passed')} passed",
         "props": [
             _property("outcome", result.outcome),
             *(_property(outcome.replace(" ", "-"), str(result.count(outcome))) for outcome in _COUNTED),

@@ -1,4 +1,7 @@
-"""A pytest plugin that reports each check, as it ends, on the descriptor in ``LLMAAS_VERIFY_FD``.
+"""A pytest plugin that reports each check on the descriptor in ``LLMAAS_VERIFY_FD``.
+
+Every check that there is to run is told as ``not run`` before any begins, those that were left out too; what is told as
+it ends takes the place of that. So a run that is killed leaves nothing out.
 
 A skipped or expected failure is ``not run``: a check that cannot run has shown nothing.
 """
@@ -6,13 +9,30 @@ A skipped or expected failure is ``not run``: a check that cannot run has shown 
 import json
 import os
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import pytest
 
+from llmaas.verify.verdict import LEFT_OUT, NOT_REACHED
+
 DESCRIPTOR: Final = "LLMAAS_VERIFY_FD"
 REASON_CHARACTERS: Final = 600
 _TITLE: Final = re.compile(r"(?:^|/)test_(?P<file>\w+)\.py::test_(?P<name>\w+)(?:\[(?P<subject>.*)\])?$")
+
+
+@pytest.hookimpl
+def pytest_deselected(items: Iterable[pytest.Item]) -> None:
+    """Checks that the run was not asked for."""
+    for item in items:
+        _send(item.nodeid, "not run", 0.0, LEFT_OUT)
+
+
+@pytest.hookimpl
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """All checks that will run are known, and none has begun."""
+    for item in session.items:
+        _send(item.nodeid, "not run", 0.0, NOT_REACHED)
 
 
 @pytest.hookimpl

@@ -29,7 +29,7 @@ def run_checks(
 ) -> Verdict:
     """Run the checks of ``folders`` below ``tests`` that match ``only`` (pytest's ``-k``); each is told as it ends.
 
-    A folder may be a file of tests as well.
+    A folder may be a file of tests as well. What was left out or not reached stands in the verdict and is not told.
 
     The log of the run lies in the environment's ``logs/verify.log``.
     """
@@ -50,12 +50,18 @@ def run_checks(
             command, cwd=PROJECT_ROOT, env=variables, stdout=output, stderr=output, pass_fds=(writing,)
         )
         os.close(writing)
-        checks = []
+        ended, collected = [], {}
         for check in _reported(reading):
-            checks.append(check)
-            on_check(check)
+            if check.begun:
+                ended.append(check)
+                on_check(check)
+            else:
+                collected[check.test, check.subject] = check
         code = process.wait()
-    return Verdict(environment, tuple(checks), _problem(code, checks, log), started, _now(), stack_digest(environment))
+    over = {(check.test, check.subject) for check in ended}
+    checks = (*ended, *(check for name, check in collected.items() if name not in over))
+    problem = _problem(code, ended, log)
+    return Verdict(environment, checks, problem, started, _now(), stack_digest(environment), len(collected))
 
 
 def stack_digest(environment: str) -> str:
@@ -73,7 +79,9 @@ def _now() -> str:
 def _reported(descriptor: int) -> Iterator[Check]:
     with os.fdopen(descriptor, encoding="utf-8") as lines:
         for line in lines:
-            yield Check(**json.loads(line))
+            # A run that is killed may leave a line cut off.
+            if line.endswith("\n"):
+                yield Check(**json.loads(line))
 
 
 def _problem(code: int, checks: Sequence[Check], log: Path) -> str:

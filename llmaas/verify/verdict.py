@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 Outcome = Literal["passed", "failed", "not run"]
 # How the reason of a check begins that cannot run because of what the stack file declares, such as simulated GPUs.
 DECLARED: Final = "the stack file declares "
+# The reasons of a check that was there to run and that nobody began.
+LEFT_OUT: Final = "was left out: the run was asked for other checks alone"
+NOT_REACHED: Final = "the run ended before it"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class Check:
         """Whether it did not run because of what the stack file declares: nothing was shown, and nothing is amiss."""
         return self.outcome == "not run" and self.reason.removeprefix("Skipped: ").startswith(DECLARED)
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it did not run because the run was asked for others alone."""
+        return self.outcome == "not run" and self.reason == LEFT_OUT
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it was tried: a check that says itself why it cannot run was."""
+        return self.outcome != "not run" or self.reason not in {LEFT_OUT, NOT_REACHED}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -37,11 +50,12 @@ class Verdict:
 
     Attributes:
         environment: which one was checked.
-        checks: in the order in which they ended.
+        checks: in the order in which they ended, then those that were not begun.
         problem: why the run itself broke; empty if it came to its end.
         started: ISO 8601 with its offset, as ``ended``.
         ended: when the last check had ended.
         stack: SHA-256 of the stack file that the environment was held against.
+        collected: how many checks there were to run, those left out and not reached included; None: nobody counted.
     """
 
     environment: str
@@ -50,11 +64,12 @@ class Verdict:
     started: str = ""
     ended: str = ""
     stack: str = ""
+    collected: int | None = None
 
     @property
     def holds(self) -> bool:
-        """Only if every check that can run in this environment ran and passed; a run without any proves nothing."""
-        tried = [check for check in self.checks if not check.cannot_run]
+        """Only if every check that was asked for and can run here ran and passed; a run without any proves nothing."""
+        tried = [check for check in self.checks if not check.cannot_run and not check.left_out]
         return not self.problem and bool(tried) and all(check.outcome == "passed" for check in tried)
 
     def count(self, outcome: Outcome) -> int:
@@ -70,6 +85,7 @@ class Verdict:
             "started": self.started,
             "ended": self.ended,
             "stack": self.stack,
+            "collected": self.collected,
             "passed": self.count("passed"),
             "failed": self.count("failed"),
             "not_run": self.count("not run"),

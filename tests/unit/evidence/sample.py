@@ -83,7 +83,7 @@ STATES: Final = {
 }
 
 
-def run_sample(root: Path, *, bad: bool = True) -> Verdict:
+def run_sample(root: Path, *, bad: bool = True, only: str | None = None) -> Verdict:
     """Run the sample's checks as `llmaas verify` does; without ``bad``, those that pass."""
     folder = root / "tests" / "host"
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def run_sample(root: Path, *, bad: bool = True) -> Verdict:
     if bad:
         (folder / "test_mixed.py").write_text(MIXED)
         (folder / "test_unreadable.py").write_text(UNREADABLE)
-    return run_checks("lab", lambda _: None, ["host"], tests=root / "tests")
+    return run_checks("lab", lambda _: None, ["host"], only, tests=root / "tests")
 
 
 def write_record(verdict: Verdict, path: Path) -> Path:

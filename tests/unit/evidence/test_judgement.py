@@ -1,14 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from unit.evidence.sample import STATES, run_sample, write_map, write_record
+from unit.evidence.sample import STATES, evidence_of, run_sample, write_map, write_record
 
 from llmaas.evidence.assembly import Evidence
-from llmaas.evidence.gathering import RecordError, gather, read_record
+from llmaas.evidence.gathering import RecordError, gather, merged, read_record
 from llmaas.evidence.judgement import count_states
 from llmaas.settings import load_platform
-from llmaas.verify import Verdict
+from llmaas.verify import LEFT_OUT, NOT_REACHED, Verdict
+
+CLOSED = "tests/host/test_good.py::test_it_is_closed"
 
 
 def test_a_requirement_is_no_better_than_its_worst_check(evidence: Evidence) -> None:
@@ -34,7 +37,7 @@ def test_what_breaks_is_failed_and_never_not_run(evidence: Evidence) -> None:
 
 
 def test_subjects_are_counted_apart(evidence: Evidence) -> None:
-    closed = evidence.results["tests/host/test_good.py::test_it_is_closed"]
+    closed = evidence.results[CLOSED]
     assert [row.subject for row in closed.rows] == ["gpu-host-01", "gpu-host-02"]
     assert closed.count("passed") == 2
     assert len(evidence.results["tests/host/test_good.py"].rows) == 3
@@ -56,15 +59,46 @@ def test_records_are_put_together_and_may_not_contradict_each_other(tmp_path: Pa
         gather(load_platform("lab"), control_map, lambda _: None, records=[one, one])
 
 
+def test_a_check_that_left_out_some_of_its_subjects_proves_nothing(tmp_path: Path) -> None:
+    only = run_sample(tmp_path / "sample", bad=False, only="gpu-host-01")
+    evidence = evidence_of(tmp_path, only, "key")
+    assert (evidence.results[CLOSED].outcome, evidence.results[CLOSED].count("passed")) == ("not run", 1)
+    assert evidence.results[CLOSED].reasons == (f"not run: 1 of 2: {LEFT_OUT}",)
+    assert {each.state for each in evidence.judged if each.requirement.id.startswith("1.1")} == {"not run"}
+
+
+def test_a_check_that_a_broken_run_did_not_end_proves_nothing(tmp_path: Path) -> None:
+    good = run_sample(tmp_path / "sample", bad=False)
+    first, second, *others = good.checks
+    cut = replace(second, outcome="not run", reason=NOT_REACHED)
+    broken = replace(good, checks=(first, cut, *others), problem="the run ended with code -9")
+    evidence = evidence_of(tmp_path, broken, "key")
+    assert evidence.results[CLOSED].outcome == "not run"
+    assert evidence.results["tests/host/test_good.py"].reasons == (f"not run: 1 of 3: {NOT_REACHED}",)
+    assert {each.state for each in evidence.judged if each.requirement.id.startswith("1.1")} == {"not run"}
+
+
+def test_what_one_record_left_out_another_may_have(tmp_path: Path) -> None:
+    parts = [run_sample(tmp_path / "sample", bad=False, only=only) for only in ("gpu-host-01", "not gpu-host-01")]
+    whole = run_sample(tmp_path / "sample", bad=False)
+    found = merged(parts)
+    assert {(row.test, row.subject, row.outcome) for row in found.checks} == {
+        (row.test, row.subject, row.outcome) for row in whole.checks
+    }
+    assert found.collected == whole.collected == len(found.checks)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"environment": "production"}, "is of environment 'production'"),
         ({"stack": "0" * 64}, "the stack file was changed since"),
+        ({"collected": None}, "an older version wrote it"),
+        ({"collected": 1000}, "of 1000 checks; take a record that is whole"),
     ],
 )
-def test_a_record_of_something_else_is_refused(
-    sample: Verdict, tmp_path: Path, changes: dict[str, str], says: str
+def test_a_record_of_something_else_or_of_a_part_is_refused(
+    sample: Verdict, tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
     path = write_record(replace(sample, **changes), tmp_path / "verify.json")
     with pytest.raises(RecordError, match=says):

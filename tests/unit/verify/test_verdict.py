@@ -3,8 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from llmaas.verify import Check, Verdict, run_checks
+from llmaas.cli import verify as command
+from llmaas.verify import LEFT_OUT, NOT_REACHED, Check, Verdict, run_checks
 
 RunText = Callable[..., tuple[Verdict, list[Check]]]
 
@@ -13,7 +15,7 @@ RunText = Callable[..., tuple[Verdict, list[Check]]]
 def verdict_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunText:
     monkeypatch.setenv("LLMAAS_STATE", str(tmp_path / "state"))
 
-    def run(text: str, **options: str) -> tuple[Verdict, list[Check]]:
+    def run(text: str, **options: str | None) -> tuple[Verdict, list[Check]]:
         folder = tmp_path / "host"
         folder.mkdir(exist_ok=True)
         (folder / "test_the_sample.py").write_text(text)
@@ -78,6 +80,66 @@ def test_a_run_without_checks_proves_nothing(verdict_of: RunText) -> None:
     verdict, _ = verdict_of("def test_x(): pass\n", only="nothing_like_it")
     assert not verdict.holds
     assert "verify.log" in verdict.problem
+
+
+THREE = "import pytest\n@pytest.mark.parametrize('host', ['h1', 'h2', 'h3'])\ndef test_it_is_so(host): pass\n"
+
+
+def test_what_was_left_out_stands_in_the_verdict_and_breaks_nothing(verdict_of: RunText) -> None:
+    verdict, told = verdict_of(THREE, only="h1")
+    assert [(check.subject, check.outcome) for check in told] == [("h1", "passed")]
+    assert [(check.subject, check.reason) for check in verdict.checks] == [
+        ("h1", ""),
+        ("h2", LEFT_OUT),
+        ("h3", LEFT_OUT),
+    ]
+    assert (verdict.holds, verdict.count("not run"), verdict.collected) == (True, 2, 3)
+
+
+def test_what_a_killed_run_did_not_come_to_is_not_run(verdict_of: RunText) -> None:
+    verdict, told = verdict_of(
+        "import os, pytest\n@pytest.mark.parametrize('host', ['h1', 'h2', 'h3'])\n"
+        "def test_it_is_so(host): host == 'h1' or os.kill(os.getpid(), 9)\n"
+    )
+    assert [check.subject for check in told] == ["h1"]
+    assert [(check.subject, check.outcome, check.reason) for check in verdict.checks] == [
+        ("h1", "passed", ""),
+        ("h2", "not run", NOT_REACHED),
+        ("h3", "not run", NOT_REACHED),
+    ]
+    assert "ended with code -9" in verdict.problem
+    assert not verdict.holds
+
+
+def test_a_check_is_told_to_be_left_out_by_the_runner_alone(verdict_of: RunText) -> None:
+    verdict, _ = verdict_of(
+        f"import pytest\ndef test_x(): pytest.skip({LEFT_OUT!r})\ndef test_y(): pytest.skip({NOT_REACHED!r})\n"
+        "def test_z(): pass\n"
+    )
+    assert all(check.begun and not check.left_out for check in verdict.checks)
+    assert not verdict.holds
+
+
+def test_a_whole_run_leaves_nothing_out(verdict_of: RunText) -> None:
+    verdict, told = verdict_of(THREE)
+    assert list(verdict.checks) == told
+    assert verdict.collected == 3
+
+
+@pytest.mark.parametrize(
+    ("only", "says"),
+    [
+        ("h1", "holds: for what was asked, it is what its stack file says (1 passed, 0 failed, 0 not run, 2 left out)"),
+        (None, "holds: it is what its stack file says (3 passed, 0 failed, 0 not run)"),
+    ],
+)
+def test_the_last_line_says_how_much_was_asked(
+    verdict_of: RunText, monkeypatch: pytest.MonkeyPatch, only: str | None, says: str
+) -> None:
+    verdict = verdict_of(THREE, only=only)[0]
+    monkeypatch.setattr(command, "run_checks", lambda *_: verdict)
+    result = CliRunner().invoke(command.app, ["-e", "lab"])
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"verdict: {says}")
 
 
 def test_the_verdict_is_plain_data(verdict_of: RunText) -> None:
