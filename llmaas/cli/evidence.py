@@ -68,6 +68,7 @@ def _make(platform: Platform, target: Path, records: list[Path], certificates: P
     from llmaas.evidence.folder import FolderError, check_target, read_certificates, write_folder  # noqa: PLC0415
     from llmaas.evidence.gathering import RecordError, gather  # noqa: PLC0415
     from llmaas.evidence.oscal import OscalError  # noqa: PLC0415
+    from llmaas.hardening.record import ScoreRecordError  # noqa: PLC0415
 
     try:
         check_target(target)
@@ -85,7 +86,7 @@ def _make(platform: Platform, target: Path, records: list[Path], certificates: P
                 certificates=enclosed,
                 on_part=lambda name: status.update(f"writing {name}"),
             )
-    except (FolderError, MapError, RecordError, KeyFormatError, OscalError) as error:
+    except (FolderError, MapError, RecordError, KeyFormatError, OscalError, ScoreRecordError) as error:
         raise _fail(error, 2) from error
     except KeyboardInterrupt as error:
         raise _fail("interrupted; nothing was written", 130) from error

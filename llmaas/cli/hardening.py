@@ -12,6 +12,7 @@ from rich.table import Table
 
 from llmaas.hardening import ContentError, JudgeError, Score, judge_host
 from llmaas.hardening.judge import SshRemote
+from llmaas.hardening.record import record_score
 from llmaas.settings import Platform, SettingsError, load_platform
 from llmaas.settings.hardening import HardeningWaivers, ending_waivers, load_waivers, waiver_problems
 from llmaas.verify.connection import write_ssh_configuration
@@ -33,7 +34,10 @@ def score(
     host: Annotated[list[str] | None, typer.Option(help="only this host; all if none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for other programs")] = False,
 ) -> None:
-    """Let OpenSCAP judge hosts, one after the other; exit code 1 if a rule is broken that no exception excuses."""
+    """Let OpenSCAP judge hosts, one after the other; exit code 1 if a rule is broken that no exception excuses.
+
+    Each judgement goes on record for the evidence.
+    """
     platform, waivers = _load(environment)
     known = {each.name: each for each in platform.hosts}
     unknown = sorted(set(host or ()) - set(known))
@@ -45,10 +49,12 @@ def score(
         for name in host or known:
             console.print(f"{name}: OpenSCAP judges", style="dim", highlight=False)
             try:
-                scores.append(judge_host(name, SshRemote(name, configuration), waivers.of(environment, known[name])))
+                found = judge_host(name, SshRemote(name, configuration), waivers.of(environment, known[name]))
             except (JudgeError, ContentError) as error:
                 console.print(f"llmaas: {error}", style="red", highlight=False, markup=False)
                 raise typer.Exit(2) from error
+            record_score(environment, found, datetime.now(UTC))
+            scores.append(found)
     if as_json:
         print(json.dumps([each.as_data() for each in scores], indent=2))
     else:

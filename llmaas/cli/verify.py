@@ -78,6 +78,8 @@ def _print(verdict: Verdict) -> None:
     if missed:
         output.print(f"not run: {missed} checks: {NOT_REACHED}", style="red", highlight=False)
     left_out = len(verdict.checks) - len(asked.checks)
+    for name, text in verdict.figures.items():
+        output.print(f"{name}: {text}", highlight=False, markup=False, soft_wrap=True)
     says = "for what was asked, it is" if left_out else "it is"
     words = f"holds: {says} what its stack file says" if verdict.holds else "DOES NOT HOLD"
     counts = [f"{asked.count(outcome)} {outcome}" for outcome in ("passed", "failed", "not run")]

@@ -11,6 +11,7 @@ from typing import Final
 from llmaas.evidence.control_map import ControlMap
 from llmaas.evidence.gathering import Gathered
 from llmaas.evidence.judgement import Judged, Result, judge_checks, judge_requirements
+from llmaas.hardening.record import Judgement, recorded_scores
 from llmaas.materials import lock_file, price_book_file
 from llmaas.paths import PROJECT_ROOT, stack_file
 from llmaas.settings import Platform
@@ -42,6 +43,7 @@ class Evidence:
         inputs: file -> SHA-256 of what was judged.
         source: the software that judged.
         key: the id of the key that signs.
+        judgements: what OpenSCAP said of hosts, as it is on record; the first and the latest time of each.
     """
 
     platform: Platform
@@ -53,6 +55,7 @@ class Evidence:
     inputs: Mapping[str, str]
     source: Source
     key: str
+    judgements: tuple[Judgement, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -61,13 +64,17 @@ class Evidence:
 
 
 def assemble(platform: Platform, control_map: ControlMap, map_file: Path, gathered: Gathered, key: str) -> Evidence:
-    """Judge what was gathered; ``key`` is the id of the key that will sign."""
+    """Judge what was gathered; ``key`` is the id of the key that will sign.
+
+    Raises:
+        ScoreRecordError: judgements of OpenSCAP are on record and cannot be read.
+    """
     results = judge_checks(control_map.checks, gathered.verdict.checks, gathered.absent, gathered.otherwise)
     judged = judge_requirements(control_map, results)
     inputs = input_digests(platform, map_file)
-    return Evidence(
-        platform, control_map, map_file, gathered.verdict, results, judged, inputs, source_of(PROJECT_ROOT), key
-    )
+    judgements = recorded_scores(platform.environment, (host.name for host in platform.hosts))
+    source = source_of(PROJECT_ROOT)
+    return Evidence(platform, control_map, map_file, gathered.verdict, results, judged, inputs, source, key, judgements)
 
 
 def input_digests(platform: Platform, map_file: Path) -> dict[str, str]:

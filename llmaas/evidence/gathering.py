@@ -128,6 +128,7 @@ def merged(verdicts: Sequence[Verdict]) -> Verdict:
         started=min(verdict.started for verdict in verdicts),
         ended=max(verdict.ended for verdict in verdicts),
         collected=len(_names(rows)),
+        figures={name: text for verdict in verdicts for name, text in verdict.figures.items()},
     )
 
 

@@ -1,5 +1,6 @@
 """OSCAL assessment results of what was found, made and validated with compliance-trestle."""
 
+import re
 import uuid
 from typing import Any, Final
 
@@ -67,6 +68,7 @@ def _document(evidence: Evidence) -> dict[str, Any]:
                 "description": "Tests of the live platform and of its software, and judgements of its stack file.",
                 "start": verdict.started,
                 "end": verdict.ended,
+                **({"props": [_figure(*each) for each in verdict.figures.items()]} if verdict.figures else {}),
                 **({"remarks": verdict.problem} if verdict.problem else {}),
                 "local-definitions": {"inventory-items": [_host(platform, host.name) for host in platform.hosts]},
                 "reviewed-controls": {
@@ -165,6 +167,11 @@ def _resource(environment: str, file: str, digest: str) -> dict[str, Any]:
 
 def _property(name: str, value: str) -> dict[str, str]:
     return {"name": name, "ns": _PROPERTIES, "value": value}
+
+
+def _figure(name: str, text: str) -> dict[str, str]:
+    # A token has neither spaces nor commas.
+    return _property("-".join(re.findall(r"[a-z0-9]+", name.lower())), text)
 
 
 def _control(framework: str, number: str) -> str:

@@ -41,6 +41,7 @@ def simulated_gpus(platform: Platform) -> tuple[int, int]:
 def html_report(evidence: Evidence) -> str:
     """The whole report as one file, pictures included; every time stands in a ``time`` element."""
     fleet = fleet_picture(evidence.platform)
+    judged_hosts = {each.host for each in evidence.judgements}
     declared, simulated = simulated_gpus(evidence.platform)
     named = [*evidence.control_map.checks, *(entry.check for entry in evidence.control_map.unmapped)]
     return _TEMPLATES.get_template("report.html.j2").render(
@@ -66,6 +67,8 @@ def html_report(evidence: Evidence) -> str:
         zones=Markup(zone_picture(evidence.platform)),  # noqa: S704 - as above
         gpus=declared,
         simulated=simulated,
+        judgements=evidence.judgements,
+        not_judged=[host.name for host in evidence.platform.hosts if host.name not in judged_hosts],
     )
 
 

@@ -3,13 +3,13 @@
 Every check that there is to run is told as ``not run`` before any begins, those that were left out too; what is told as
 it ends takes the place of that. So a run that is killed leaves nothing out.
 
-A skipped or expected failure is ``not run``: a check that cannot run has shown nothing.
+A skipped or expected failure is ``not run``: a check that cannot run has shown nothing. ``note`` adds figures.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import pytest
@@ -51,6 +51,12 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         _send(report.nodeid, "not run" if report.skipped else "failed", 0.0, str(report.longrepr))
 
 
+def note(figures: Mapping[str, str]) -> None:
+    """Tell what a check counted, by name; where nobody listens it is told to nobody."""
+    if DESCRIPTOR in os.environ:
+        _write({"figures": dict(figures)})
+
+
 def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
     found = _TITLE.search(node)
     area, name, subject = (found["file"], found["name"], found["subject"] or "") if found else (node, "can be read", "")
@@ -63,6 +69,10 @@ def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
         "reason": reason[-REASON_CHARACTERS:].strip(),
         "test": node.partition("[")[0],
     }
+    _write(line)
+
+
+def _write(line: Mapping[str, object]) -> None:
     os.write(int(os.environ[DESCRIPTOR]), (json.dumps(line) + "\n").encode())
 
 

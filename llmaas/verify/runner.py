@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from llmaas.paths import PROJECT_ROOT, stack_file, state_dir
 from llmaas.verify.recorder import DESCRIPTOR
@@ -50,8 +50,12 @@ def run_checks(
             command, cwd=PROJECT_ROOT, env=variables, stdout=output, stderr=output, pass_fds=(writing,)
         )
         os.close(writing)
-        ended, collected = [], {}
-        for check in _reported(reading):
+        ended, collected, figures = [], {}, dict[str, str]()
+        for said in _reported(reading):
+            if "figures" in said:
+                figures |= said["figures"]
+                continue
+            check = Check(**said)
             if check.begun:
                 ended.append(check)
                 on_check(check)
@@ -60,8 +64,8 @@ def run_checks(
         code = process.wait()
     over = {(check.test, check.subject) for check in ended}
     checks = (*ended, *(check for name, check in collected.items() if name not in over))
-    problem = _problem(code, ended, log)
-    return Verdict(environment, checks, problem, started, _now(), stack_digest(environment), len(collected))
+    problem, stack = _problem(code, ended, log), stack_digest(environment)
+    return Verdict(environment, checks, problem, started, _now(), stack, len(collected), figures)
 
 
 def stack_digest(environment: str) -> str:
@@ -76,12 +80,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _reported(descriptor: int) -> Iterator[Check]:
+def _reported(descriptor: int) -> Iterator[dict[str, Any]]:
     with os.fdopen(descriptor, encoding="utf-8") as lines:
         for line in lines:
             # A run that is killed may leave a line cut off.
             if line.endswith("\n"):
-                yield Check(**json.loads(line))
+                yield json.loads(line)
 
 
 def _problem(code: int, checks: Sequence[Check], log: Path) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 Outcome = Literal["passed", "failed", "not run"]
@@ -56,6 +56,7 @@ class Verdict:
         ended: when the last check had ended.
         stack: SHA-256 of the stack file that the environment was held against.
         collected: how many checks there were to run, those left out and not reached included; None: nobody counted.
+        figures: what checks counted, by name, such as connections that were tried.
     """
 
     environment: str
@@ -65,6 +66,7 @@ class Verdict:
     ended: str = ""
     stack: str = ""
     collected: int | None = None
+    figures: dict[str, str] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -89,6 +91,7 @@ class Verdict:
             "passed": self.count("passed"),
             "failed": self.count("failed"),
             "not_run": self.count("not run"),
+            "figures": self.figures,
             "checks": [asdict(check) for check in self.checks],
         }
         return json.dumps(content, ensure_ascii=False, indent=2)

@@ -26,6 +26,7 @@ from emulated.fleet import (
 
 from lab.emulated.site import emulated_site
 from llmaas.hardening import Score
+from llmaas.verify.recorder import note
 
 # the kernel refuses it, after packages were installed and files were written
 WRONG = {"base_network_sysctl": {"net.ipv4.no_such_parameter": 1}}
@@ -116,8 +117,13 @@ def judged(fleet: Fleet, when: str, figures: Note) -> Score:
     began = time.monotonic()
     score = fleet.judgement()
     figures(f"OpenSCAP's judgement {when}", time.monotonic() - began)
-    for profile, part in score.as_data()["profiles"].items():
-        text = "{passed} of {judged} rules hold ({percent} %)".format(**part)
-        figures(f"OpenSCAP {when}, {profile}", text)
-    figures(f"OpenSCAP {when}, broken without an exception", str(len(score.failed)))
+    found = {
+        f"OpenSCAP {when}, {profile}": "{passed} of {judged} rules hold ({percent} %)".format(**part)
+        for profile, part in score.as_data()["profiles"].items()
+    }
+    found[f"OpenSCAP {when}, broken without an exception"] = str(len(score.failed))
+    for name, text in found.items():
+        figures(name, text)
+    # for the evidence, where that asked for this run
+    note({f"emulated host: {name}": text for name, text in found.items()})
     return score

@@ -237,3 +237,12 @@ def record(platform: Platform, tried: Sequence[Crossing]) -> dict[str, int]:
     folder.mkdir(exist_ok=True)
     (folder / "flows.json").write_text(json.dumps({**counts, "tried": lines}, indent=1), encoding="utf-8")
     return counts
+
+
+def figures(counts: Mapping[str, int]) -> dict[str, str]:
+    """What was counted, as people read it."""
+    return {
+        f"{verdict} connections": f"{counts[f'{verdict}_tried']} tried, "
+        f"{counts[f'{verdict}_as_expected']} found as the flow matrix says"
+        for verdict in ("allowed", "forbidden")
+    }

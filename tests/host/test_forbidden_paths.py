@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import kubernetes
 import pytest
-from host.crossings import Crossing, Map, flows_to_try, pairs_to_try, record, try_all
+from host.crossings import Crossing, Map, figures, flows_to_try, pairs_to_try, record, try_all
 from host.pods import name_service_pods, running_pods
 from host.probing import Machine
 
 from llmaas.settings import Platform, load_platform
+from llmaas.verify.recorder import note
 from llmaas.verify.runner import ENVIRONMENT
 
 PLATFORM = load_platform(os.environ.get(ENVIRONMENT) or "lab")
@@ -35,7 +36,7 @@ def tried(
     pods = [*running_pods(cluster), *name_service_pods(cluster)]
     assert NEEDED_PARTS - {pod.part for pod in pods} == set()
     found = try_all(Map(platform, pods, undeclared_listener).crossings(), machines)
-    record(platform, found)
+    note(figures(record(platform, found)))
     return found
 
 

@@ -86,6 +86,7 @@ def test_what_one_record_left_out_another_may_have(tmp_path: Path) -> None:
         (row.test, row.subject, row.outcome) for row in whole.checks
     }
     assert found.collected == whole.collected == len(found.checks)
+    assert found.figures == whole.figures != parts[0].figures
 
 
 @pytest.mark.parametrize(

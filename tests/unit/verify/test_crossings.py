@@ -3,11 +3,14 @@
 import socket
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
+from pathlib import Path
 
 import pytest
-from host.crossings import Crossing, End, Map, flows_to_try, pairs_to_try
+from host.crossings import Crossing, End, Map, figures, flows_to_try, pairs_to_try, record
 from host.pods import RunningPod
 from host.probing import Attempt, Machine, Socket
 
@@ -25,11 +28,18 @@ def platform(request: pytest.FixtureRequest) -> Platform:
 
 @pytest.fixture(scope="module")
 def crossings(platform: Platform) -> list[Crossing]:
+    return crossings_of(platform)
+
+
+def crossings_of(platform: Platform, moved: int = 0) -> list[Crossing]:
+    """What is tried when every part's pods run ``moved`` hosts further on."""
     names = {
         "edge": [host.name for host in platform.hosts_with_role("service")],
         "name-service": [platform.hosts_with_role("control")[0].name],
     }
+    names = {part: [*hosts[moved % len(hosts) :], *hosts[: moved % len(hosts)]] for part, hosts in names.items()}
     gpu_hosts = [host.name for host in platform.hosts_with_role("gpu")]
+    gpu_hosts = [*gpu_hosts[moved:], *gpu_hosts[:moved]]
     pods = [
         RunningPod(part.name, part.namespace, f"{part.name}-{number}", host, f"10.244.{place}.{number}")
         for place, part in enumerate(z.parts(platform))
@@ -64,6 +74,28 @@ def test_no_connection_is_tried_twice_or_from_a_zone_to_itself(crossings: list[C
     ]
     assert len(set(keys)) == len(keys)
     assert all(each.source.address != each.attempt.address for each in crossings)
+
+
+def test_how_many_connections_are_tried_does_not_hang_on_where_pods_run(
+    platform: Platform, crossings: list[Crossing]
+) -> None:
+    assert Counter(each.verdict for each in crossings_of(platform, moved=3)) == Counter(
+        each.verdict for each in crossings
+    )
+
+
+def test_what_was_tried_is_counted_by_what_the_matrix_says(
+    platform: Platform, crossings: list[Crossing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMAAS_STATE", str(tmp_path))
+    count = Counter(each.verdict for each in crossings)
+    good = [replace(each, outcome="open" if each.verdict == "allowed" else "silent") for each in crossings]
+    leak = next(index for index, each in enumerate(good) if each.verdict == "forbidden")
+    good[leak] = replace(good[leak], outcome="open")
+    assert figures(record(platform, good)) == {
+        "allowed connections": f"{count['allowed']} tried, {count['allowed']} found as the flow matrix says",
+        "forbidden connections": f"{count['forbidden']} tried, {count['forbidden'] - 1} found as the flow matrix says",
+    }
 
 
 @pytest.mark.parametrize(

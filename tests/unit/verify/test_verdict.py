@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from llmaas.cli import verify as command
 from llmaas.verify import LEFT_OUT, NOT_REACHED, Check, Verdict, run_checks
+from llmaas.verify.recorder import DESCRIPTOR, note
 
 RunText = Callable[..., tuple[Verdict, list[Check]]]
 
@@ -140,6 +141,24 @@ def test_the_last_line_says_how_much_was_asked(
     monkeypatch.setattr(command, "run_checks", lambda *_: verdict)
     result = CliRunner().invoke(command.app, ["-e", "lab"])
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"verdict: {says}")
+
+
+def test_what_a_check_counted_stands_in_the_verdict_and_is_printed(
+    verdict_of: RunText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict, told = verdict_of(
+        "from llmaas.verify.recorder import note\ndef test_x(): note({'forbidden connections': '7 tried'})\n"
+    )
+    assert (verdict.figures, len(told)) == ({"forbidden connections": "7 tried"}, 1)
+    assert json.loads(verdict.as_json())["figures"] == verdict.figures
+    monkeypatch.setattr(command, "run_checks", lambda *_: verdict)
+    lines = CliRunner().invoke(command.app, ["-e", "lab"]).stdout.splitlines()
+    assert lines[-2] == "forbidden connections: 7 tried"
+
+
+def test_a_check_that_runs_by_itself_counts_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DESCRIPTOR, raising=False)
+    note({"forbidden connections": "7 tried"})
 
 
 def test_the_verdict_is_plain_data(verdict_of: RunText) -> None:
