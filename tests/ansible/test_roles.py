@@ -144,3 +144,14 @@ def test_any_failed_host_stops_every_play() -> None:
     plays = [play for path in playbooks.glob("*.yml") for play in load(path) if "hosts" in play]
     assert plays
     assert [play["name"] for play in plays if play.get("any_errors_fatal") is not True] == []
+
+
+def test_swap_in_the_clear_ends_on_every_host_with_its_own_kernel() -> None:
+    """Not only where devices are encrypted: control hosts have no data devices, and etcd in their memory."""
+    (base,) = (role for role in ROLES if role.name == "base")
+    main = load(base / "tasks" / "main.yml")
+    assert "swap.yml" in [task.get("ansible.builtin.import_tasks") for task in main]
+    (task,) = (task for task in load(base / "tasks" / "swap.yml") if "llmaas.host.plain_swap" in task)
+    assert task["when"] == "not ansible_facts.host_kernel.container"
+    hosts = load(PROJECT_ROOT / "ansible" / "playbooks" / "hosts.yml")
+    assert any("nodes" in play["hosts"] for play in hosts if {"role": "base"} in play.get("roles", []))

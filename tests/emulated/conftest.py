@@ -15,6 +15,7 @@ from emulated.fleet import (
     HOST,
     KEY_SERVERS,
     LOGS,
+    SWAP,
     Checked,
     Fleet,
     Note,
@@ -43,7 +44,7 @@ def figures() -> Iterator[Note]:
 
 @pytest.fixture(scope="session")
 def bare(figures: Note) -> Iterator[Fleet]:
-    """The host as it was delivered: an empty disk, and one that holds somebody's file system."""
+    """The host as it was delivered: swap in the clear, an empty disk, and one that holds somebody's file system."""
     assert os.geteuid() == 0, "emulated hosts need root, for a network of their own"
     guest = (*HOST, (LOGS, FOREIGN))
     with emulated_site(KEY_SERVERS, [guest]) as site:
@@ -51,6 +52,8 @@ def bare(figures: Note) -> Iterator[Fleet]:
         fleet = Fleet(site, new_identity(identity), identity)
         figures("switched on to SSH", fleet.guest.start())
         fleet.guest.output(f"mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 {FOREIGN.path}")
+        fleet.guest.output(f"fallocate -l 64M {SWAP} && chmod 600 {SWAP} && mkswap {SWAP} && swapon {SWAP}")
+        fleet.guest.output(f"echo '{SWAP} none swap sw 0 0' >> /etc/fstab")
         yield fleet
 
 

@@ -28,6 +28,8 @@ HOST = ("store-01", "10.79.0.21")
 LOGS = DataDisk("data-01", 256)
 # holds somebody's file system
 FOREIGN = DataDisk("data-02", 128)
+# as the installer leaves it
+SWAP = "/swapfile"
 MOUNTS = {"logs": "/var/log/pods"}
 OPENED = "/run/llmaas-disks/state.json"
 DEVICES = ({"purpose": "logs", "path": LOGS.path},)

@@ -1,7 +1,7 @@
 """What is known of the bare host: OpenSCAP's judgement, and what a run would do."""
 
 import pytest
-from emulated.fleet import KEY_SERVERS, LOGS, Checked, Fleet
+from emulated.fleet import KEY_SERVERS, LOGS, SWAP, Checked, Fleet
 
 from llmaas.hardening import Score
 
@@ -11,6 +11,10 @@ pytestmark = pytest.mark.timeout(2400)
 
 def test_the_outside_judge_finds_much_to_mend(score_before: Score) -> None:
     assert score_before.failed
+
+
+def test_the_bare_host_writes_memory_to_a_disk_in_the_clear(bare: Fleet) -> None:
+    assert bare.guest.output("swapon --noheadings --show=NAME") == SWAP
 
 
 def test_a_check_run_says_what_would_happen_and_changes_nothing(bare: Fleet, checked: Checked) -> None:

@@ -18,6 +18,7 @@ from host.test_hosts import (  # noqa: F401
     test_the_kernel_drops_redirects_forged_sources_and_source_routes,
     test_there_is_no_route_to_the_outside,
 )
+from host.test_volumes import test_no_swap_writes_memory_in_the_clear  # noqa: F401
 
 from lab.emulated.network import BRIDGE
 from lab.emulated.site import ADDRESS

@@ -2,13 +2,14 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.llmaas.host.plugins.module_utils import key_servers
+from ansible_collections.llmaas.host.plugins.module_utils import block_devices, key_servers
 from ansible_collections.llmaas.host.plugins.module_utils.block_devices import BlockDevice
-from ansible_collections.llmaas.host.plugins.modules import data_devices, encrypted_device, plain_swap
+from ansible_collections.llmaas.host.plugins.modules import data_devices, encrypted_device, plain_swap, probe
 
 from llmaas.paths import PROJECT_ROOT
 from llmaas.views.disks import MOUNTS
@@ -120,13 +121,57 @@ def test_swap_in_the_clear_becomes_a_remark_and_nothing_else_changes() -> None:
     table = (
         "/dev/vda / ext4 defaults 0 1\nUUID=1 none swap sw 0 0\n/dev/mapper/swap none swap sw 0 0\n# UUID=2 none swap\n"
     )
-    assert plain_swap.without_swap(table).splitlines() == [
+    kept = {"/dev/mapper/swap"}.__contains__
+    assert plain_swap.without_swap(table, kept).splitlines() == [
         "/dev/vda / ext4 defaults 0 1",
         "# swap in the clear: UUID=1 none swap sw 0 0",
         "/dev/mapper/swap none swap sw 0 0",
         "# UUID=2 none swap",
     ]
-    assert plain_swap.without_swap(plain_swap.without_swap(table)) == plain_swap.without_swap(table)
+    once = plain_swap.without_swap(table, kept)
+    assert plain_swap.without_swap(once, kept) == once
+
+
+@pytest.mark.parametrize(
+    ("source", "encrypted"),
+    [
+        ("/dev/mapper/swap", True),
+        ("/dev/zram0", True),
+        # what Debian's installer makes of its own accord with LVM
+        ("/dev/mapper/debian--vg-swap_1", False),
+        ("UUID=00000000-aaaa-bbbb-cccc-000000000000", False),
+        ("/swapfile", False),
+        ("none", False),
+    ],
+)
+def test_swap_counts_as_encrypted_only_where_a_volume_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, source: str, encrypted: bool
+) -> None:
+    table = tmp_path / "crypttab"
+    table.write_text("# swap of old\n\nswap /dev/vda5 /dev/urandom swap\n")
+    monkeypatch.setattr(plain_swap, "CRYPTTAB", str(table))
+    assert plain_swap.is_encrypted(source) is encrypted
+
+
+@pytest.mark.parametrize(
+    ("container", "areas", "stays"),
+    [
+        (True, ["/dev/vda5"], True),
+        (True, [], False),
+        # a host of its own turns this off before kubelet comes
+        (False, ["/dev/vda5", "/swapfile"], False),
+        (False, ["/dev/vda5", "/dev/dm-3"], True),
+        (False, ["/dev/zram0"], True),
+    ],
+)
+def test_kubelet_lives_with_swap_that_is_encrypted_or_not_the_host_s_own_alone(
+    monkeypatch: pytest.MonkeyPatch, *, container: bool, areas: list[str], stays: bool
+) -> None:
+    for module in (block_devices, probe):
+        monkeypatch.setattr(module, "swap_areas", lambda: areas)
+    monkeypatch.setattr(block_devices, "on_crypt", lambda area: area == "/dev/dm-3")
+    monkeypatch.setattr(probe.os.path, "exists", lambda _: container)
+    assert probe.swap_stays() is stays
 
 
 def test_a_table_has_one_line_for_a_volume(tmp_path: Any) -> None:

@@ -84,14 +84,25 @@ def is_mounted(point: str) -> str:
     return found[-1] if found else ""
 
 
-def plain_swaps() -> list[str]:
-    """Swap areas in use that neither a LUKS volume nor the memory itself holds."""
+def swap_areas() -> list[str]:
+    """Swap areas in use."""
     with open("/proc/swaps", encoding="utf-8") as file:
-        areas = [line.split()[0] for line in file.read().splitlines()[1:]]
-    return [area for area in areas if not area.startswith("/dev/zram") and not _on_crypt(area)]
+        return [line.split()[0] for line in file.read().splitlines()[1:]]
 
 
-def _on_crypt(area: str) -> bool:
+def kept_swaps() -> list[str]:
+    """Those that a LUKS volume holds, or the memory itself."""
+    return [area for area in swap_areas() if area.startswith("/dev/zram") or on_crypt(area)]
+
+
+def plain_swaps() -> list[str]:
+    """Those that write memory to a disk in the clear."""
+    kept = kept_swaps()
+    return [area for area in swap_areas() if area not in kept]
+
+
+def on_crypt(area: str) -> bool:
+    """Whether a device is an open LUKS volume, or lies on one; a file never counts as encrypted."""
     if not area.startswith("/dev/"):
         return False
     return "crypt" in output("lsblk", "--noheadings", "--inverse", "--output", "TYPE", area).split()

@@ -6,6 +6,7 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import kept_swaps, swap_areas
 
 DOCUMENTATION = r"""
 module: probe
@@ -24,7 +25,7 @@ RETURN = r"""
 ansible_facts:
   description:
     - The fact C(host_kernel) with the keys release, cgroups (v1 or v2), container, sys_resource, audit,
-      whole_sysctl, swap and apparmor.
+      whole_sysctl, swap (whether some is active that may stay) and apparmor.
   returned: always
   type: dict
 """
@@ -68,10 +69,9 @@ def apparmor_enabled() -> bool:
         return False
 
 
-def swap_in_use() -> bool:
-    """Whether any swap is active."""
-    with open("/proc/swaps", encoding="ascii") as file:
-        return len(file.read().splitlines()) > 1
+def swap_stays() -> bool:
+    """Whether there is swap that kubelet must live with: a container's is the machine's, else what is encrypted."""
+    return bool(swap_areas() if os.path.exists("/run/systemd/container") else kept_swaps())
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
                 "sys_resource": bool(capabilities >> CAP_SYS_RESOURCE & 1),
                 "audit": audit_works(capabilities),
                 "whole_sysctl": whole_sysctl(),
-                "swap": swap_in_use(),
+                "swap": swap_stays(),
                 "apparmor": apparmor_enabled(),
             }
         },
