@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from llmaas.settings.types import Address, HostName, Section
 
-Purpose = Literal["containers", "kubelet", "weights", "volumes", "logs"]
+Purpose = Literal["containers", "kubelet", "weights", "volumes", "logs", "log_store"]
 
 # names that the kernel gives in the order of discovery, such as /dev/sdb, name another disk after the next start
 DevicePath = Annotated[str, StringConstraints(pattern=r"^/dev/disk/by-id/[A-Za-z0-9][A-Za-z0-9._:+=@-]*$")]
@@ -17,7 +17,7 @@ Recipient = Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}
 class DataDevice(Section):
     """A whole device that holds data of one kind, always under LUKS2."""
 
-    purpose: Purpose = Field(description="what it holds: containers, kubelet, weights, volumes or logs")
+    purpose: Purpose = Field(description="what it holds: containers, kubelet, weights, volumes, logs or log_store")
     path: DevicePath = Field(description="its stable name, /dev/disk/by-id/...")
 
 

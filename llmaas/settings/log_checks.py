@@ -1,4 +1,4 @@
-"""Where logs go and how long they stay: on machines other than those that they tell of, six months at least."""
+"""Where logs go and how long they stay: on other machines than those they tell of, encrypted, six months at least."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -49,4 +49,18 @@ def logs_are_kept_for_six_months(draft: Draft) -> Iterator[Problem]:
         )
 
 
-CHECKS = (every_host_has_another_for_its_logs, logs_are_kept_for_six_months)
+def kept_logs_lie_on_an_encrypted_device(draft: Draft) -> Iterator[Problem]:
+    """Outside a lab a log host has a device for what it keeps, where devices are encrypted at all."""
+    if _is_lab(draft) or "disk_encryption" not in draft.raw:
+        return
+    for item in draft.entries("hosts", Host):
+        if not item.sure("roles", "data_devices") or "log" not in item.value.roles:
+            continue
+        if all(device.purpose != "log_store" for device in item.value.data_devices):
+            yield Problem(
+                f"{item.path}.data_devices",
+                "has no log_store, so all hosts' logs would lie on a plain disk; give it a device of that purpose",
+            )
+
+
+CHECKS = (every_host_has_another_for_its_logs, logs_are_kept_for_six_months, kept_logs_lie_on_an_encrypted_device)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from llmaas.paths import state_dir
 from llmaas.settings import Host, Platform
+from llmaas.views.logs import STORE
 
 KEY_SERVER_PORT: Final = 7500
 # where the role disk_encryption mounts each kind of data
@@ -13,6 +14,7 @@ MOUNTS: Final = {
     "weights": "/var/lib/llmaas/models",
     "volumes": "/var/lib/llmaas/volumes",
     "logs": "/var/log/pods",
+    "log_store": STORE,
 }
 
 

@@ -1,4 +1,4 @@
-"""Data of PostgreSQL, Redis, Prometheus and the audit lies on encrypted file systems of the declared devices alone."""
+"""Data of PostgreSQL, Redis, Prometheus, the audit and log hosts lies on encrypted disks of declared devices alone."""
 
 import kubernetes
 import pytest
@@ -14,6 +14,7 @@ MOUNTS = {
     "weights": "/var/lib/llmaas/models",
     "volumes": "/var/lib/llmaas/volumes",
     "logs": "/var/log/pods",
+    "log_store": "/var/lib/llmaas/logs",
 }
 CIPHER, KEY_BITS = "aes-xts-plain64", "512"
 
@@ -71,6 +72,17 @@ def test_a_platform_with_real_gpus_declares_encrypted_disks_under_its_volumes(
         for host in hosts:
             mounts = [MOUNTS[device.purpose] for device in platform.host(host).data_devices]
             assert any(volume.spec.local.path.startswith(f"{mount}/") for mount in mounts), (volume.metadata.name, host)
+
+
+def test_the_logs_of_all_hosts_lie_on_an_encrypted_device(machines: dict[str, Machine], platform: Platform) -> None:
+    if serves_nobody(platform):
+        pytest.skip(f"{DECLARED}simulated GPUs alone: a lab, whose logs tell of nobody")
+    for host in platform.hosts_with_role("log"):
+        source = machines[host.name].output(
+            "findmnt", "--noheadings", "--output", "SOURCE", "--target", MOUNTS["log_store"]
+        )
+        assert source == "/dev/mapper/llmaas-log_store", (host.name, source)
+        assert status(machines[host.name], "log_store")["type"] == "LUKS2"
 
 
 def test_no_swap_writes_memory_in_the_clear(machine: Machine, platform: Platform) -> None:

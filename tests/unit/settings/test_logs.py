@@ -54,6 +54,19 @@ def test_hosts_keep_their_own_logs_as_long_as_log_hosts_do() -> None:
     assert (common["base_journal_retention"], common["control_plane_audit_log_days"]) == ("180day", 180)
 
 
+def test_outside_a_lab_kept_logs_lie_on_an_encrypted_device() -> None:
+    raw = sections("production", "control-02", "control-03")
+    raw["hosts"][1]["data_devices"] = []
+    raw["hosts"][2]["data_devices"][0]["purpose"] = "logs"
+    assert problems(raw) == [
+        f"llmaas:hosts[{index}].data_devices: has no log_store, so all hosts' logs would lie on a plain disk;"
+        " give it a device of that purpose"
+        for index in (1, 2)
+    ]
+    # a lab, whose hosts are containers, keeps logs of nobody
+    build_platform("stack", sections("lab", "gpu-host-10"))
+
+
 def test_every_host_sends_to_every_log_host_but_itself() -> None:
     hosts = inventory(build_platform("stack", sections("lab", "gpu-host-10", "gpu-host-11")))["hosts"]
     sent = {name: [other["name"] for other in each["log_client_hosts"]] for name, each in hosts.items()}
