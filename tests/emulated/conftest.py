@@ -15,6 +15,7 @@ from emulated.fleet import (
     HOST,
     KEY_SERVERS,
     LOGS,
+    MIRROR,
     SWAP,
     Checked,
     Fleet,
@@ -54,6 +55,10 @@ def bare(figures: Note) -> Iterator[Fleet]:
         fleet.guest.output(f"mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 {FOREIGN.path}")
         fleet.guest.output(f"fallocate -l 64M {SWAP} && chmod 600 {SWAP} && mkswap {SWAP} && swapon {SWAP}")
         fleet.guest.output(f"echo '{SWAP} none swap sw 0 0' >> /etc/fstab")
+        # the address of a mirror that is no more
+        stale = f"echo '192.0.2.1 {MIRROR}' >> /etc/hosts"
+        fleet.guest.output(stale)
+        assert [server.ssh(stale).returncode for server in site.key_servers] == [0] * len(KEY_SERVERS)
         yield fleet
 
 

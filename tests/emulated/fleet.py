@@ -28,6 +28,7 @@ HOST = ("store-01", "10.79.0.21")
 LOGS = DataDisk("data-01", 256)
 # holds somebody's file system
 FOREIGN = DataDisk("data-02", 128)
+MIRROR = f"site.{DOMAIN}"
 # as the installer leaves it
 SWAP = "/swapfile"
 MOUNTS = {"logs": "/var/log/pods"}
@@ -106,7 +107,7 @@ class Fleet:
                 "address": str(ADDRESS.ip),
                 "bastions": [str(ADDRESS.ip)],
                 # by name, as in production: a bare host has no name server
-                "packages_url": f"https://site.{DOMAIN}:{WEB_PORT}/debian",
+                "packages_url": f"https://{MIRROR}:{WEB_PORT}/debian",
                 "artefacts_url": f"https://{ADDRESS.ip}:{WEB_PORT}/models",
                 "registry": REGISTRY,
                 "time_servers": [str(ADDRESS.ip)],

@@ -9,6 +9,7 @@ from emulated.fleet import (
     HOST,
     KEY_SERVERS,
     LOGS,
+    MIRROR,
     MOUNTS,
     Fleet,
     Note,
@@ -155,6 +156,13 @@ def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet
 
 def fleet_devices() -> list[dict[str, str]]:
     return [{"purpose": purpose, "path": disk.path} for purpose, disk in DISKS.items()]
+
+
+def test_the_mirror_s_name_leads_to_the_declared_address_alone(encrypted: Fleet) -> None:
+    """Also where the table led elsewhere before, and nothing but the role packages writes it."""
+    for ask in (encrypted.guest.ssh, *(server.ssh for server in encrypted.site.key_servers)):
+        known = ask(f"getent --service files ahostsv4 {MIRROR}").stdout.splitlines()
+        assert {line.split()[0] for line in known} == {str(ADDRESS.ip)}
 
 
 @pytest.mark.parametrize(("name", "address"), KEY_SERVERS)
