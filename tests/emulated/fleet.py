@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,11 @@ class Fleet:
         """What is kept of the host's volumes on this machine."""
         return self.site.layout.state / "disks" / HOST[0]
 
-    def platform(self, devices: Sequence[dict[str, str]] = DEVICES) -> Platform:
-        """The lab's stack file with other hosts and no models."""
+    def platform(
+        self, devices: Sequence[dict[str, str]] = DEVICES, thumbprints: Mapping[str, str] | None = None
+    ) -> Platform:
+        """The lab's stack file with other hosts and no models; ``thumbprints`` are those of key servers by name."""
+        declared = thumbprints or {}
         _, sections = sections_of_file("lab")
         changed: dict[str, Any] = {
             "environment": ENVIRONMENT,
@@ -126,7 +129,10 @@ class Fleet:
             "models": [],
             "demand": [],
             "disk_encryption": {
-                "key_servers": [{"name": name, "address": address} for name, address in KEY_SERVERS],
+                "key_servers": [
+                    {"name": name, "address": address, "thumbprint": declared.get(name)}
+                    for name, address in KEY_SERVERS
+                ],
                 "threshold": 1,
                 "recovery_recipients": [self.recipient],
             },
@@ -137,11 +143,12 @@ class Fleet:
         self,
         *arguments: str,
         devices: Sequence[dict[str, str]] = DEVICES,
+        thumbprints: Mapping[str, str] | None = None,
         name: str = "disks.yml",
         seconds: float = 1200,
     ) -> Run:
         """Run a playbook against the environment."""
-        view = inventory(self.platform(devices))
+        view = inventory(self.platform(devices, thumbprints))
         for variables in view["hosts"].values():
             # there is no Kubernetes here
             names = variables.get("packages_names", [])

@@ -16,6 +16,7 @@ from emulated.fleet import (
     Run,
     opened,
     wait_until_open,
+    what_is_there,
 )
 
 from lab.command import run
@@ -138,6 +139,28 @@ def test_a_swapped_disk_is_named_and_left_alone(converged: tuple[Fleet, Run]) ->
         kept.replace(guest.disk_file(LOGS))
         guest.start()
     wait_until_open(fleet)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "llmaas:disk_encryption.key_servers[0].thumbprint: key-01 answers at"),
+        # without a host that could ask it
+        (("--limit", "key_servers"), "key-01 signs with"),
+    ],
+    ids=["in preflight", "on the key server itself"],
+)
+def test_a_key_server_with_another_key_than_the_declared_one_is_refused(
+    encrypted: Fleet, arguments: tuple[str, ...], said: str
+) -> None:
+    before = what_is_there(encrypted)
+    done = encrypted.playbook(*arguments, thumbprints={"key-01": "A" * 43})
+    assert done.returncode != 0
+    # long lines are folded
+    assert said in " ".join(done.text.split())
+    assert "A" * 43 in done.text
+    assert set(done.changed.values()) == {0}
+    assert what_is_there(encrypted) == before
 
 
 def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet, Run]) -> None:
