@@ -1,7 +1,7 @@
 """Keys of a key server and recovery keys are exchanged while the volumes stay open."""
 
 import pytest
-from emulated.fleet import LOGS, Fleet
+from emulated.fleet import HOST, LOGS, Fleet
 
 # starts and restarts of an emulated host, and Ansible on it, take minutes
 pytestmark = pytest.mark.timeout(2400)
@@ -9,9 +9,28 @@ pytestmark = pytest.mark.timeout(2400)
 MOUNT = "/var/log/pods"
 
 
+def old_keys(fleet: Fleet) -> list[int]:
+    """How many keys each key server keeps and no longer advertises."""
+    command = "ls -A /var/lib/tang | grep -c '^\\.'"
+    return [int(server.ssh(command).stdout) for server in fleet.site.key_servers]
+
+
 def opens(fleet: Fleet, key: str) -> bool:
     command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {LOGS.path}"
     return fleet.guest.ssh(command, 300).returncode == 0
+
+
+def test_no_key_is_forgotten_while_a_volume_is_bound_to_it(encrypted: Fleet) -> None:
+    # as after a rotation that ended before it reached the host
+    rotated = encrypted.playbook("-e", "key_server_rotate=true", "--limit", "key_servers")
+    assert rotated.returncode == 0, rotated.text
+    before = old_keys(encrypted)
+    assert min(before) > 0
+    refused = encrypted.playbook("-e", "key_server_forget=true", "--limit", "key_servers")
+    assert refused.returncode != 0
+    assert f"of {HOST[0]}; bind them anew first" in " ".join(refused.text.split())
+    assert old_keys(encrypted) == before
+    assert encrypted.guest.output(f"clevis luks pass -d {LOGS.path} -s 1 | wc -c") != "0"
 
 
 def test_both_kinds_of_keys_are_exchanged_under_an_open_volume(encrypted: Fleet) -> None:
@@ -31,8 +50,7 @@ def test_both_kinds_of_keys_are_exchanged_under_an_open_volume(encrypted: Fleet)
     assert forgotten.returncode == 0, forgotten.text
     # nothing was bound to the old keys any more
     assert forgotten.changed["store-01"] == 0, forgotten.text
-    for server in encrypted.site.key_servers:
-        assert server.ssh("ls -A /var/lib/tang | grep -c '^\\.'").stdout.strip() == "0"
+    assert old_keys(encrypted) == [0, 0]
 
     after = encrypted.recovery_key("logs")
     assert after != before

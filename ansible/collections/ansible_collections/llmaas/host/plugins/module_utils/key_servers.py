@@ -66,6 +66,19 @@ def binding_of(token: dict[str, Any]) -> dict[str, Any]:
     return {"threshold": shares["t"], "servers": servers}
 
 
+def exchange_keys(jwe: dict[str, Any] | str) -> list[str]:
+    """Thumbprints of the keys that open what clevis encrypted, one for each of its tang servers.
+
+    Raises:
+        KeyError: it is bound to a tang server and does not say to which key.
+    """
+    header = _header(jwe)
+    pins = header.get("clevis", {})
+    if "tang" in pins:
+        return [header["kid"]]
+    return [key for share in pins.get("sss", {}).get("jwe", []) for key in exchange_keys(share)]
+
+
 def _header(jwe: dict[str, Any] | str) -> dict[str, Any]:
     """The protected header of a JWE, in either of its two forms."""
     protected = jwe.split(".", 1)[0] if isinstance(jwe, str) else jwe["protected"]
