@@ -6,7 +6,7 @@ from pathlib import Path
 from lab.layout import ENVIRONMENT, Layout
 from lab.spec import LabSpec
 from lab.toolchain import plugin_path, tool_folders
-from llmaas.paths import PROJECT_ROOT
+from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT
 from llmaas.secrets import SecretStore
 from llmaas.settings import load_platform
 from llmaas.views.topology import ADMINISTRATION_PORT, service_addresses
@@ -28,7 +28,7 @@ def tool_environment(layout: Layout) -> dict[str, str]:
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "LLMAAS_ENVIRONMENT": ENVIRONMENT,
+        ENVIRONMENT_VARIABLE: ENVIRONMENT,
         "ANSIBLE_CONFIG": str(PROJECT_ROOT / "ansible" / "ansible.cfg"),
     }
 

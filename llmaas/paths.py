@@ -2,8 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# Names the environment for whatever is not told by an option.
+ENVIRONMENT_VARIABLE: Final = "LLMAAS_ENVIRONMENT"
 
 
 def cache_dir() -> Path:

@@ -11,7 +11,7 @@ import httpx
 
 from llmaas.admin.calls import AdminError
 from llmaas.admin.client import AdminClient
-from llmaas.paths import state_dir
+from llmaas.paths import ENVIRONMENT_VARIABLE, state_dir
 from llmaas.secrets import SecretStore
 from llmaas.settings import load_platform
 from llmaas.views.topology import ADMINISTRATION_PORT, service_addresses
@@ -36,15 +36,19 @@ def connect(environment: str | None) -> AdminClient:
 def open_http(environment: str | None) -> httpx.Client:
     """The same as a client of HTTP, which carries the administration key.
 
+    Without an environment the variables of the address and its key count, and without those the environment's variable.
+
     Raises:
         AdminError: what is missing, by name.
     """
+    if environment is None and not (os.environ.get(URL) or os.environ.get(KEY)):
+        environment = os.environ.get(ENVIRONMENT_VARIABLE) or None
     if environment is None:
         missing = [name for name in (URL, KEY) if not os.environ.get(name)]
         if missing:
             raise AdminError(
-                f"{' and '.join(missing)} not set; name an environment with -e, or for the lab: "
-                'eval "$(bin/llmaas lab env)"'
+                f"{' and '.join(missing)} not set; name an environment with -e or {ENVIRONMENT_VARIABLE}, "
+                'or for the lab: eval "$(bin/llmaas lab env)"'
             )
         return _http(os.environ[URL], os.environ[KEY], os.environ.get(CA))
     root = state_dir(environment) / "pki" / "root.crt"

@@ -17,8 +17,14 @@ from rich.table import Table
 
 from llmaas.admin import AdminClient, AdminError, connect
 
-Environment = Annotated[
-    str | None, typer.Option("--environment", "-e", help="such as lab; without it LLMAAS_ADMIN_URL and _KEY count")
+# No variable here: that of the environment must not win over an address that somebody gave.
+Reached = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        "-e",
+        help="such as lab; without it LLMAAS_ADMIN_URL and _KEY count, without those LLMAAS_ENVIRONMENT",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for other programs")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="a granted model, may be repeated; all if none")]

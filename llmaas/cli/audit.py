@@ -16,7 +16,8 @@ from llmaas.admin import AdminError
 from llmaas.admin.audit import fetch_export
 from llmaas.admin.calls import Calls
 from llmaas.admin.connection import open_http
-from llmaas.cli.administration import AsJson, Environment
+from llmaas.cli.administration import AsJson, Reached
+from llmaas.cli.options import Environment
 from llmaas.materials import AUDIT_KEY
 from llmaas.secrets import SecretStore
 
@@ -76,7 +77,7 @@ def export(
     until: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="the day after the last one")],
     into: Annotated[Path, typer.Option(help="a folder that is made")],
     tenant: Annotated[str | None, typer.Option(help="only what concerns this tenant")] = None,
-    environment: Environment = None,
+    environment: Reached = None,
 ) -> None:
     """Fetch what was recorded as files, one for each chain and month (UTC)."""
     if since >= until:
@@ -97,7 +98,7 @@ def record(
     subject: Annotated[str, typer.Argument(metavar="OBJECT", help="what it was done to")],
     *,
     detail: Annotated[list[str] | None, typer.Option(metavar="NAME=TEXT", help="may be repeated; no secrets")] = None,
-    environment: Environment = None,
+    environment: Reached = None,
 ) -> None:
     """Record an act that was done from this machine and not through the gateway; scripts that deploy call it."""
     pairs = [text.partition("=") for text in detail or ()]
@@ -113,6 +114,6 @@ def record(
 
 
 @app.command()
-def key(*, environment: Annotated[str, typer.Option("--environment", "-e", help="such as lab")]) -> None:
+def key(*, environment: Environment) -> None:
     """Print the public key of an environment, made if there is none; give it to whoever verifies, by another way."""
     print(Signer.from_secret(SecretStore.open(environment).text(AUDIT_KEY)).public_pem(), end="")

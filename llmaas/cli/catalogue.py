@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from llmaas.cli.options import Environment
 from llmaas.planning.lifecycle import Entry, Promise, api_view, catalogue_on, latest, promises_of
 from llmaas.planning.promises import broken_promises, notice_problems, refusals, statement_problems, unrecorded
 from llmaas.settings import Platform, SettingsError, load_platform
@@ -22,7 +23,6 @@ app = typer.Typer(add_completion=False, help=__doc__)
 REFUSED: Final = 2
 _COLUMNS: Final = ("model", "phase", "context", "licence", "LTS", "since", "pinned until", "end of support", "move to")
 
-Environment = Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")]
 On = Annotated[
     datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="Another day than today, as 2027-03-01.")
 ]

@@ -11,8 +11,9 @@ import typer
 from llmaas_gateway.audit.signing import ERASURE, KeyFormatError, Verifier
 from rich.console import Console
 
+from llmaas.cli.options import Environment
 from llmaas.erasure import CertificateError, problems
-from llmaas.paths import PROJECT_ROOT
+from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT
 from llmaas.settings import SettingsError, load_platform
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -28,7 +29,7 @@ def _fail(text: object, code: int) -> typer.Exit:
 def run(
     host: Annotated[str, typer.Argument(help="the host that leaves")],
     *,
-    environment: Annotated[str, typer.Option("--environment", "-e", help="such as production")],
+    environment: Environment,
     confirm: Annotated[str, typer.Option(help="the host's name once more: its data is lost for ever")] = "",
     by: Annotated[str, typer.Option(help="who asks for it; the account's name if left away")] = "",
     check: Annotated[bool, typer.Option("--check", help="say what would be done, change nothing")] = False,
@@ -50,7 +51,7 @@ def run(
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "playbooks/decommission.yml"]
     command += ["-e", f"decommission_host={host}", "-e", f"decommission_by={who}", *(["--check"] if check else [])]
     done = subprocess.run(
-        command, cwd=PROJECT_ROOT / "ansible", env={**os.environ, "LLMAAS_ENVIRONMENT": environment}, check=False
+        command, cwd=PROJECT_ROOT / "ansible", env={**os.environ, ENVIRONMENT_VARIABLE: environment}, check=False
     )
     raise typer.Exit(done.returncode)
 

@@ -10,6 +10,7 @@ from llmaas_gateway.audit.signing import EVIDENCE, KeyFormatError, Signer
 from rich.console import Console
 from rich.table import Table
 
+from llmaas.cli.options import Environment, OptionalEnvironment
 from llmaas.evidence.verification import verify_folder
 from llmaas.materials import EVIDENCE_KEY
 from llmaas.secrets import SecretStore
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
 _errors = Console(stderr=True)
 
-Environment = Annotated[str, typer.Option("--environment", "-e", help="such as lab")]
 Keys = Annotated[list[Path] | None, typer.Option("--key", help="public key that counts, got from the operator")]
 
 
@@ -35,7 +35,7 @@ def _fail(text: object, code: int) -> typer.Exit:
 def make(  # noqa: PLR0913 - one for each option
     context: typer.Context,
     *,
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="such as lab")] = None,
+    environment: OptionalEnvironment = None,
     output: Annotated[Path | None, typer.Option(help="a folder that is made; must not be there")] = None,
     records: Annotated[
         list[Path] | None,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llmaas.cli.options import Environment
 from llmaas.settings import SettingsError, load_platform
 from llmaas.views import flow_document as document
 from llmaas.views import zones
@@ -19,7 +20,7 @@ app = typer.Typer(add_completion=False, help=__doc__)
 @app.callback(invoke_without_command=True)
 def flows(
     *,
-    environment: Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")] = "lab",
+    environment: Environment = "lab",
     source: Annotated[str | None, typer.Option("--from", help="Only what this zone opens.")] = None,
     destination: Annotated[str | None, typer.Option("--to", help="Only what is opened to this zone.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")] = False,

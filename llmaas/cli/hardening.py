@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from llmaas.cli.options import Environment
 from llmaas.hardening import ContentError, JudgeError, Score, judge_host
 from llmaas.hardening.judge import SshRemote
 from llmaas.hardening.record import record_score
@@ -19,7 +20,6 @@ from llmaas.verify.connection import write_ssh_configuration
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
 console = Console(stderr=True)
-_ENVIRONMENT = typer.Option("--environment", "-e", help="such as lab")
 
 
 def today() -> date:
@@ -30,7 +30,7 @@ def today() -> date:
 @app.command()
 def score(
     *,
-    environment: Annotated[str, _ENVIRONMENT],
+    environment: Environment,
     host: Annotated[list[str] | None, typer.Option(help="only this host; all if none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for other programs")] = False,
 ) -> None:
@@ -64,7 +64,7 @@ def score(
 
 
 @app.command("waivers")
-def list_waivers(*, environment: Annotated[str, _ENVIRONMENT]) -> None:
+def list_waivers(*, environment: Environment) -> None:
     """List what is excused, why and until when; exit code 1 if an exception has ended or is wrong."""
     platform, waivers = _load(environment)
     table = Table("control", "deviations", "hosts", "until", "reason", title=f"exceptions in {environment}")

@@ -11,12 +11,12 @@ from lab.images.ensure import ensure_images, lock_path, select, write_lock
 from lab.images.parts import image_key
 from lab.images.registry import registry_of
 from llmaas.cli.failures import told
+from llmaas.cli.options import Environment
 from llmaas.settings import load_platform
 from llmaas.settings.gpu_sets import mirrored_images
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
-Environment = Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Images by the names of their folders; all if none is named.")]
 
 _MEBIBYTE = 1 << 20

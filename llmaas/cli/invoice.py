@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import typer
 from llmaas_gateway.money import format_euros
 
-from llmaas.cli.administration import AsCsv, AsJson, Environment, administration, print_csv, print_json, print_table
+from llmaas.cli.administration import AsCsv, AsJson, Reached, administration, print_csv, print_json, print_table
 
 app = typer.Typer(add_completion=False)
 
@@ -20,7 +20,7 @@ def invoice(  # noqa: PLR0913 - each option of the command is an argument
     month: Annotated[str, typer.Option(help="such as 2026-11")],
     draft: Annotated[bool, typer.Option("--draft", help="as it would be now, for a month that is not closed")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="charge every record anew; code 1 if that differs")] = False,
-    environment: Environment = None,
+    environment: Reached = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:

@@ -11,8 +11,8 @@ from llmaas.cli.administration import (
     AsJson,
     Budget,
     BudgetPeriod,
-    Environment,
     Models,
+    Reached,
     RequestsPerMinute,
     administration,
     check_amount,
@@ -34,7 +34,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     tenant: TenantName,
     name: Annotated[str | None, typer.Option(help="what it is called in lists; made up without it")] = None,
     team: Annotated[str | None, typer.Option(help="one of the tenant's teams; its first without it")] = None,
-    environment: Environment = None,
+    environment: Reached = None,
     model: Models = None,
     expires: Annotated[str | None, typer.Option(help="after which time it ends, such as 90d; never without it")] = None,
     requests_per_minute: RequestsPerMinute = None,
@@ -61,7 +61,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
 def list_(
     *,
     tenant: Annotated[str | None, typer.Option(help="only this tenant's")] = None,
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """All keys, or those of one tenant; never their texts."""
@@ -91,7 +91,7 @@ def list_(
 def rotate(
     key: Annotated[str, typer.Argument(help="the key's name, or its id from the list")],
     *,
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a new key in place of another, with the same rights, end and budget; the old one is useless at once."""
@@ -108,7 +108,7 @@ def rotate(
 def revoke(
     key: Annotated[str, typer.Argument(help="the key's name, or its id from the list")],
     *,
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key useless for good."""

@@ -1,17 +1,14 @@
 """``llmaas pki``: the certificates of an environment, issued before they are deployed."""
 
-from typing import Annotated
-
 import typer
 
+from llmaas.cli.options import Environment
 from llmaas.materials import issue_certificates
 from llmaas.pki import open_authority
 from llmaas.settings import load_platform
 from llmaas.views.leaves import leaf_requests
 
 app = typer.Typer(help="The certificates of an environment.", no_args_is_help=True)
-
-Environment = Annotated[str, typer.Option("--environment", "-e", help="Name of the stack, such as lab.")]
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llmaas.cli.options import Environment
 from llmaas.files import write_atomically
 from llmaas.paths import stack_file
 from llmaas.planning.drawing import picture
@@ -34,7 +35,7 @@ _WRITE_HELP = "Record the placement: in the stack file, or beside it for models 
 def plan(
     context: typer.Context,
     *,
-    environment: Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")] = "lab",
+    environment: Environment = "lab",
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="Draw the fleet into this file.")] = None,
     write: Annotated[bool, typer.Option("--write", help=_WRITE_HELP)] = False,

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from llmaas.cli.options import Environment
 from llmaas.materials import MaterialError
 from llmaas.preview.report import Report, preview
 from llmaas.preview.verdicts import Verdict
@@ -27,7 +28,7 @@ def now() -> datetime:
 @app.callback(invoke_without_command=True)
 def main(
     *,
-    environment: Annotated[str, typer.Option("-e", "--environment", help="Which stack file.")] = "lab",
+    environment: Environment = "lab",
     on: Annotated[
         datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="Another day than today, as 2027-03-01.")
     ] = None,

@@ -2,13 +2,13 @@
 
 import typer
 
-from llmaas.cli.administration import AsJson, Environment, administration, print_json
+from llmaas.cli.administration import AsJson, Reached, administration, print_json
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command(help=__doc__)
-def reconcile(*, environment: Environment = None, as_json: AsJson = False) -> None:
+def reconcile(*, environment: Reached = None, as_json: AsJson = False) -> None:
     """Compare; exit code 1 if anything differs."""
     with administration(environment) as client:
         answer = client.with_gateway().reconcile()

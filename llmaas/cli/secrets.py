@@ -1,14 +1,11 @@
 """``llmaas secrets``: which secrets an environment has. Their values are never printed."""
 
-from typing import Annotated
-
 import typer
 
+from llmaas.cli.options import Environment
 from llmaas.secrets import SecretStore
 
 app = typer.Typer(help="The secrets of an environment, by name.", no_args_is_help=True)
-
-Environment = Annotated[str, typer.Option("--environment", "-e", help="Name of the stack, such as lab.")]
 
 
 @app.callback()

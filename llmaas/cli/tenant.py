@@ -12,8 +12,8 @@ from llmaas.cli.administration import (
     AsJson,
     Budget,
     BudgetPeriod,
-    Environment,
     Models,
+    Reached,
     RequestsPerMinute,
     administration,
     check_amount,
@@ -37,7 +37,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     first_payment_eur: Annotated[
         str | None, typer.Option(help="credit to begin with; without it what the tier costs")
     ] = None,
-    environment: Environment = None,
+    environment: Reached = None,
     model: Models = None,
     requests_per_minute: RequestsPerMinute = None,
     budget_eur: Budget = None,
@@ -58,7 +58,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
 
 
 @app.command("list")
-def list_(*, environment: Environment = None, as_json: AsJson = False) -> None:
+def list_(*, environment: Reached = None, as_json: AsJson = False) -> None:
     """All tenants."""
     with administration(environment) as client:
         tenants = client.tenants()
@@ -82,7 +82,7 @@ def set_tier(
     tenant: Name,
     tier: Annotated[str, typer.Argument(help="such as T2")],
     *,
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a tenant another tier from now on; its credit and what it used in this hour, day and month stay."""
@@ -91,14 +91,14 @@ def set_tier(
 
 
 @app.command()
-def suspend(tenant: Name, *, environment: Environment = None, as_json: AsJson = False) -> None:
+def suspend(tenant: Name, *, environment: Reached = None, as_json: AsJson = False) -> None:
     """Refuse a tenant's calls at every replica, within seconds."""
     with administration(environment) as client:
         told(client.with_gateway().suspend(tenant), "suspended", as_json=as_json)
 
 
 @app.command()
-def resume(tenant: Name, *, environment: Environment = None, as_json: AsJson = False) -> None:
+def resume(tenant: Name, *, environment: Reached = None, as_json: AsJson = False) -> None:
     """Admit a suspended tenant's calls again."""
     with administration(environment) as client:
         told(client.with_gateway().resume(tenant), "active", as_json=as_json)
@@ -112,7 +112,7 @@ def top_up(
     reference: Annotated[
         str | None, typer.Option(help="names the payment: booked once, however often it is sent; no personal data")
     ] = None,
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """Add credit to a tenant."""
@@ -131,7 +131,7 @@ def add_team(  # noqa: PLR0913 - each option of the command is an argument
     model: Models = None,
     budget_eur: Budget = None,
     budget_period: BudgetPeriod = None,
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a tenant a further team, with models and a budget of its own; keys name it with --team."""
@@ -151,7 +151,7 @@ def export(
     tenant: Name,
     *,
     into: Annotated[Path, typer.Option(help="the file to write; must not be there")],
-    environment: Environment = None,
+    environment: Reached = None,
 ) -> None:
     """Write everything that is held on a tenant as JSON: itself, payments, keys, records, invoices, audit."""
     with administration(environment) as client:
@@ -164,7 +164,7 @@ def erase(
     tenant: Name,
     *,
     confirm: Annotated[str, typer.Option(help="the tenant's name again: there is no way back")],
-    environment: Environment = None,
+    environment: Reached = None,
     as_json: AsJson = False,
 ) -> None:
     """Remove a tenant's personal data for good, names and keys; its accounts stay under its identifier."""

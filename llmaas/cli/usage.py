@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from llmaas.cli.administration import AsCsv, AsJson, Environment, administration, print_csv, print_json, print_table
+from llmaas.cli.administration import AsCsv, AsJson, Reached, administration, print_csv, print_json, print_table
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +25,7 @@ def usage(  # noqa: PLR0913 - each option of the command is an argument
         str | None, typer.Option("--to", help="last day, included, or a moment with offset; now without it")
     ] = None,
     by: Annotated[str, typer.Option(help="some of tenant,team,key,model,day,month")] = "tenant,model",
-    environment: Environment = None,
+    environment: Reached = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from llmaas.cli.options import Environment
 from llmaas.settings import SettingsError, load_platform
 from llmaas.verify import NOT_REACHED, Check, Verdict, run_checks
 from llmaas.verify.runner import FOLDERS
@@ -21,7 +22,7 @@ console = Console(stderr=True)
 @app.callback(invoke_without_command=True)
 def verify(
     *,
-    environment: Annotated[str, typer.Option("--environment", "-e", help="such as lab")],
+    environment: Environment,
     folder: Annotated[list[str] | None, typer.Option(help="host or api; both if none is named")] = None,
     only: Annotated[str | None, typer.Option(help="checks whose names match, as pytest -k does")] = None,
     canary: Annotated[

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from llmaas.paths import PROJECT_ROOT, stack_file, state_dir
+from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT, stack_file, state_dir
 from llmaas.verify.recorder import DESCRIPTOR
 from llmaas.verify.verdict import Check, Verdict
 
 FOLDERS: Final = ("host", "api")
-ENVIRONMENT: Final = "LLMAAS_ENVIRONMENT"
 # 0: all passed, 1: some failed; everything else means that the run itself broke.
 USUAL_CODES: Final = frozenset({0, 1})
 
@@ -43,7 +42,7 @@ def run_checks(
     if only:
         command += ["-k", only]
     reading, writing = os.pipe()
-    variables = {**os.environ, DESCRIPTOR: str(writing), ENVIRONMENT: environment}
+    variables = {**os.environ, DESCRIPTOR: str(writing), ENVIRONMENT_VARIABLE: environment}
     started = _now()
     with log.open("wb") as output:
         process = subprocess.Popen(

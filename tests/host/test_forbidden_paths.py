@@ -10,11 +10,11 @@ from host.crossings import Crossing, Map, figures, flows_to_try, pairs_to_try, r
 from host.pods import name_service_pods, running_pods
 from host.probing import Machine
 
+from llmaas.paths import ENVIRONMENT_VARIABLE
 from llmaas.settings import Platform, load_platform
 from llmaas.verify.recorder import note
-from llmaas.verify.runner import ENVIRONMENT
 
-PLATFORM = load_platform(os.environ.get(ENVIRONMENT) or "lab")
+PLATFORM = load_platform(os.environ.get(ENVIRONMENT_VARIABLE) or "lab")
 NEEDED_PARTS = {"edge", "litellm", "vllm", "postgres", "redis", "prometheus", "name-service"}
 
 

@@ -14,12 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from host.probing import Machine
 
+from llmaas.paths import ENVIRONMENT_VARIABLE
 from llmaas.pki import certificates as x
 from llmaas.pki import open_authority
 from llmaas.settings import Host, Platform, load_platform
-from llmaas.verify.runner import ENVIRONMENT
 
-PLATFORM = load_platform(os.environ.get(ENVIRONMENT) or "lab")
+PLATFORM = load_platform(os.environ.get(ENVIRONMENT_VARIABLE) or "lab")
 SCRIPT: Final = (Path(__file__).parent / "log_script.py").read_text(encoding="utf-8")
 # Written out here on purpose, as in every check of a live environment.
 STORE: Final = "/var/lib/llmaas/logs"

@@ -2,6 +2,14 @@
 
 import sys
 
-from llmaas.paths import PROJECT_ROOT
+import pytest
+
+from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT
 
 sys.path.append(str(PROJECT_ROOT / "ansible" / "collections"))
+
+
+@pytest.fixture(autouse=True)
+def _no_environment_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands go by their options alone, also where the tests are started in a shell of some environment."""
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)

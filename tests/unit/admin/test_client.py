@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from llmaas.admin import AdminClient, AdminError, connect
 from llmaas.admin.client import KeyLimits
 from llmaas.admin.connection import open_http
+from llmaas.pki import open_authority
 
 TEAM = {"team_id": "t1", "team_alias": "demo", "models": ["granite3.3:8b"], "rpm_limit": 60, "spend": 0.5}
 BARE = httpx.Response(404, json={"detail": "Not Found"})
@@ -155,6 +157,27 @@ def test_missing_variables_are_named(monkeypatch: pytest.MonkeyPatch, given: dic
         monkeypatch.setenv(name, value)
     with pytest.raises(AdminError, match=words):
         connect(None)
+
+
+def test_the_environments_variable_counts_where_no_address_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {"LLMAAS_ENVIRONMENT": "production", "LLMAAS_STATE": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("LLMAAS_ADMIN_URL", "LLMAAS_ADMIN_KEY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(AdminError, match="environment 'production' has no certificates on this machine"):
+        connect(None)
+    open_authority("production")
+    with open_http(None) as http:
+        assert http.base_url == "https://10.20.0.21:8444"
+    # an address that somebody gave is not overruled
+    monkeypatch.setenv("LLMAAS_ADMIN_URL", "https://admin.test")
+    with pytest.raises(AdminError, match="LLMAAS_ADMIN_KEY not set"):
+        connect(None)
+    monkeypatch.setenv("LLMAAS_ADMIN_KEY", "k")
+    with open_http(None) as http:
+        assert http.base_url == "https://admin.test"
 
 
 def test_a_litellm_without_the_gateway_knows_no_tiers_and_says_so() -> None:
