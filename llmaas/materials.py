@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ import yaml
 from llmaas_gateway.prices import PriceError, Unit, load_price_book
 
 from llmaas.paths import stack_file, state_dir
-from llmaas.pki import Authority, open_authority
+from llmaas.pki import Authority, Leaf, open_authority
 from llmaas.secrets import SecretStore
 from llmaas.settings import Platform, SettingsError
 from llmaas.settings.gpu_sets import foreign_images, runtime_set
@@ -28,6 +28,8 @@ AUDIT_KEY: Final = "audit-signing-key"
 # Signs evidence and certificates of erasure. Not the audit's key: that one lies in the cluster, and whoever holds the
 # gateway must not sign what is said of it.
 EVIDENCE_KEY: Final = "evidence-signing-key"
+# The one certificate of package mirror, artefact store and registry.
+SITE_LEAF: Final = "site"
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
 
 
@@ -149,6 +151,22 @@ def issue_certificates(platform: Platform) -> Authority:
     for request in leaf_requests(platform):
         authority.ensure_leaf(request.name, dns=request.dns, addresses=request.addresses, usage=request.usage)
     return authority
+
+
+def issue_site_certificate(environment: str, names: Iterable[str], address: str) -> Leaf:
+    """Make the certificate of the site's own services, which hosts and builds accept from our authority alone.
+
+    One in force is kept.
+
+    Args:
+        environment: whose authority issues it.
+        names: under which hosts reach the services; may be none.
+        address: where all of them answer.
+
+    Raises:
+        PkiError: a name is not valid, or the issuing authority must be made anew and the root's key is not here.
+    """
+    return open_authority(environment).ensure_leaf(SITE_LEAF, dns=names, addresses=[address])
 
 
 def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:

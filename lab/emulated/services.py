@@ -20,8 +20,9 @@ def start_services(layout: Layout, spec: LabSpec, network: Network, environment:
         LabError: one does not answer; those that were started are ended by then.
     """
     started: list[Child] = []
+    names = (spec.registry.partition(":")[0], f"site.{spec.domain}")
     try:
-        for service in site_services(layout, spec, environment):
+        for service in site_services(layout, spec, environment, names):
             if service.name in _STARTED:
                 child, log = Child(service.name), layout.logs / f"{service.name}.log"
                 started.append(child)

@@ -55,7 +55,7 @@ class Registry:
         except (httpx.HTTPError, OSError) as error:
             raise ImageError(
                 f"the registry {self.address} does not answer: {error}",
-                remedy="start the site's services first: llmaas lab up",
+                remedy="start it first, with the certificate of `llmaas pki site`; the lab's: llmaas lab up",
             ) from error
         return response
 

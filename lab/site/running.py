@@ -10,6 +10,8 @@ from lab.processes import ProcessTable
 from lab.site.services import CLOCK, REGISTRY, WEB, await_answer, sandboxed, site_services
 from lab.spec import LabSpec
 from llmaas.files import write_atomically
+from llmaas.settings import load_platform
+from llmaas.views.site import site_names
 
 _NAMES: Final = (WEB, REGISTRY, CLOCK)
 
@@ -21,7 +23,7 @@ def ensure_site(layout: Layout, spec: LabSpec, report: Callable[[str], None]) ->
         LabError: a program does not answer; the text names it and its log.
     """
     table = ProcessTable.at(layout.run)
-    for service in site_services(layout, spec, ENVIRONMENT):
+    for service in site_services(layout, spec, ENVIRONMENT, site_names(load_platform(ENVIRONMENT))):
         name = service.name
         mark, log = layout.run / f"{name}.key", layout.logs / f"{name}.log"
         if table.get(name) and mark.exists() and mark.read_text(encoding="ascii") == service.key():

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -15,7 +15,8 @@ from lab.layout import Layout
 from lab.site.packages import mirror_folder, publish_packages
 from lab.spec import LabSpec
 from llmaas.files import write_atomically
-from llmaas.pki import Leaf, open_authority
+from llmaas.materials import issue_site_certificate
+from llmaas.pki import Leaf
 from llmaas.secrets import SecretStore
 from llmaas.views.time_keys import SECRET, key_file
 
@@ -50,15 +51,19 @@ class Service:
         return hashlib.sha256(b"\0".join([content.encode(), *(path.read_bytes() for path in self.files)])).hexdigest()
 
 
-def site_services(layout: Layout, spec: LabSpec, environment: str) -> tuple[Service, ...]:
+def site_services(layout: Layout, spec: LabSpec, environment: str, names: Iterable[str]) -> tuple[Service, ...]:
     """The site's programs: certificate and time key are the environment's, the packages are signed by then.
+
+    Args:
+        layout: where their files lie.
+        spec: where they answer.
+        environment: whose certificate and key they have.
+        names: under which hosts reach them.
 
     Raises:
         LabError: the packages could not be fetched or signed.
     """
-    leaf = open_authority(environment).ensure_leaf(
-        "site", dns=[spec.registry.partition(":")[0], f"site.{spec.domain}"], addresses=[spec.site_address]
-    )
+    leaf = issue_site_certificate(environment, names, spec.site_address)
     served = publish_packages(layout, layout.logs / "packages.log")
     keys = layout.site / "clock.keys"
     write_atomically(keys, key_file(SecretStore.open(environment).key(SECRET)), mode=0o600)

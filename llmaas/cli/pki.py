@@ -1,31 +1,73 @@
 """``llmaas pki``: the certificates of an environment, issued before they are deployed."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import typer
 
 from llmaas.cli.options import Environment
-from llmaas.materials import issue_certificates
-from llmaas.pki import open_authority
-from llmaas.settings import load_platform
+from llmaas.materials import SITE_LEAF, issue_certificates, issue_site_certificate
+from llmaas.pki import Leaf, PkiError, open_authority
+from llmaas.settings import SettingsError, load_platform
 from llmaas.views.leaves import leaf_requests
+from llmaas.views.site import site_names
 
 app = typer.Typer(help="The certificates of an environment.", no_args_is_help=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (SettingsError, PkiError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 @app.command()
 def ensure(environment: Environment) -> None:
     """Make the authority and every certificate that the cluster's parts need; those still in force are kept."""
-    platform = load_platform(environment)
-    authority = issue_certificates(platform)
+    with _told():
+        platform = load_platform(environment)
+        authority = issue_certificates(platform)
     print(f"{len(leaf_requests(platform))} certificates in force, root: {authority.root}")
+    print(f"That of the site's own mirror, store and registry: llmaas pki site -e {environment}")
     print(f"Next: pulumi up -s {environment}")
+
+
+@app.command()
+def site(environment: Environment) -> None:
+    """Make the certificate of the site's package mirror, artefact store and registry; one still in force is kept."""
+    with _told():
+        platform = load_platform(environment)
+        before = {leaf.name: leaf.certificate.read_bytes() for leaf in open_authority(environment).leaves()}
+        leaf = issue_site_certificate(environment, site_names(platform), str(platform.site.address))
+    kept = leaf.certificate.read_bytes() == before.get(SITE_LEAF)
+    print(f"{'kept' if kept else 'issued now'}: for {_names(leaf)}, until {_last_day(leaf)}")
+    print(f"certificate  {leaf.certificate}, the issuing authority behind it")
+    print(f"key          {leaf.key}, for its owner alone")
+    print("Hosts and builds accept no other authority's. In its last month a new one is issued: copy that too.")
+    print(
+        f"Next: copy both to {platform.site.address}; let package mirror, artefact store and registry serve TLS 1.3"
+        " with them, and reload them"
+    )
 
 
 @app.command("list")
 def list_leaves(environment: Environment) -> None:
     """Print each certificate's name, its last day and the names it answers to."""
-    leaves = open_authority(environment).leaves()
+    with _told():
+        leaves = open_authority(environment).leaves()
     width = max((len(leaf.name) for leaf in leaves), default=0)
     for leaf in leaves:
-        subject = leaf.subject()
-        names = [*sorted(subject.dns), *sorted(str(address) for address in subject.addresses)]
-        print(f"{leaf.name:<{width}}  until {leaf.parsed().not_valid_after_utc:%Y-%m-%d}  {', '.join(names)}")
+        print(f"{leaf.name:<{width}}  until {_last_day(leaf)}  {_names(leaf)}")
+
+
+def _names(leaf: Leaf) -> str:
+    subject = leaf.subject()
+    return ", ".join([*sorted(subject.dns), *sorted(str(address) for address in subject.addresses)])
+
+
+def _last_day(leaf: Leaf) -> str:
+    return f"{leaf.parsed().not_valid_after_utc:%Y-%m-%d}"

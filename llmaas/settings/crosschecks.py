@@ -1,9 +1,11 @@
 """What no section can know alone: names that must exist, addresses that must differ, GPUs that must be there."""
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
+from urllib.parse import urlsplit
 
 from llmaas.settings.catalogue import Artefact, Model, slug_of
 from llmaas.settings.disk_checks import CHECKS as DISK_CHECKS
@@ -68,6 +70,21 @@ def addresses_stand_once(draft: Draft) -> Iterator[Problem]:
                 f"{item.path}.address", f"{address} is already the address of {seen[address]}; give each host its own"
             )
         seen.setdefault(address, item.value.name if item.sure("name") else item.path)
+
+
+def the_site_has_one_address(draft: Draft) -> Iterator[Problem]:
+    """Mirror, artefact store and registry are reached at the site's address; a name stands for that one too."""
+    for item in draft.entries("site", Site):
+        if not item.sure("address"):
+            continue
+        for field, url in item.value.urls.items():
+            host = str(urlsplit(url).hostname)
+            if item.sure(field) and re.fullmatch(r"[0-9.]+", host) and host != str(item.value.address):
+                yield Problem(
+                    f"{item.path}.{field}",
+                    f"{host} is not llmaas:site.address, the only one at which hosts reach the site;"
+                    f" give {item.value.address} or a name",
+                )
 
 
 def hosts_lie_in_their_network(draft: Draft) -> Iterator[Problem]:
@@ -277,6 +294,7 @@ CHECKS: tuple[Check, ...] = (
     names_stand_once,
     slugs_stand_once,
     addresses_stand_once,
+    the_site_has_one_address,
     hosts_lie_in_their_network,
     networks_do_not_overlap,
     control_hosts_keep_a_majority,

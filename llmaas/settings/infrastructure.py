@@ -51,6 +51,15 @@ class Site(Section):
         default="none", description="symmetric (the clocks have the environment's key, secret time-key) or none"
     )
 
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where images, packages and weights come from, each by its key in the stack file."""
+        return {
+            "registry": f"https://{self.registry}",
+            "packages_url": self.packages_url,
+            "artefacts_url": self.artefacts_url,
+        }
+
 
 class Kubernetes(Section):
     """The cluster that kubeadm makes."""

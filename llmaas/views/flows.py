@@ -207,9 +207,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
 
 
 def _site_ports(platform: Platform) -> tuple[int, ...]:
-    site = platform.site
-    urls = (str(site.packages_url), str(site.artefacts_url), f"https://{site.registry}")
-    return tuple(sorted({_port_of(url) for url in urls}))
+    return tuple(sorted({_port_of(url) for url in platform.site.urls.values()}))
 
 
 def _port_of(url: str) -> int:

@@ -5,10 +5,8 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from llmaas.paths import state_dir
 from llmaas.settings import Host, Platform, Problem, SettingsError
@@ -17,6 +15,7 @@ from llmaas.views import disks, gpus, hardening, logs
 from llmaas.views import topology as t
 from llmaas.views.host_rules import HostRules, Rule, host_rules, key_server_rules
 from llmaas.views.network_policies import name_service_policy
+from llmaas.views.site import name_in, site_names
 
 LABEL_PREFIX: Final = "llmaas.io/"
 PAUSE_TAG: Final = "3.10.2"
@@ -103,7 +102,7 @@ def _common(platform: Platform) -> dict[str, Any]:
     root = str(state / "pki" / "root.crt")
     known_hosts = state / "ssh" / "known_hosts"
     names = {str(host.address): [f"{host.name}.{platform.domain}", host.name] for host in platform.hosts}
-    names[str(site.address)] = _site_names(platform)
+    names[str(site.address)] = [*site_names(platform)]
     names.setdefault(str(kubernetes.api_address), []).extend(kubernetes.control_plane_host_names)
     return {
         "ansible_user": "root",
@@ -112,7 +111,7 @@ def _common(platform: Platform) -> dict[str, Any]:
         "ansible_python_interpreter": "/usr/bin/python3",
         "platform_environment": platform.environment,
         "packages_url": str(site.packages_url),
-        "packages_mirror_name": _name_in(str(site.packages_url)),
+        "packages_mirror_name": name_in(str(site.packages_url)),
         "packages_mirror_address": str(site.address),
         "packages_ca_certificate": root,
         "packages_signing_key": str(state / "site" / "packages.asc"),
@@ -148,23 +147,6 @@ def _common(platform: Platform) -> dict[str, Any]:
         "pod_network_endpoint": f"{kubernetes.api_address}:6443",
         "model_weights_url": str(site.artefacts_url),
     }
-
-
-def _site_names(platform: Platform) -> list[str]:
-    """The names, not addresses, under which hosts reach the site; they ask no name server."""
-    site = platform.site
-    urls = (f"https://{site.registry}", str(site.packages_url), str(site.artefacts_url))
-    return list(dict.fromkeys(name for url in urls if (name := _name_in(url))))
-
-
-def _name_in(url: str) -> str:
-    """The name of the machine that a URL leads to; empty where an address stands in it."""
-    host = str(urlsplit(url).hostname)
-    try:
-        ip_address(host)
-    except ValueError:
-        return host
-    return ""
 
 
 def _disposable(platform: Platform) -> bool:

@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from lab.emulated.services import TOGETHER
+from lab.layout import Layout, layout
+from lab.site import running, services
 from lab.site.ask import answers
+from lab.spec import lab_spec
+from llmaas.materials import issue_site_certificate
+from llmaas.settings import load_platform
+from llmaas.views.site import site_names
 
 HERE = "127.0.0.1"
 SANDBOX = Path(__file__).parents[3] / "lab" / "site" / "sandbox.sh"
@@ -53,6 +59,29 @@ def test_a_clock_answers_when_it_tells_the_time(clock: socket.socket) -> None:
     teller.start()
     assert answers("ntp", HERE, port)
     teller.join()
+
+
+def test_the_lab_and_the_command_line_agree_on_the_sites_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMAAS_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("LLMAAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(services, "publish_packages", lambda here, _: here.site / "debian")
+    made: list[services.Service] = []
+
+    def none_to_start(*arguments: object) -> tuple[services.Service, ...]:
+        made.extend(services.site_services(*arguments))  # type: ignore[arg-type]
+        return ()
+
+    monkeypatch.setattr(running, "site_services", none_to_start)
+    here: Layout = layout()
+    running.ensure_site(here, lab_spec(), lambda _: None)
+    (certificate,) = {service.files for service in made if service.protocol == "tcp"}
+    before = certificate[0].read_bytes()
+    platform = load_platform("lab")
+    leaf = issue_site_certificate("lab", site_names(platform), str(platform.site.address))
+    assert (leaf.certificate, leaf.certificate.read_bytes()) == (certificate[0], before)
+    assert leaf.subject().dns == {"registry.lab.llmaas.internal"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and another user need root")
