@@ -1,5 +1,7 @@
 """What a shell needs to use the lab by hand: addresses, keys, and where the programs lie."""
 
+import os
+import re
 import shlex
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def client_environment(layout: Layout, spec: LabSpec) -> dict[str, str]:
     """For clients of the API and its administration; only where ``has_api``."""
     root = layout.state / "pki" / "root.crt"
     key = demo_key_file(layout)
-    hosts = ",".join([str(spec.network), "127.0.0.1", "localhost"])
+    direct = _without_proxy(str(spec.network))
     return {
         "OPENAI_BASE_URL": base_url(),
         "OPENAI_API_KEY": key.read_text(encoding="utf-8").strip(),
@@ -65,9 +67,17 @@ def client_environment(layout: Layout, spec: LabSpec) -> dict[str, str]:
         "LLMAAS_ADMIN_URL": administration_url(),
         "LLMAAS_ADMIN_KEY": SecretStore.open(ENVIRONMENT).text("litellm-master-key", prefix="sk-"),
         # a proxy of the machine's must not be asked for the lab's addresses
-        "NO_PROXY": hosts,
-        "no_proxy": hosts,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
     }
+
+
+def _without_proxy(network: str) -> str:
+    """What is reached directly: what this shell says already, in its order, and the lab."""
+    own = re.split(r"[,\s]+", f"{os.environ.get('NO_PROXY', '')},{os.environ.get('no_proxy', '')}")
+    entries = dict.fromkeys(entry for entry in [*own, network, "127.0.0.1", "localhost"] if entry)
+    # many programs take a star for everything only where it stands alone
+    return "*" if "*" in entries else ",".join(entries)
 
 
 def exports(variables: dict[str, str]) -> str:
