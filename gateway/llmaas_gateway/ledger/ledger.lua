@@ -12,6 +12,8 @@ local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local TRACE_MS = 7200000
 local LAPSES_PER_CALL = 50
 
+local function reservation_of(name) return string.sub(RESERVATION, 1, #RESERVATION - #id) .. name end
+
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
 
 local function amount_of(kind, cost, output)
@@ -34,21 +36,31 @@ local function finish(key, name, state, charged, output)
   redis.call('ZREM', LEASES, name)
 end
 
+local function hold(spec, cost, output)
+  for _, limit in ipairs(spec) do
+    add(limit, limit.kind == 'requests' and 'settled' or 'held', amount_of(limit.kind, cost, output))
+  end
+end
+
 local function release(spec, cost, output)
   for _, limit in ipairs(spec) do
     if limit.kind ~= 'requests' then add(limit, 'held', 0 - amount_of(limit.kind, cost, output)) end
   end
 end
 
+local function note_lapsed(key, name)
+  finish(key, name, 'lapsed', 0, 0)
+  redis.call('XADD', RECORDS, '*', 'kind', 'lapsed', 'id', name, 'at', now)
+end
+
 local function lapse()
   local lapsed = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, LAPSES_PER_CALL)
   for _, name in ipairs(lapsed) do
-    local key = string.sub(RESERVATION, 1, #RESERVATION - #id) .. name
+    local key = reservation_of(name)
     local stored = redis.call('HMGET', key, 'spec', 'cost', 'output')
     if stored[1] then
       release(cjson.decode(stored[1]), tonumber(stored[2]), tonumber(stored[3]))
-      finish(key, name, 'lapsed', 0, 0)
-      redis.call('XADD', RECORDS, '*', 'kind', 'lapsed', 'id', name, 'at', now)
+      note_lapsed(key, name)
     else
       redis.call('ZREM', LEASES, name)
     end
@@ -69,9 +81,7 @@ local function reserve()
     if not over and used + amount_of(limit.kind, cost, output) > limit.cap then over = index end
   end
   if over and ARGV[8] ~= '1' then return {'refused', over, unpack(room)} end
-  for _, limit in ipairs(spec) do
-    add(limit, limit.kind == 'requests' and 'settled' or 'held', amount_of(limit.kind, cost, output))
-  end
+  hold(spec, cost, output)
   redis.call('HSET', RESERVATION, 'state', 'held', 'spec', ARGV[4], 'cost', ARGV[5], 'output', ARGV[6])
   redis.call('ZADD', LEASES, now + tonumber(ARGV[7]), id)
   return {'held', over or 0, unpack(room)}
@@ -134,6 +144,33 @@ local function renew()
   return {'held'}
 end
 
+-- The end of a rebuild, whose counters hold nothing yet: what calls under way have reserved is held again, and the ledger
+-- is whole. A reservation for which there is no room any more lapses: no more is charged for it than there is room for.
+-- ARGV: 4 the rebuild's lock, 5 what its holder wrote there, 6 the new epoch
+local function restore()
+  if redis.call('EXISTS', EPOCH) == 1 or redis.call('GET', ARGV[4]) ~= ARGV[5] then return {'overtaken'} end
+  local held = 0
+  for _, name in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+    local key = reservation_of(name)
+    local stored = redis.call('HMGET', key, 'state', 'spec', 'cost', 'output')
+    if stored[1] == 'held' then
+      local spec, cost, output = cjson.decode(stored[2]), tonumber(stored[3]), tonumber(stored[4])
+      if room_for(spec, 'money', cost) == cost and room_for(spec, 'output', output) == output then
+        hold(spec, cost, output)
+        held = held + 1
+      else
+        note_lapsed(key, name)
+      end
+    else
+      redis.call('ZREM', LEASES, name)
+    end
+  end
+  redis.call('SET', EPOCH, ARGV[6])
+  redis.call('DEL', ARGV[4])
+  return {'whole', held}
+end
+
+if operation == 'restore' then return restore() end
 -- A Redis that lost its memory has no epoch: nothing is admitted or settled on counters that read zero by accident.
 if redis.call('EXISTS', EPOCH) == 0 then return {'lost'} end
 if operation == 'reserve' then return reserve() end

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -117,8 +118,11 @@ class Ledger:
         """Where a call's reservation, and later its trace, is kept."""
         return f"{self.prefix}:reservation:{identity}"
 
+    def _keys(self, identity: str) -> list[str]:
+        return [self.epoch_key, self.leases_key, self.records_key, self.reservation_key(identity)]
+
     async def _run(self, operation: str, at: datetime, identity: str, *arguments: Any) -> list[Any]:
-        keys = [self.epoch_key, self.leases_key, self.records_key, self.reservation_key(identity)]
+        keys = self._keys(identity)
         now = int(at.timestamp() * 1000)
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -223,6 +227,25 @@ class Ledger:
         """Release reservations whose lease is over (some dozens a call); how many there were."""
         _, count = await self._run("lapse", at, "")
         return int(count)
+
+    async def restore(self, redis: Redis, lock: str, holder: str, at: datetime) -> int | None:
+        """The end of a rebuild, in one step: calls under way hold again what they hold, and the ledger is whole.
+
+        Args:
+            redis: the ledger's, with a time limit long enough for all calls under way.
+            lock: key of the rebuild's lock.
+            holder: what this rebuild wrote there; another's means that nothing is done.
+            at: now.
+
+        Returns:
+            How many calls hold something; None if the rebuild was overtaken by another one.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        arguments: list[Any] = ["restore", int(at.timestamp() * 1000), "", lock, holder, uuid.uuid4().hex]
+        verdict, *held = await self._script(keys=self._keys(""), args=arguments, client=redis)
+        return int(held[0]) if verdict == b"whole" else None
 
     async def used(self, limit: Limit, at: datetime) -> tuple[int, int]:
         """What is settled and what is held on a limit's counter."""

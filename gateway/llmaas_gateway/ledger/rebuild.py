@@ -2,15 +2,19 @@
 
 import logging
 import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import psycopg
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import WatchError
 
 from llmaas_gateway.ledger.ledger import Ledger
 from llmaas_gateway.ledger.records import migrate, store
 
-# A rebuild that takes longer than this may be joined by a second one, which does the same again: no harm.
+# A rebuild that writes nothing for so long is taken over by another replica, and writes nothing more.
 _LOCK_SECONDS: Final = 60
 _BATCH: Final = 500
 # Settlements whose answer was lost with Redis are tried again: so far back they are known to have happened.
@@ -19,11 +23,60 @@ _TRACE_MINUTES: Final = 60
 _log = logging.getLogger(__name__)
 
 
-async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
-    """Give an empty Redis its counters and declare it whole; False if another replica is at it or it is whole.
+class _OvertakenError(Exception):
+    """Another replica holds the lock now, or the ledger is whole."""
 
-    Reservations of calls under way are not restored: their settlements carry the limits themselves, and are charged as
-    far as these have room. What stands in the stream and is not in PostgreSQL yet is moved there first.
+
+class _Turn:
+    """One replica's turn at rebuilding: it writes while it holds the lock and the ledger is lost, and no longer."""
+
+    def __init__(self, redis: Redis, ledger: Ledger) -> None:
+        self._redis = redis
+        self._epoch = ledger.epoch_key
+        self.lock = f"{ledger.prefix}:rebuild"
+        self.holder = uuid.uuid4().hex
+
+    async def begin(self) -> bool:
+        """Take the lock; False if another replica has it."""
+        return bool(await self._redis.set(self.lock, self.holder, nx=True, ex=_LOCK_SECONDS))
+
+    async def write(self, commands: Callable[[Pipeline], None]) -> None:
+        """Write a batch, all or nothing.
+
+        Raises:
+            _OvertakenError: the turn is over; nothing was written.
+        """
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(self.lock, self._epoch)
+            if await pipe.get(self.lock) != self.holder.encode() or await pipe.exists(self._epoch):
+                raise _OvertakenError
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's
+            pipe.expire(self.lock, _LOCK_SECONDS)
+            commands(pipe)
+            try:
+                await pipe.execute()
+            except WatchError:
+                raise _OvertakenError from None
+
+    async def give_up(self) -> None:
+        """Let another replica begin at once, if this one still holds the lock."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(self.lock)
+            if await pipe.get(self.lock) == self.holder.encode():
+                pipe.multi()  # type: ignore[no-untyped-call]  # redis-py's
+                pipe.delete(self.lock)
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    return
+
+
+async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
+    """Give a Redis without an epoch its counters and declare it whole; False if another is at it or it is whole.
+
+    What stands in the stream and is not in PostgreSQL yet is moved there first. Then every counter is what PostgreSQL
+    says, and what is left in Redis of reservations of calls under way is held on top. Reservations that Redis has lost
+    are not restored: their settlements carry the limits themselves, and are charged as far as these have room.
 
     Args:
         redis: the ledger's, with a time limit long enough for bulk writing.
@@ -36,19 +89,27 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
     """
     if await redis.exists(ledger.epoch_key):
         return False
-    lock = f"{ledger.prefix}:rebuild"
-    if not await redis.set(lock, "1", nx=True, ex=_LOCK_SECONDS):
+    turn = _Turn(redis, ledger)
+    if not await turn.begin():
         return False
     try:
         async with await psycopg.AsyncConnection.connect(database, connect_timeout=5) as connection:
             await migrate(connection)
             await _drain(redis, ledger, connection)
-            counters = await _restore_counters(redis, connection)
-            traces = await _restore_traces(redis, ledger, connection)
-        await redis.set(ledger.epoch_key, uuid.uuid4().hex)
+            await _forget_counters(redis, ledger, turn)
+            counters = await _restore_counters(turn, connection)
+            traces = await _restore_traces(turn, ledger, connection)
+        held = await ledger.restore(redis, turn.lock, turn.holder, datetime.now(UTC))
+    except _OvertakenError:
+        held = None
     finally:
-        await redis.delete(lock)
-    _log.warning("ledger rebuilt: %d counters, %d settlements of the last hour", counters, traces)
+        await turn.give_up()
+    if held is None:
+        _log.warning("this rebuild of the ledger was overtaken by another one")
+        return False
+    _log.warning(
+        "ledger rebuilt: %d counters, %d settlements of the last hour, %d calls under way", counters, traces, held
+    )
     return True
 
 
@@ -59,23 +120,39 @@ async def _drain(redis: Redis, ledger: Ledger, connection: psycopg.AsyncConnecti
         start = f"({batch[-1][0].decode()}"
 
 
-async def _restore_counters(redis: Redis, connection: psycopg.AsyncConnection[Any]) -> int:
+async def _forget_counters(redis: Redis, ledger: Ledger, turn: _Turn) -> None:
+    """What is left of counters, or of an unfinished rebuild, is not to be trusted."""
+    cursor = 0
+    while True:
+        cursor, keys = await redis.scan(cursor, match=f"{ledger.prefix}:counter:*", count=_BATCH)
+        if keys:
+
+            def commands(pipe: Pipeline, keys: list[Any] = keys) -> None:
+                pipe.delete(*keys)
+
+            await turn.write(commands)
+        if not cursor:
+            return
+
+
+async def _restore_counters(turn: _Turn, connection: psycopg.AsyncConnection[Any]) -> int:
     await connection.execute("DELETE FROM ledger.counter WHERE expires_at < now()")
     cursor = await connection.execute("SELECT key, settled, expires_at FROM ledger.counter")
     count = 0
     while rows := await cursor.fetchmany(_BATCH):
-        async with redis.pipeline(transaction=False) as pipe:
+
+        def commands(pipe: Pipeline, rows: list[Any] = rows) -> None:
             for key, settled, expires_at in rows:
-                # Written over: what an unfinished rebuild left there, holds included, is not to be trusted.
-                pipe.hset(key, mapping={"settled": settled, "held": 0})
+                pipe.hset(key, "settled", settled)
                 if expires_at is not None:
                     pipe.pexpireat(key, int(expires_at.timestamp() * 1000))
-            await pipe.execute()
+
+        await turn.write(commands)
         count += len(rows)
     return count
 
 
-async def _restore_traces(redis: Redis, ledger: Ledger, connection: psycopg.AsyncConnection[Any]) -> int:
+async def _restore_traces(turn: _Turn, ledger: Ledger, connection: psycopg.AsyncConnection[Any]) -> int:
     cursor = await connection.execute(
         "SELECT request_id, nano_eur, output_tokens FROM ledger.record"
         " WHERE settled_at > now() - make_interval(mins => %s)",
@@ -83,12 +160,16 @@ async def _restore_traces(redis: Redis, ledger: Ledger, connection: psycopg.Asyn
     )
     count = 0
     while rows := await cursor.fetchmany(_BATCH):
-        async with redis.pipeline(transaction=False) as pipe:
+
+        def commands(pipe: Pipeline, rows: list[Any] = rows) -> None:
             for identity, nano_eur, output_tokens in rows:
                 key = ledger.reservation_key(identity)
                 trace = {"state": "settled", "charged": nano_eur, "charged_output": output_tokens}
                 pipe.hset(key, mapping=cast("Any", trace))
                 pipe.expire(key, 2 * _TRACE_MINUTES * 60)
-            await pipe.execute()
+            # Redis may have come back as it was before the settlement.
+            pipe.zrem(ledger.leases_key, *(identity for identity, *_ in rows))
+
+        await turn.write(commands)
         count += len(rows)
     return count

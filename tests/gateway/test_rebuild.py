@@ -1,0 +1,236 @@
+"""A ledger is rebuilt while calls are under way: they keep what they hold, no cap is passed. Real Redis, PostgreSQL."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from data_servers import PostgresServer, postgres_server
+from llmaas_gateway.ledger import rebuild as rebuilding
+from llmaas_gateway.ledger.ledger import Held, Ledger, Refused, Settled, connect
+from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.rebuild import rebuild
+from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
+from redis.asyncio import Redis
+
+ZONE = ZoneInfo("Europe/Paris")
+LEASE = timedelta(minutes=5)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+class Scene:
+    """A ledger with a tenant of its own: a credit of 100,000, ten calls at once."""
+
+    def __init__(self, redis: Redis, database: str) -> None:
+        self.redis, self.database = redis, database
+        self.ledger = Ledger(redis, f"t{uuid.uuid4().hex}")
+        self.now = datetime.now(ZONE)
+        tenant = f"tenant:{uuid.uuid4().hex}"
+        self.limits = (
+            Limit("credit", tenant, Kind.MONEY, Window.NONE, 100_000),
+            Limit("output-tokens-day", tenant, Kind.OUTPUT, Window.DAY, 1_000),
+            Limit("parallel-requests", tenant, Kind.PARALLEL, Window.NONE, 10),
+            Limit("requests-day", tenant, Kind.REQUESTS, Window.DAY, 100),
+        )
+
+    async def reserve(self, identity: str, cost: int = 30_000) -> Held | Refused:
+        return await self.ledger.reserve(
+            identity, self.limits, nano_eur=cost, output_tokens=9, at=self.now, lease=LEASE
+        )
+
+    async def settle(self, identity: str, cost: int = 29_000) -> Settled:
+        record = CallRecord(
+            request_id=identity, began_at=self.now.isoformat(), tenant="a", team="t", api_key="hash",
+            billing="prepaid", model="m", endpoint="/v1/chat/completions", status="success", counts={}, price_ids={},
+            factor="1", nano_eur=cost, latency_ms=1,
+        )  # fmt: skip
+        return await self.ledger.settle(
+            identity, nano_eur=cost, output_tokens=5, record=record.payload(), at=self.now, limits=self.limits,
+            began_at=self.now,
+        )  # fmt: skip
+
+    async def store(self) -> None:
+        """All that is settled reaches PostgreSQL."""
+        async with await psycopg.AsyncConnection.connect(self.database) as connection:
+            await migrate(connection)
+            consumer = RecordConsumer(self.redis, self.ledger.records_key, self.database, "one")
+            while await consumer.consume(connection, wait_ms=10):
+                pass
+
+    async def rebuild(self) -> bool:
+        return await rebuild(self.redis, self.ledger, self.database)
+
+    async def used(self) -> list[tuple[int, int]]:
+        return [await self.ledger.used(limit, self.now) for limit in self.limits]
+
+
+def play(port: int, postgres: PostgresServer, action: Callable[[Scene], Awaitable[None]]) -> None:
+    async def body() -> None:
+        client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
+        try:
+            scene = Scene(client, postgres.url)
+            await client.set(scene.ledger.epoch_key, "1")
+            await action(scene)
+        finally:
+            await client.aclose()
+
+    asyncio.run(body())
+
+
+def name() -> str:
+    return uuid.uuid4().hex
+
+
+def test_calls_under_way_keep_what_they_hold_when_only_the_epoch_is_deleted(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    async def action(scene: Scene) -> None:
+        stored, enqueued, running = name(), name(), name()
+        for identity in (stored, enqueued, running):
+            await scene.reserve(identity)
+        await scene.settle(stored)
+        await scene.store()
+        await scene.settle(enqueued)
+        before = await scene.used()
+        await scene.redis.delete(scene.ledger.epoch_key)
+        assert await scene.rebuild()
+        assert await scene.used() == before == [(58_000, 30_000), (10, 9), (0, 1), (3, 0)]
+        assert isinstance(await scene.reserve(name(), 12_001), Refused)
+        assert await scene.settle(running) == Settled(29_000, 5, first=True, late=False)
+        assert await scene.used() == [(87_000, 0), (15, 0), (0, 0), (3, 0)]
+
+    play(redis_port, postgres, action)
+
+
+def test_a_wrong_counter_is_put_right_and_what_has_no_room_then_is_not_charged(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    async def action(scene: Scene) -> None:
+        first, second, third = name(), name(), name()
+        await scene.reserve(first, 90_000)
+        await scene.settle(first, 90_000)
+        await scene.store()
+        credit = scene.limits[0].counter_key(scene.ledger.prefix, scene.now)
+        # It forgot, so two calls were admitted of which one at most has room.
+        await scene.redis.hset(credit, "settled", "0")  # type: ignore[misc]  # redis-py's types cover both clients
+        await scene.reserve(second, 10_000)
+        await scene.reserve(third, 30_000)
+        await scene.redis.delete(scene.ledger.epoch_key)
+        assert await scene.rebuild()
+        assert (await scene.used())[0] == (90_000, 10_000)
+        assert await scene.settle(second, 4_000) == Settled(4_000, 5, first=True, late=False)
+        assert await scene.settle(third, 29_000) == Settled(6_000, 5, first=True, late=True)
+        assert (await scene.used())[0] == (100_000, 0)
+        await scene.redis.delete(scene.ledger.epoch_key)
+        assert await scene.rebuild()
+        assert (await scene.used())[0] == (100_000, 0)
+
+    play(redis_port, postgres, action)
+
+
+def test_what_redis_believes_held_and_postgresql_knows_settled_is_settled(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    async def action(scene: Scene) -> None:
+        identity = name()
+        await scene.reserve(identity)
+        key = scene.ledger.reservation_key(identity)
+        held = await scene.redis.hgetall(key)  # type: ignore[misc]  # as above
+        lease = await scene.redis.zscore(scene.ledger.leases_key, identity)
+        await scene.settle(identity)
+        await scene.store()
+        # Redis comes back as it was before the settlement.
+        await scene.redis.hset(key, mapping=held)  # type: ignore[misc]  # as above
+        await scene.redis.zadd(scene.ledger.leases_key, {identity: lease or 0})
+        await scene.redis.delete(scene.ledger.epoch_key)
+        assert await scene.rebuild()
+        assert not (await scene.settle(identity)).first
+        await scene.ledger.lapse(scene.now + 2 * LEASE)
+        assert (await scene.used())[0] == (29_000, 0)
+
+    play(redis_port, postgres, action)
+
+
+@pytest.mark.parametrize("step", ["_restore_counters", "_restore_traces"])
+def test_a_rebuild_that_was_overtaken_writes_nothing_more(
+    redis_port: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    original: Any = getattr(rebuilding, step)
+
+    async def action(scene: Scene) -> None:
+        stopped, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any) -> Any:
+            monkeypatch.setattr(rebuilding, step, original)
+            stopped.set()
+            await go_on.wait()
+            return await original(*arguments)
+
+        stored, running = name(), name()
+        await scene.reserve(stored)
+        await scene.settle(stored)
+        await scene.store()
+        await scene.redis.delete(scene.ledger.epoch_key)
+        monkeypatch.setattr(rebuilding, step, slow)
+        late = asyncio.create_task(scene.rebuild())
+        await stopped.wait()
+        # Its lock is over.
+        await scene.redis.delete(f"{scene.ledger.prefix}:rebuild")
+        assert await scene.rebuild()
+        await scene.reserve(running)
+        go_on.set()
+        assert not await late
+        assert (await scene.used())[0] == (29_000, 30_000)
+        await scene.settle(running)
+        assert (await scene.used())[0] == (58_000, 0)
+
+    play(redis_port, postgres, action)
+
+
+def test_a_rebuild_that_was_overtaken_leaves_the_others_lock(
+    redis_port: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def action(scene: Scene) -> None:
+        lock = f"{scene.ledger.prefix}:rebuild"
+
+        async def overtaken(*_: Any) -> int:
+            await scene.redis.set(lock, "another's")
+            raise psycopg.OperationalError("gone")
+
+        monkeypatch.setattr(rebuilding, "_restore_counters", overtaken)
+        await scene.redis.delete(scene.ledger.epoch_key)
+        with pytest.raises(psycopg.OperationalError):
+            await scene.rebuild()
+        assert await scene.redis.get(lock) == b"another's"
+        assert not await scene.rebuild()
+
+    play(redis_port, postgres, action)
+
+
+def test_a_rebuild_that_failed_can_be_begun_anew_at_once(
+    redis_port: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def action(scene: Scene) -> None:
+        async def gone(*_: Any) -> int:
+            raise psycopg.OperationalError("gone")
+
+        running = name()
+        await scene.reserve(running)
+        await scene.redis.delete(scene.ledger.epoch_key)
+        with monkeypatch.context() as patch:
+            patch.setattr(rebuilding, "_restore_traces", gone)
+            with pytest.raises(psycopg.OperationalError):
+                await scene.rebuild()
+        assert await scene.rebuild()
+        assert await scene.used() == [(0, 30_000), (0, 9), (0, 1), (1, 0)]
+
+    play(redis_port, postgres, action)
