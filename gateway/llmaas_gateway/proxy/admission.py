@@ -155,6 +155,9 @@ class Admission:
         except LedgerUnavailableError as error:
             self._settlement.ledger_failed(error, cancel=call.identity)
             return self._admit_without_ledger(call, wanted, tier)
+        except asyncio.CancelledError:
+            self._settlement.gave_up(call.identity)
+            raise
         if isinstance(verdict, Refused):
             call.over = verdict.limit.name
             call.refused_room = (wanted.limits, verdict.room, wanted.at)

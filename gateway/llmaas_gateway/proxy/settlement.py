@@ -65,6 +65,7 @@ class Settlement:
         self._running: dict[str, tuple[Call, float]] = {}
         self._owed: deque[_Owed] = deque()
         self._cancels: deque[str] = deque()
+        self._settling = 0
         self._lost = asyncio.Event()
 
     @property
@@ -82,6 +83,10 @@ class Settlement:
             self._lost.set()
         elif cancel is not None:
             self._cancels.append(cancel)
+
+    def gave_up(self, identity: str) -> None:
+        """Nobody waits any more for a reservation that the ledger may have made: it is released soon."""
+        self._cancels.append(identity)
 
     async def settle(self, call: Call, status: str) -> None:
         """Charge the call by the usage that is known of it; only the first time does anything.
@@ -105,11 +110,18 @@ class Settlement:
             # The ledger is away: do not keep the client waiting for it once more.
             self._owed.append(owed)
             return
+        self._settling += 1
         try:
             await self._pay(owed)
         except LedgerUnavailableError as error:
             self.ledger_failed(error)
             self._owed.append(owed)
+        except BaseException:
+            # The client hung up, say. Whether it was settled is not known; a second time changes nothing.
+            self._owed.append(owed)
+            raise
+        finally:
+            self._settling -= 1
 
     def _price(self, call: Call, admitted: Admitted, status: str) -> _Owed:
         call.usage = normalised(call.usage)
@@ -187,16 +199,26 @@ class Settlement:
         while self._cancels:
             await self._ledger.cancel(self._cancels[0], datetime.now(self._zone))
             self._cancels.popleft()
+        await self._renew()
         while self._owed:
             if time.monotonic() - self._owed[0].since > _LATEST_SECONDS:
                 _log.error("request %s: never settled, the ledger was away for too long", self._owed[0].call.identity)
             else:
-                await self._pay(self._owed[0])
+                await self._pay_first()
             self._owed.popleft()
-        await self._renew()
         if self._allowances.taken and not self._owed:
             await self._ledger.lapse(datetime.now(self._zone))
             self._allowances.forget()
+
+    async def _pay_first(self) -> None:
+        try:
+            await self._pay(self._owed[0])
+        except LedgerUnavailableError:
+            raise
+        except Exception:
+            # A mistake with this one must not hold up the others.
+            self._owed.rotate(-1)
+            raise
 
     async def _renew(self) -> None:
         now = time.monotonic()
