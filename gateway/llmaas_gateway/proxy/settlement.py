@@ -66,6 +66,7 @@ class Settlement:
         self._owed: deque[_Owed] = deque()
         self._cancels: deque[str] = deque()
         self._settling = 0
+        self._turning = asyncio.Lock()
         self._lost = asyncio.Event()
 
     @property
@@ -182,11 +183,15 @@ class Settlement:
                 await asyncio.sleep(_TURN_SECONDS)
 
     async def turn(self) -> None:
-        """One round of what waits.
+        """One round of what waits; one after the other, whoever asks for them.
 
         Raises:
             LedgerUnavailableError: it still waits.
         """
+        async with self._turning:
+            await self._turn()
+
+    async def _turn(self) -> None:
         if self._lost.is_set():
             self._lost.clear()
             try:
@@ -229,13 +234,26 @@ class Settlement:
                     self.began(call)
 
     async def drain(self, seconds: float) -> None:
-        """Before the end: settle what is owed, for so long at most."""
-        deadline = time.monotonic() + seconds
-        while self._owed and time.monotonic() < deadline:
-            try:
-                await self.turn()
-            except LedgerUnavailableError as error:
-                self.ledger_failed(error)
-                await asyncio.sleep(_TURN_SECONDS)
+        """Before the end: settle what is owed and wait for what is being settled, for so long at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._owed or self._settling:
+                    await self._last_turn()
+        except TimeoutError:
+            pass
         for owed in self._owed:
             _log.error("request %s: not settled, the proxy ends while the ledger is away", owed.call.identity)
+
+    async def _last_turn(self) -> None:
+        pause = _TURN_SECONDS / 10
+        try:
+            await self.turn()
+        except LedgerUnavailableError as error:
+            self.ledger_failed(error)
+            pause = _TURN_SECONDS
+        except Exception:  # noqa: BLE001
+            # As in run(): PostgreSQL may be back in a moment.
+            _log.exception("the ledger is not whole yet")
+            pause = _TURN_SECONDS
+        if self._owed or self._settling:
+            await asyncio.sleep(pause)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -192,5 +192,80 @@ def test_a_settlement_that_goes_wrong_by_itself_keeps_no_other_from_being_made(p
         scene.ledger.before = None
         await scene.settlement.turn()
         assert await scene.settled() == [calls[1].identity, calls[0].identity]
+
+    play(action)
+
+
+async def _owe(scene: Scene, number: int) -> list[str]:
+    """So many settlements that wait."""
+
+    async def away(_: str) -> None:
+        raise LedgerUnavailableError("away")
+
+    calls = [await scene.admit() for _ in range(number)]
+    scene.ledger.before = away
+    for call in calls:
+        await scene.settlement.settle(call, "success")
+    scene.ledger.before = None
+    assert scene.settlement.owed == number
+    return [call.identity for call in calls]
+
+
+def test_at_the_end_everything_that_is_owed_is_settled_while_the_loop_still_runs(play: Play) -> None:
+    async def action(scene: Scene) -> None:
+        owed = await _owe(scene, 3)
+
+        begun, failed = asyncio.Event(), False
+
+        async def slow(identity: str) -> None:
+            nonlocal failed
+            begun.set()
+            await asyncio.sleep(0.05)
+            if identity == owed[1] and not failed:
+                failed = True
+                raise LedgerUnavailableError("away")
+
+        scene.ledger.before = slow
+        loop = asyncio.create_task(scene.settlement.run())
+        await begun.wait()
+        await scene.settlement.drain(10)
+        assert not loop.done()
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+        assert sorted(await scene.settled()) == sorted(owed)
+        assert await scene.credit() == {"settled": 3 * COST}
+
+    play(action)
+
+
+def test_the_end_waits_for_a_settlement_that_is_being_made(play: Play) -> None:
+    async def action(scene: Scene) -> None:
+        call = await scene.admit()
+
+        async def slow(_: str) -> None:
+            await asyncio.sleep(0.3)
+
+        scene.ledger.before = slow
+        settling = asyncio.create_task(scene.settlement.settle(call, "abandoned"))
+        await asyncio.sleep(0)
+        await scene.settlement.drain(10)
+        assert await scene.settled() == [call.identity]
+        await settling
+
+    play(action)
+
+
+def test_the_end_survives_a_rebuild_that_fails_and_says_what_was_not_settled(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def action(scene: Scene) -> None:
+        owed = await _owe(scene, 2)
+        await scene.ledger._redis.delete(scene.ledger.epoch_key)  # noqa: SLF001
+        began = datetime.now(ZONE)
+        await scene.settlement.drain(1.3)
+        assert datetime.now(ZONE) - began < timedelta(seconds=5)
+        assert scene.lost
+        for identity in owed:
+            assert f"request {identity}: not settled" in caplog.text
 
     play(action)
