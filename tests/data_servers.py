@@ -87,11 +87,21 @@ class RedisServer:
             _wait_for_redis(client)
 
     def kill(self) -> None:
-        """End it at once, as a lost host would."""
+        """End it at once; what it wrote last may be missing, and a lost host loses more."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def saved(self, into: Path) -> None:
+        """A copy of what is on the disk now."""
+        shutil.copytree(self._folder / "appendonlydir", into)
+
+    def cut_power(self, saved: Path) -> None:
+        """End it as a lost host does: what was written after the copy is gone."""
+        self.kill()
+        self.forget()
+        shutil.copytree(saved, self._folder / "appendonlydir")
 
     def forget(self) -> None:
         """Lose all that was written; only while it is down."""

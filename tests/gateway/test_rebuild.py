@@ -4,15 +4,17 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from data_servers import PostgresServer, postgres_server
+from data_servers import PostgresServer, RedisServer, postgres_server
 from llmaas_gateway.ledger import rebuild as rebuilding
-from llmaas_gateway.ledger.ledger import Held, Ledger, Refused, Settled, connect
+from llmaas_gateway.ledger.ledger import Held, Ledger, LedgerLostError, Refused, Settled, connect, epoch_key, lock_key
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.process import RedisProcess
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
 from redis.asyncio import Redis
@@ -30,9 +32,9 @@ def postgres() -> Iterator[PostgresServer]:
 class Scene:
     """A ledger with a tenant of its own: a credit of 100,000, ten calls at once."""
 
-    def __init__(self, redis: Redis, database: str) -> None:
+    def __init__(self, redis: Redis, database: str, prefix: str | None = None) -> None:
         self.redis, self.database = redis, database
-        self.ledger = Ledger(redis, f"t{uuid.uuid4().hex}")
+        self.ledger = Ledger(redis, prefix or f"t{uuid.uuid4().hex}")
         self.now = datetime.now(ZONE)
         tenant = f"tenant:{uuid.uuid4().hex}"
         self.limits = (
@@ -184,7 +186,7 @@ def test_a_rebuild_that_was_overtaken_writes_nothing_more(
         late = asyncio.create_task(scene.rebuild())
         await stopped.wait()
         # Its lock is over.
-        await scene.redis.delete(f"{scene.ledger.prefix}:rebuild")
+        await scene.redis.delete(scene.ledger.lock_key)
         assert await scene.rebuild()
         await scene.reserve(running)
         go_on.set()
@@ -200,7 +202,7 @@ def test_a_rebuild_that_was_overtaken_leaves_the_others_lock(
     redis_port: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def action(scene: Scene) -> None:
-        lock = f"{scene.ledger.prefix}:rebuild"
+        lock = scene.ledger.lock_key
 
         async def overtaken(*_: Any) -> int:
             await scene.redis.set(lock, "another's")
@@ -234,3 +236,48 @@ def test_a_rebuild_that_failed_can_be_begun_anew_at_once(
         assert await scene.used() == [(0, 30_000), (0, 9), (0, 1), (1, 0)]
 
     play(redis_port, postgres, action)
+
+
+def test_a_redis_that_was_started_anew_is_not_trusted_until_it_is_rebuilt(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    server, restarts = RedisServer(tmp_path), []
+
+    async def body() -> None:
+        prefix = f"t{uuid.uuid4().hex}"
+        process = RedisProcess(epoch_key(prefix), lock_key(prefix))
+        process.restarted = lambda: restarts.append(1)
+        client = connect(f"redis://127.0.0.1:{server.port}", timeout_seconds=5, process=process)
+        scene = Scene(client, postgres.url, prefix)
+        running, stored = name(), name()
+        assert await scene.rebuild()
+        await scene.reserve(running)
+        await asyncio.to_thread(server.saved, tmp_path / "saved")
+        await scene.reserve(stored)
+        await scene.settle(stored)
+        await scene.store()
+        # Another connection to the same process changes nothing.
+        other = connect(f"redis://127.0.0.1:{server.port}", timeout_seconds=5, process=process)
+        assert (await Scene(other, postgres.url, prefix).ledger.used(scene.limits[0], scene.now)) == (29_000, 30_000)
+        assert await client.exists(scene.ledger.epoch_key)
+        assert not restarts
+        # A rebuild was under way when the power went.
+        await client.set(scene.ledger.lock_key, str((await client.info("server"))["run_id"]))
+        server.cut_power(tmp_path / "saved")
+        server.start()
+        await client.connection_pool.disconnect()
+        with pytest.raises(LedgerLostError):
+            await scene.settle(running)
+        assert restarts == [1]
+        assert await scene.rebuild()
+        assert await scene.used() == [(29_000, 30_000), (5, 9), (0, 1), (2, 0)]
+        assert not (await scene.settle(stored)).first
+        assert await scene.settle(running) == Settled(29_000, 5, first=True, late=False)
+        await other.aclose()
+        await client.aclose()
+
+    server.start()
+    try:
+        asyncio.run(body())
+    finally:
+        server.kill()

@@ -146,7 +146,7 @@ end
 
 -- The end of a rebuild, whose counters hold nothing yet: what calls under way have reserved is held again, and the ledger
 -- is whole. A reservation for which there is no room any more lapses: no more is charged for it than there is room for.
--- ARGV: 4 the rebuild's lock, 5 what its holder wrote there, 6 the new epoch
+-- ARGV: 4 the rebuild's lock, 5 what its holder wrote there, which is the new epoch
 local function restore()
   if redis.call('EXISTS', EPOCH) == 1 or redis.call('GET', ARGV[4]) ~= ARGV[5] then return {'overtaken'} end
   local held = 0
@@ -165,7 +165,7 @@ local function restore()
       redis.call('ZREM', LEASES, name)
     end
   end
-  redis.call('SET', EPOCH, ARGV[6])
+  redis.call('SET', EPOCH, ARGV[5])
   redis.call('DEL', ARGV[4])
   return {'whole', held}
 end

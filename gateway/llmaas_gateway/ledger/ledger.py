@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from llmaas_gateway.ledger.limits import Kind, Limit
+from llmaas_gateway.ledger.process import RedisProcess
 
 _SCRIPT: Final = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
 # A counter outlives its window by this much, so that a call that began in it still settles there. Requests are counted
@@ -80,13 +80,26 @@ class Settled:
     late: bool
 
 
-def connect(url: str, *, timeout_seconds: float, connections: int = 20, **tls: Any) -> Redis:
+def epoch_key(prefix: str) -> str:
+    """Where it stands that the counters are whole."""
+    return f"{prefix}:epoch"
+
+
+def lock_key(prefix: str) -> str:
+    """Where it stands who rebuilds them."""
+    return f"{prefix}:rebuild"
+
+
+def connect(
+    url: str, *, timeout_seconds: float, connections: int = 20, process: RedisProcess | None = None, **tls: Any
+) -> Redis:
     """A client for the ledger: a call waits for a connection and for its answer no longer than the time limit.
 
     Args:
         url: ``redis://`` or ``rediss://``.
         timeout_seconds: of connecting, of waiting for a free connection and of each answer.
         connections: at most so many at once from this process; further calls wait.
+        process: what notices that Redis was started anew.
         tls: ``ssl_*`` arguments of redis-py.
     """
     pool = BlockingConnectionPool.from_url(
@@ -96,6 +109,7 @@ def connect(url: str, *, timeout_seconds: float, connections: int = 20, **tls: A
         protocol=2,  # the shape of answers differs between protocols, and the library's default between its versions
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
+        redis_connect_func=process and process.greet,
         **tls,
     )
     return Redis(connection_pool=pool)
@@ -111,7 +125,8 @@ class Ledger:
         self._timeout_seconds = timeout_seconds
         self.prefix = prefix
         self.records_key = f"{prefix}:records"
-        self.epoch_key = f"{prefix}:epoch"
+        self.epoch_key = epoch_key(prefix)
+        self.lock_key = lock_key(prefix)
         self.leases_key = f"{prefix}:leases"
 
     def reservation_key(self, identity: str) -> str:
@@ -228,13 +243,12 @@ class Ledger:
         _, count = await self._run("lapse", at, "")
         return int(count)
 
-    async def restore(self, redis: Redis, lock: str, holder: str, at: datetime) -> int | None:
+    async def restore(self, redis: Redis, holder: str, at: datetime) -> int | None:
         """The end of a rebuild, in one step: calls under way hold again what they hold, and the ledger is whole.
 
         Args:
             redis: the ledger's, with a time limit long enough for all calls under way.
-            lock: key of the rebuild's lock.
-            holder: what this rebuild wrote there; another's means that nothing is done.
+            holder: what this rebuild wrote in the lock, and the new epoch; if another's stands there, nothing is done.
             at: now.
 
         Returns:
@@ -243,7 +257,7 @@ class Ledger:
         Raises:
             RedisError: Redis is away.
         """
-        arguments: list[Any] = ["restore", int(at.timestamp() * 1000), "", lock, holder, uuid.uuid4().hex]
+        arguments: list[Any] = ["restore", int(at.timestamp() * 1000), "", self.lock_key, holder]
         verdict, *held = await self._script(keys=self._keys(""), args=arguments, client=redis)
         return int(held[0]) if verdict == b"whole" else None
 

@@ -1,4 +1,4 @@
-"""A Redis that lost its memory gets its counters back from PostgreSQL; until then it admits nothing."""
+"""A Redis that lost its memory or was started anew gets its counters from PostgreSQL; until then it admits nothing."""
 
 import logging
 import uuid
@@ -18,7 +18,7 @@ from llmaas_gateway.ledger.records import migrate, store
 _LOCK_SECONDS: Final = 60
 _BATCH: Final = 500
 # Settlements whose answer was lost with Redis are tried again: so far back they are known to have happened.
-_TRACE_MINUTES: Final = 60
+_TRACE_MINUTES: Final = 120
 
 _log = logging.getLogger(__name__)
 
@@ -33,11 +33,13 @@ class _Turn:
     def __init__(self, redis: Redis, ledger: Ledger) -> None:
         self._redis = redis
         self._epoch = ledger.epoch_key
-        self.lock = f"{ledger.prefix}:rebuild"
-        self.holder = uuid.uuid4().hex
+        self.lock = ledger.lock_key
+        self.holder = ""
 
     async def begin(self) -> bool:
-        """Take the lock; False if another replica has it."""
+        """Take the lock, in the name of Redis' process; False if another replica has it."""
+        run = (await self._redis.info("server"))["run_id"]
+        self.holder = f"{run}:{uuid.uuid4().hex}"
         return bool(await self._redis.set(self.lock, self.holder, nx=True, ex=_LOCK_SECONDS))
 
     async def write(self, commands: Callable[[Pipeline], None]) -> None:
@@ -99,7 +101,7 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
             await _forget_counters(redis, ledger, turn)
             counters = await _restore_counters(turn, connection)
             traces = await _restore_traces(turn, ledger, connection)
-        held = await ledger.restore(redis, turn.lock, turn.holder, datetime.now(UTC))
+        held = await ledger.restore(redis, turn.holder, datetime.now(UTC))
     except _OvertakenError:
         held = None
     finally:
@@ -108,7 +110,7 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
         _log.warning("this rebuild of the ledger was overtaken by another one")
         return False
     _log.warning(
-        "ledger rebuilt: %d counters, %d settlements of the last hour, %d calls under way", counters, traces, held
+        "ledger rebuilt: %d counters, %d settlements of the last hours, %d calls under way", counters, traces, held
     )
     return True
 
@@ -153,7 +155,9 @@ async def _restore_counters(turn: _Turn, connection: psycopg.AsyncConnection[Any
 
 
 async def _restore_traces(turn: _Turn, ledger: Ledger, connection: psycopg.AsyncConnection[Any]) -> int:
-    cursor = await connection.execute(
+    # A cursor of the server's: it may be half a million.
+    cursor = connection.cursor(name="traces")
+    await cursor.execute(
         "SELECT request_id, nano_eur, output_tokens FROM ledger.record"
         " WHERE settled_at > now() - make_interval(mins => %s)",
         [_TRACE_MINUTES],
@@ -166,7 +170,7 @@ async def _restore_traces(turn: _Turn, ledger: Ledger, connection: psycopg.Async
                 key = ledger.reservation_key(identity)
                 trace = {"state": "settled", "charged": nano_eur, "charged_output": output_tokens}
                 pipe.hset(key, mapping=cast("Any", trace))
-                pipe.expire(key, 2 * _TRACE_MINUTES * 60)
+                pipe.expire(key, _TRACE_MINUTES * 60)
             # Redis may have come back as it was before the settlement.
             pipe.zrem(ledger.leases_key, *(identity for identity, *_ in rows))
 

@@ -31,7 +31,8 @@ from llmaas_gateway.audit.records import Act
 from llmaas_gateway.audit.worker import Audit
 from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.invoices.removal import AccountsRemoval
-from llmaas_gateway.ledger.ledger import Ledger, connect
+from llmaas_gateway.ledger.ledger import Ledger, connect, epoch_key, lock_key
+from llmaas_gateway.ledger.process import RedisProcess
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
 from llmaas_gateway.lifecycle import read_lifecycle
@@ -71,8 +72,11 @@ class Parts:
         self._lifetimes = Lifetimes(read_lifecycle(settings.lifecycle) if settings.lifecycle else None)
         self.settings = settings
         self._secrets = secrets
-        self.redis = connect(secrets.redis_url, timeout_seconds=settings.ledger_seconds, connections=_CONNECTIONS)
-        self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4)
+        process = RedisProcess(epoch_key(settings.prefix), lock_key(settings.prefix))
+        self.redis = connect(
+            secrets.redis_url, timeout_seconds=settings.ledger_seconds, connections=_CONNECTIONS, process=process
+        )
+        self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
         self.ledger = Ledger(self.redis, settings.prefix, timeout_seconds=settings.ledger_seconds)
         self.database = Database(secrets.database_url)
         self.directory = Directory(self.redis, self.database, prefix=settings.prefix)
@@ -81,6 +85,7 @@ class Parts:
         allowances = Allowances(settings.replicas)
         lease = timedelta(seconds=settings.lease_seconds)
         self.settlement = Settlement(self.ledger, costs, allowances, zone, lease, self._rebuild)
+        process.restarted = self.settlement.redis_restarted
         self.admission = Admission(
             settings, secrets.salt_secret, self.directory, self.ledger, costs, self.settlement, allowances, zone
         )

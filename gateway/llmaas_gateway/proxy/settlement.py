@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -25,6 +25,8 @@ from llmaas_gateway.proxy.usage import normalised
 _TURN_SECONDS: Final = 0.5
 # The ledger keeps the trace of a settlement for two hours: one that is tried again later could be charged twice.
 _LATEST_SECONDS: Final = 7_000
+# So far back a Redis that lost power may have forgotten what it said; it writes its file to the disk once a second.
+_FORGOTTEN_SECONDS: Final = 30
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +35,10 @@ Rebuild = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class _Owed:
-    """A settlement that must still be made."""
+    """A settlement to be made; ``call`` is told what was charged, as long as anybody waits for that."""
 
-    call: Call
+    identity: str
+    call: Call | None
     admitted: Admitted
     nano_eur: int
     output_tokens: int
@@ -64,6 +67,7 @@ class Settlement:
         self._rebuild = rebuild
         self._running: dict[str, tuple[Call, float]] = {}
         self._owed: deque[_Owed] = deque()
+        self._paid: deque[tuple[float, _Owed]] = deque()
         self._cancels: deque[str] = deque()
         self._settling = 0
         self._turning = asyncio.Lock()
@@ -88,6 +92,13 @@ class Settlement:
     def gave_up(self, identity: str) -> None:
         """Nobody waits any more for a reservation that the ledger may have made: it is released soon."""
         self._cancels.append(identity)
+
+    def redis_restarted(self) -> None:
+        """Its last settlements may be forgotten: they are made again, and those that it knows change nothing."""
+        latest = time.monotonic() - _LATEST_SECONDS
+        self._owed.extend(owed for _, owed in self._paid if owed.since > latest)
+        self._paid.clear()
+        self._lost.set()
 
     async def settle(self, call: Call, status: str) -> None:
         """Charge the call by the usage that is known of it; only the first time does anything.
@@ -150,11 +161,13 @@ class Settlement:
             nano_eur=charge.nano_eur,
             latency_ms=int((time.monotonic() - call.started) * 1000),
         )
-        return _Owed(call, admitted, charge.nano_eur, usage.output_tokens, record.payload(), time.monotonic())
+        return _Owed(
+            call.identity, call, admitted, charge.nano_eur, usage.output_tokens, record.payload(), time.monotonic()
+        )
 
     async def _pay(self, owed: _Owed) -> None:
         settled = await self._ledger.settle(
-            owed.call.identity,
+            owed.identity,
             nano_eur=owed.nano_eur,
             output_tokens=owed.output_tokens,
             record=owed.record,
@@ -162,8 +175,14 @@ class Settlement:
             limits=owed.admitted.limits,
             began_at=owed.admitted.at,
         )
-        owed.call.charged_nano_eur = settled.nano_eur
-        owed.call.charged_output_tokens = settled.output_tokens
+        if owed.call is not None:
+            owed.call.charged_nano_eur = settled.nano_eur
+            owed.call.charged_output_tokens = settled.output_tokens
+        now = time.monotonic()
+        # Without the call, which holds the prompt.
+        self._paid.append((now, replace(owed, call=None)))
+        while self._paid[0][0] < now - _FORGOTTEN_SECONDS:
+            self._paid.popleft()
 
     async def run(self) -> None:
         """Renew, settle what is owed and rebuild until cancelled."""
@@ -207,7 +226,7 @@ class Settlement:
         await self._renew()
         while self._owed:
             if time.monotonic() - self._owed[0].since > _LATEST_SECONDS:
-                _log.error("request %s: never settled, the ledger was away for too long", self._owed[0].call.identity)
+                _log.error("request %s: never settled, the ledger was away for too long", self._owed[0].identity)
             else:
                 await self._pay_first()
             self._owed.popleft()
@@ -242,7 +261,7 @@ class Settlement:
         except TimeoutError:
             pass
         for owed in self._owed:
-            _log.error("request %s: not settled, the proxy ends while the ledger is away", owed.call.identity)
+            _log.error("request %s: not settled, the proxy ends while the ledger is away", owed.identity)
 
     async def _last_turn(self) -> None:
         pause = _TURN_SECONDS / 10

@@ -211,7 +211,7 @@ def memory(port: int) -> Iterator[Line]:
     """What 1,000 tenants with 10 keys take, each key having made a call in these windows."""
     with redis.Redis(port=port) as client:
         client.flushall()
-        client.set("llmaas:epoch", "1")
+        client.set("llmaas:epoch", client.info("server")["run_id"])
         before = client.info("memory")["used_memory"]
         asyncio.run(_calls(port, 1000, 10))
         client.delete("llmaas:records")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from llmaas_gateway.accounts.account import Tier
@@ -97,6 +98,28 @@ def test_a_redis_that_lost_everything_knows_what_was_spent(stack: Stack, proxies
     records = stack.wait_for_records(tenant, 6)
     assert sum(record["nano_eur"] for record in records) == 6 * COST
     assert stack.used(f"tenant:{tenant}", "credit") == {"settled": 6 * COST, "held": 0}
+
+
+def test_what_redis_forgot_in_a_power_cut_is_settled_once(
+    stack: Stack, proxies: list[Proxy], new_key: NewKey, tmp_path: Path
+) -> None:
+    tenant, key = new_key("prepaid", credit_nano_eur=100 * COST)
+    for proxy in proxies:
+        assert ask(proxy, key, max_tokens=5).status_code == 200
+    stack.wait_for_records(tenant, 3)
+    stack.redis.saved(tmp_path / "saved")
+    stored = [ask(proxy, key, max_tokens=5).headers["x-request-id"] for proxy in proxies]
+    stack.wait_for_records(tenant, 6)
+    stack.postgres.kill()
+    nowhere = [ask(proxy, key, max_tokens=5).headers["x-request-id"] for proxy in proxies]
+    stack.redis.cut_power(tmp_path / "saved")
+    stack.postgres.start()
+    stack.redis.start()
+    records = stack.wait_for_records(tenant, 9, seconds=40)
+    assert {record["request_id"] for record in records} >= {*stored, *nowhere}
+    assert [record["nano_eur"] for record in records] == [COST] * 9
+    assert stack.used(f"tenant:{tenant}", "credit") == {"settled": 9 * COST, "held": 0}
+    assert ask(proxies[0], key, max_tokens=5).status_code == 200
 
 
 def test_nothing_is_lost_while_postgresql_is_away(stack: Stack, proxy: Proxy, open_key: tuple[str, str]) -> None:

@@ -73,6 +73,8 @@ class Scene:
         self.admission = Admission(settings, b"secret", self, ledger, costs, self.settlement, allowances, ZONE)
 
     async def _rebuild(self) -> bool:
+        if await self.ledger._redis.exists(self.ledger.epoch_key):  # noqa: SLF001
+            return False
         self.lost += 1
         raise psycopg.OperationalError("PostgreSQL is away")
 
@@ -192,6 +194,31 @@ def test_a_settlement_that_goes_wrong_by_itself_keeps_no_other_from_being_made(p
         scene.ledger.before = None
         await scene.settlement.turn()
         assert await scene.settled() == [calls[1].identity, calls[0].identity]
+
+    play(action)
+
+
+def test_what_a_redis_that_was_started_anew_forgot_is_settled_again_and_nothing_else(play: Play) -> None:
+    async def action(scene: Scene) -> None:
+        known, forgotten = await scene.admit(), await scene.admit()
+        await scene.settlement.settle(known, "success")
+        redis: Any = scene.ledger._redis  # noqa: SLF001
+        key = f"{scene.ledger.prefix}:counter:tenant:{scene.tenant}:credit"
+        counter = await redis.dump(key)
+        last = (await redis.xrange(scene.ledger.records_key))[-1][0]
+        await scene.settlement.settle(forgotten, "success")
+        await redis.restore(key, 0, counter, replace=True)
+        await redis.delete(scene.ledger.reservation_key(forgotten.identity))
+        for identity, _ in await redis.xrange(scene.ledger.records_key, min=f"({last.decode()}"):
+            await redis.xdel(scene.ledger.records_key, identity)
+        assert await scene.settled() == [known.identity]
+        scene.settlement.redis_restarted()
+        await scene.settlement.turn()
+        assert await scene.settled() == [known.identity, forgotten.identity]
+        assert (await scene.credit())["settled"] == 2 * COST
+        scene.settlement.redis_restarted()
+        await scene.settlement.turn()
+        assert len(await scene.settled()) == 2
 
     play(action)
 
