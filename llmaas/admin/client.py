@@ -291,14 +291,17 @@ def _account(row: dict[str, Any]) -> Tenant:
 def _key(key: dict[str, Any]) -> KeyRecord:
     # A listed key is named by its hash under ``token``; a new one has it there too, and its text under ``key``.
     expires = key.get("expires")
-    budget = (key.get("metadata") or {}).get("budget_nano_eur")
+    metadata = key.get("metadata") or {}
+    budget = metadata.get("budget_nano_eur")
+    # A key may also have LiteLLM's own limit; the gateway keeps the lower of both.
+    requests = [n for n in (metadata.get("requests_per_minute"), key.get("rpm_limit")) if n is not None]
     return KeyRecord(
         id=str(key.get("token") or key.get("token_id")),
         name=str(key.get("key_alias") or key.get("token") or key.get("token_id")),
         tenant_id=str(key.get("team_id") or ""),
         models=tuple(key.get("models") or ()),
         expires=datetime.fromisoformat(str(expires)) if expires else None,
-        requests_per_minute=key.get("rpm_limit"),
+        requests_per_minute=min(requests, default=None),
         budget_eur=_amount(key.get("max_budget")) if budget is None else Decimal(format_euros(budget)),
         spend_eur=_amount(key.get("spend")) or Decimal(0),
     )

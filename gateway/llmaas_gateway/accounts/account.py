@@ -13,6 +13,7 @@ from llmaas_gateway.money import MAX_NANO_EUR, NANO_EUR_PER_EUR
 BUDGET: Final = "budget_nano_eur"
 BUDGET_WINDOW: Final = "budget_window"
 BUDGET_SCOPE: Final = "budget_scope"
+REQUESTS_PER_MINUTE: Final = "requests_per_minute"
 TENANT: Final = "tenant"
 # The cap of what is counted without being limited, so that a later tier finds what was used before. Not for headers.
 UNLIMITED: Final = MAX_NANO_EUR
@@ -138,6 +139,26 @@ class Budget:
         return cls(amount, Window(window), None if scope is None else str(scope))
 
 
+def requests_per_minute_of(metadata: Mapping[str, Any] | None, at_litellm: int | None = None) -> int | None:
+    """The calls that a key may begin in a minute; None for no limit of its own.
+
+    Args:
+        metadata: LiteLLM's of the key.
+        at_litellm: LiteLLM's own limit of the key, where somebody set one; the lower of both holds.
+
+    Raises:
+        AccountError: it is there but cannot be understood; the call must not pass as if there were none.
+    """
+    limits = []
+    for limit in ((metadata or {}).get(REQUESTS_PER_MINUTE), at_litellm):
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < UNLIMITED:
+            raise AccountError(f"{REQUESTS_PER_MINUTE}: {limit!r} is no whole number from 0 on")
+        limits.append(limit)
+    return min(limits, default=None)
+
+
 def tier_of(tiers: Mapping[str, Tier], name: str) -> Tier:
     """The tier of that name.
 
@@ -162,6 +183,7 @@ def limits_of(  # noqa: PLR0913, PLR0917 - whose limits they are, level by level
     team_budget: Budget | None,
     key: str,
     key_budget: Budget | None,
+    key_requests_per_minute: int | None = None,
 ) -> tuple[Limit, ...]:
     """Every limit that a call must keep, those that waiting does not mend first.
 
@@ -174,6 +196,7 @@ def limits_of(  # noqa: PLR0913, PLR0917 - whose limits they are, level by level
         team_budget: of that team.
         key: the hash that names the key.
         key_budget: of that key.
+        key_requests_per_minute: of that key; None for what its tenant may send.
     """
     scope = f"tenant:{account.tenant}"
 
@@ -191,6 +214,9 @@ def limits_of(  # noqa: PLR0913, PLR0917 - whose limits they are, level by level
         limits.append(_budget("key", key, key_budget))
     limits.append(tokens("output-tokens-day", Window.DAY, tier.output_tokens_per_day))
     limits.append(tokens("output-tokens-hour", Window.HOUR, tier.output_tokens_per_hour))
+    if key_requests_per_minute is not None:
+        own = Limit("key-requests-minute", f"key:{key}", Kind.REQUESTS, Window.MINUTE, key_requests_per_minute)
+        limits.append(own)
     limits.append(Limit("requests-minute", scope, Kind.REQUESTS, Window.MINUTE, tier.requests_per_minute))
     if tier.parallel_requests is not None:
         limits.append(Limit("parallel-requests", scope, Kind.PARALLEL, Window.NONE, tier.parallel_requests))

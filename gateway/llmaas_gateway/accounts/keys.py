@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmaas_gateway.accounts import tenants
-from llmaas_gateway.accounts.account import AccountError, Budget, State
+from llmaas_gateway.accounts.account import REQUESTS_PER_MINUTE, AccountError, Budget, State, requests_per_minute_of
 from llmaas_gateway.accounts.administration import Administration
 from llmaas_gateway.accounts.database import Connection
 from llmaas_gateway.accounts.directory import UnknownTenantError
@@ -18,7 +18,7 @@ from llmaas_gateway.audit.records import Act
 _log = logging.getLogger(__name__)
 _ROTATED = re.compile(r"(.*)-r([0-9]+)")
 # What a rotated key takes over from the one before, by LiteLLM's names.
-_KEPT = ("models", "rpm_limit")
+_KEPT = ("models",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,8 @@ class Keys:
         body = {
             "key_alias": order.name,
             "models": list(order.models),
-            "metadata": order.budget.metadata() if order.budget else {},
+            "metadata": _limits(order.budget, order.requests_per_minute),
             "duration": order.duration,
-            "rpm_limit": order.requests_per_minute,
         }
         body = {name: value for name, value in body.items() if value is not None}
         return await self._make(actor, "key.create", tenant, order.team, body)
@@ -129,10 +128,10 @@ class Keys:
         return found
 
     async def rotate(self, actor: str, key: str) -> MadeKey:
-        """A new key in place of another, which is revoked: same team, models, end and budget, what is spent included.
+        """A new key in place of another, which is revoked: same team, models, end and limits, what is spent included.
 
         Raises:
-            AccountError: there is no such key, or its tenant is erased.
+            AccountError: there is no such key, its tenant is erased, or its limits cannot be understood.
         """
         old = await self.find(key)
         identity = str(old["token"])
@@ -141,7 +140,8 @@ class Keys:
         metadata = dict(old.get("metadata") or {})
         budget = Budget.of(metadata)
         if budget is not None:
-            metadata |= replace(budget, scope=budget.scope or identity).metadata()
+            budget = replace(budget, scope=budget.scope or identity)
+        metadata |= _limits(budget, requests_per_minute_of(metadata, old.get("rpm_limit")))
         kept = {name: old[name] for name in _KEPT if old.get(name) is not None}
         kept |= {"key_alias": _next_name(str(old.get("key_alias") or identity[:8])), "metadata": metadata}
         if old.get("expires") is not None:
@@ -174,6 +174,12 @@ class Keys:
             await self._all.litellm.delete_key(identity)
         except LiteLLMError as error:
             _log.error("key %s is not removed (%s); revoke it again", identity, error)
+
+
+def _limits(budget: Budget | None, requests_per_minute: int | None) -> dict[str, Any]:
+    """A key's own limits as metadata, which the ledger keeps; LiteLLM's own fields stay empty."""
+    fields = budget.metadata() if budget else {}
+    return fields if requests_per_minute is None else {**fields, REQUESTS_PER_MINUTE: requests_per_minute}
 
 
 async def _owner(connection: Connection, tenant: str, team: str | None) -> tuple[str, str]:

@@ -141,7 +141,8 @@ class Counters:
 # Requests are counted when they begin, so Redis is ahead of the records by those under way and those refused upstream.
 _KEYS: Final = """
 SELECT key FROM ledger.counter
-WHERE (expires_at IS NULL OR expires_at > %s) AND key NOT LIKE '%%:requests-%%' ORDER BY key
+WHERE (expires_at IS NULL OR expires_at > %s) AND key NOT LIKE ALL (ARRAY['%%:requests-%%', '%%:key-requests-%%'])
+ORDER BY key
 """
 _STORED: Final = "SELECT request_id FROM ledger.record WHERE request_id = ANY(%s)"
 _SETTLED: Final = "SELECT key, settled FROM ledger.counter WHERE key = ANY(%s)"

@@ -7,7 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from llmaas_gateway.accounts.account import TENANT, Account, AccountError, Budget, Tier, limits_of, tier_of
+from llmaas_gateway.accounts.account import (
+    TENANT,
+    Account,
+    AccountError,
+    Budget,
+    Tier,
+    limits_of,
+    requests_per_minute_of,
+    tier_of,
+)
 from llmaas_gateway.accounts.directory import DirectoryUnavailableError, UnknownTenantError
 from llmaas_gateway.isolation.requests import cache_salt
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError, Refused
@@ -29,11 +38,13 @@ class KeyOwner:
 
     Attributes:
         key: the hash that names it.
+        key_requests_per_minute: a limit that was set at LiteLLM itself; ours are in the metadata.
         team: LiteLLM's id of its team.
     """
 
     key: str
     key_metadata: Mapping[str, Any]
+    key_requests_per_minute: int | None
     team: str
     team_metadata: Mapping[str, Any]
 
@@ -120,6 +131,7 @@ class Admission:
     def _wanted(self, call: Call, model: ServedModel, owner: KeyOwner, account: Account, tier: Tier) -> Admitted:
         at = datetime.now(self._zone)
         team, key = Budget.of(owner.team_metadata), Budget.of(owner.key_metadata)
+        requests = requests_per_minute_of(owner.key_metadata, owner.key_requests_per_minute)
         most = self._costs.most(call, model, at, tier.price_factor)
         return Admitted(
             tenant=account.tenant,
@@ -127,7 +139,7 @@ class Admission:
             key=owner.key,
             billing=tier.billing.value,
             at=at,
-            limits=limits_of(tier, account, owner.team, team, owner.key, key),
+            limits=limits_of(tier, account, owner.team, team, owner.key, key, requests),
             room=(),
             nano_eur=most.nano_eur,
             output_tokens=most.output_tokens,

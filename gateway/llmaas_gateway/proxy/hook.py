@@ -40,11 +40,14 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         if call is None:
             # A model would be reached by a way that the wrapper does not know.
             raise HTTPException(404, detail="unknown endpoint")
+        # The ledger keeps this limit too: LiteLLM's limiter comes after this hook and would count by itself.
+        requests_per_minute, user_api_key_dict.rpm_limit = user_api_key_dict.rpm_limit, None
         if call.admitted is not None:
             return
         owner = KeyOwner(
             key=user_api_key_dict.api_key or "",
             key_metadata=user_api_key_dict.metadata or {},
+            key_requests_per_minute=requests_per_minute,
             team=user_api_key_dict.team_id or "",
             team_metadata=user_api_key_dict.team_metadata or {},
         )

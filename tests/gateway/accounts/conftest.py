@@ -143,7 +143,7 @@ class Platform:
         at = facts.pop("at", self.now).astimezone(self.services.zone)
         account = await self.services.directory.account(tenant)
         tier = self.services.tiers[account.tier]
-        limits = limits_of(tier, account, tenant, None, "hash", None)
+        limits = limits_of(tier, account, tenant, None, "hash", None, 1000)
         usage = Usage({Unit(unit): count for unit, count in counts.items()})
         charged = charge(self.services.book, "granite3.3:8b", usage, at, *facts.pop("factors", ()))
         record = CallRecord(

@@ -3,7 +3,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llmaas_gateway.accounts.account import UNLIMITED, Account, AccountError, Budget, State, Tier, limits_of, tier_of
+from llmaas_gateway.accounts.account import (
+    UNLIMITED,
+    Account,
+    AccountError,
+    Budget,
+    State,
+    Tier,
+    limits_of,
+    requests_per_minute_of,
+    tier_of,
+)
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from pydantic import ValidationError
 
@@ -39,6 +49,38 @@ def test_budgets_of_team_and_key_are_counters_of_their_own(tiers: dict[str, Tier
         Limit("team-budget-month", "team:team-1", Kind.MONEY, Window.MONTH, 9 * EUR),
         Limit("key-budget", "key:hash", Kind.MONEY, Window.NONE, 2 * EUR),
     )
+
+
+def test_requests_of_a_key_are_counted_beside_the_tenants(tiers: dict[str, Tier]) -> None:
+    limits = limits_of(tiers["T1"], ACCOUNT, "team-1", None, "hash", None, 7)
+    own = Limit("key-requests-minute", "key:hash", Kind.REQUESTS, Window.MINUTE, 7)
+    assert own in limits
+    assert tuple(limit for limit in limits if limit != own) == limits_of(
+        tiers["T1"], ACCOUNT, "team-1", None, "hash", None
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "at_litellm", "limit"),
+    [
+        (None, None, None),
+        ({"tenant": "tn-a"}, None, None),
+        ({"requests_per_minute": 7}, None, 7),
+        ({}, 9, 9),
+        ({"requests_per_minute": 7}, 9, 7),
+        ({"requests_per_minute": 7}, 0, 0),
+    ],
+)
+def test_the_lower_of_the_gateways_and_litellms_limit_of_a_key_holds(
+    metadata: dict[str, object] | None, at_litellm: int | None, limit: int | None
+) -> None:
+    assert requests_per_minute_of(metadata, at_litellm) == limit
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "10", True, UNLIMITED])
+def test_a_limit_of_a_key_that_cannot_be_understood_is_an_error_not_a_call_without_one(wrong: object) -> None:
+    with pytest.raises(AccountError, match=r"requests_per_minute: .* is no whole number from 0 on"):
+        requests_per_minute_of({"requests_per_minute": wrong})
 
 
 def test_a_rotated_key_goes_on_with_the_counter_of_the_first(tiers: dict[str, Tier]) -> None:

@@ -167,6 +167,18 @@ def test_a_key_is_made_under_its_tenant_rotated_with_its_budget_and_revoked(on_p
     on_platform(action)
 
 
+def test_requests_of_a_key_are_the_ledgers_matter_also_of_one_that_was_limited_at_litellm(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await platform.tenant("acme")
+        made = await platform.ask("POST", "/llmaas/tenants/acme/keys", {"name": "app", "requests_per_minute": 7})
+        assert (made["metadata"], "rpm_limit" in made) == ({"requests_per_minute": 7}, False)
+        platform.litellm.keys[made["token"]]["rpm_limit"] = 5
+        rotated = await platform.ask("POST", "/llmaas/keys/app/rotate")
+        assert (rotated["metadata"], "rpm_limit" in rotated) == ({"requests_per_minute": 5}, False)
+
+    on_platform(action)
+
+
 def test_a_key_is_not_granted_more_than_its_team(on_platform: Run) -> None:
     async def action(platform: Any) -> None:
         await platform.tenant("acme", models=["llama3.2:3b"])

@@ -39,6 +39,19 @@ def test_figures_that_agree_are_counted_and_nothing_is_found(on_platform: Run) -
     on_platform(action)
 
 
+def test_requests_begun_and_not_settled_are_no_difference(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await quiet(platform)
+        local = platform.now.astimezone(platform.services.zone)
+        for name, scope in (("requests-minute", f"tenant:{tenant}"), ("key-requests-minute", "key:hash")):
+            limit = Limit(name, scope, Kind.REQUESTS, Window.MINUTE, 0)
+            key = limit.counter_key(platform.stores.prefix, local)
+            assert await platform.stores.redis.hincrby(key, "settled", 1) == 5
+        assert (await platform.ask("GET", "/llmaas/reconciliation"))["findings"] == []
+
+    on_platform(action)
+
+
 async def more_in_redis(platform: Any, tenant: str) -> None:
     await platform.stores.redis.hincrby(credit_key(platform, tenant), "settled", 1)
 

@@ -231,6 +231,11 @@ class Stack:
         made = self.admin.post(f"{proxy.url}/key/generate", json=body)
         return str(made.raise_for_status().json()["key"])
 
+    def limit_at_litellm(self, proxy: Proxy, key: str, requests_per_minute: int) -> None:
+        """Give a key LiteLLM's own limit, as who works at its own administration does."""
+        body = {"key": key, "rpm_limit": requests_per_minute}
+        self.admin.post(f"{proxy.url}/key/update", json=body).raise_for_status()
+
     def suspend(self, tenant: str) -> None:
         """What the directory's own administration does: the database, then every replica's copy in Redis."""
         with self.postgres.connect() as connection:

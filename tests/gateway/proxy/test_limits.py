@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from .client import ask, error_of, headers, request, wait_for_room_in_the_minute
 from .stack import Proxy, Stack
@@ -73,6 +74,32 @@ def test_a_budget_of_a_key_holds_beside_the_tenants(stack: Stack, proxy: Proxy, 
     assert error_of(refused)["code"] == "insufficient_quota"
     assert "key-budget-month" in error_of(refused)["message"]
     assert ask(proxy, other, max_tokens=20).status_code == 200
+
+
+@pytest.mark.parametrize("at_litellm", [False, True])
+def test_a_keys_requests_of_a_minute_are_counted_over_all_replicas_and_refused_in_the_ledger(
+    stack: Stack,
+    proxies: list[Proxy],
+    new_key: NewKey,
+    at_litellm: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    tenant, key = new_key("open", **({} if at_litellm else {"requests_per_minute": 3}))
+    if at_litellm:
+        stack.limit_at_litellm(proxies[0], key, 3)
+    other = stack.key(proxies[0], tenant)
+    wait_for_room_in_the_minute()
+    answers = [ask(proxies[number % 3], key) for number in range(6)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429, 429]
+    for refused in answers[3:]:
+        assert (error_of(refused)["type"], error_of(refused)["code"]) == ("requests", "rate_limit_exceeded")
+        assert "key-requests-minute" in error_of(refused)["message"]
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+    left = [answer.headers["x-ratelimit-remaining-key-requests-minute"] for answer in answers]
+    assert left == ["2", "1", "0", "0", "0", "0"]
+    assert ask(proxies[0], other).status_code == 200
+    # A refused call takes nothing and leaves no record.
+    assert stack.used(f"tenant:{tenant}", "requests-minute")["settled"] == 4
+    assert len(stack.wait_for_records(tenant, 4)) == 4
 
 
 def test_a_suspended_tenant_is_refused_on_every_replica_within_seconds(

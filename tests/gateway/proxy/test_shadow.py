@@ -33,21 +33,35 @@ def _chained(stack: Stack, tenant: str) -> list[dict[str, object]]:
     return [f for f in facts if f["action"] == "request.over_limit"]
 
 
-def test_a_call_over_its_limit_passes_is_charged_and_is_counted(stack: Stack, shadow: Proxy, new_key: NewKey) -> None:
-    tenant, key = new_key("prepaid", credit_nano_eur=1)
-    name = 'llmaas_gateway_over_limit_total{limit="credit",outcome="passed"}'
+@pytest.fixture(params=["credit", "key-requests-minute", "LiteLLM's own"])
+def shut(request: pytest.FixtureRequest, stack: Stack, proxy: Proxy, new_key: NewKey) -> tuple[str, str, str]:
+    """A tenant, a key of it that can make no call, and the limit that has no room."""
+    if request.param == "credit":
+        return *new_key("prepaid", credit_nano_eur=1), "credit"
+    if request.param == "key-requests-minute":
+        return *new_key("open", requests_per_minute=0), "key-requests-minute"
+    tenant, key = new_key("open")
+    stack.limit_at_litellm(proxy, key, 0)
+    return tenant, key, "key-requests-minute"
+
+
+def test_a_call_over_its_limit_passes_is_charged_and_is_counted(
+    stack: Stack, shadow: Proxy, shut: tuple[str, str, str]
+) -> None:
+    tenant, key, limit = shut
+    name = f'llmaas_gateway_over_limit_total{{limit="{limit}",outcome="passed"}}'
     before = _over(shadow).get(name, 0)
     assert [ask(shadow, key).status_code for _ in range(3)] == [200] * 3
     assert _over(shadow)[name] == before + 3
     records = stack.wait_for_records(tenant, 3)
     assert [record["nano_eur"] for record in records] == [10 * 1_000 + 5 * 10_000] * 3
     stack.wait_until(lambda: sum(int(str(f["count"])) for f in _chained(stack, tenant)) == 3, "would-be refusals", 40)
-    assert {(f["limit"], f["status"], f["code"]) for f in _chained(stack, tenant)} == {("credit", 200, "")}
+    assert {(f["limit"], f["status"], f["code"]) for f in _chained(stack, tenant)} == {(limit, 200, "")}
 
 
-def test_without_it_the_same_call_is_refused_and_counted(proxy: Proxy, new_key: NewKey) -> None:
-    _, key = new_key("prepaid", credit_nano_eur=1)
-    name = 'llmaas_gateway_over_limit_total{limit="credit",outcome="refused"}'
+def test_without_it_the_same_call_is_refused_and_counted(proxy: Proxy, shut: tuple[str, str, str]) -> None:
+    _, key, limit = shut
+    name = f'llmaas_gateway_over_limit_total{{limit="{limit}",outcome="refused"}}'
     before = _over(proxy).get(name, 0)
     assert ask(proxy, key).status_code == 429
     assert _over(proxy)[name] == before + 1

@@ -194,6 +194,14 @@ def test_budgets_of_litellm_are_shown_without_the_noise_of_floating_point() -> N
     assert (f"{key.budget_eur:f}", f"{key.spend_eur:f}") == ("0.1", "0.000001")
 
 
+def test_requests_a_minute_of_a_key_are_shown_wherever_they_are_kept() -> None:
+    own = {"token": "a", "key_alias": "a", "metadata": {"requests_per_minute": 7}}
+    older = {"token": "b", "key_alias": "b", "rpm_limit": 5, "metadata": {}}
+    both = {"token": "c", "key_alias": "c", "rpm_limit": 5, "metadata": {"requests_per_minute": 4}}
+    admin, _ = client({"/key/list": _page([own, older, both, {"token": "d", "key_alias": "d"}])})
+    assert [key.requests_per_minute for key in admin.list_keys()] == [7, 5, 4, None]
+
+
 @pytest.mark.parametrize(
     ("names", "header"),
     [
