@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from redis.exceptions import RedisError
-
 from llmaas_gateway.accounts import tenants
 from llmaas_gateway.accounts.account import TENANT, Account, AccountError, Billing, Budget, State, Tier, tier_of
 from llmaas_gateway.accounts.database import Connection, Database, Row
@@ -61,12 +59,8 @@ class Administration:
             raise AccountError(f"no model {', '.join(map(repr, unknown))}; there are {', '.join(sorted(served))}")
 
     async def tell(self, account: Account) -> None:
-        """Push a committed change to the replicas."""
-        try:
-            await self.directory.publish(account)
-        except RedisError as error:
-            # Without Redis replicas ask PostgreSQL; one that keeps an old copy is mended when that is read anew.
-            _log.warning("tenant %s: change not pushed to Redis (%s)", account.tenant, type(error).__name__)
+        """Push a committed change to the replicas; without Redis they ask PostgreSQL."""
+        await self.directory.tell(account)
 
     async def create(
         self, actor: str, name: str, tier: str, *, models: Sequence[str] = (), top_up_nano_eur: int | None = None

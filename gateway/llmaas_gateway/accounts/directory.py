@@ -1,12 +1,14 @@
 """What every call asks first: who is this tenant. Answered from this process, from Redis, or from PostgreSQL.
 
 PostgreSQL is the truth. A change is pushed to Redis as soon as it is committed, and a replica believes its own memory
-for two seconds: suspension and a change of tier hold everywhere within that. A copy in Redis that is older than half a
-minute is read anew, which mends a push that never arrived; while PostgreSQL is away the copy serves as it is.
+for two seconds: suspension and a change of tier hold everywhere within that. A push that fails is repeated until it
+arrives. A copy in Redis that is older than half a minute is read anew, which mends a push whose process was killed;
+while PostgreSQL is away the copy serves as it is.
 """
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,10 @@ return 1
 """
 # After a failure PostgreSQL is left alone for so long where the copy in Redis will do.
 _DATABASE_REST_SECONDS: Final = 5.0
+# How long a push that failed waits before it is tried again.
+_PUSH_AGAIN_SECONDS: Final = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class UnknownTenantError(AccountError):
@@ -93,6 +99,8 @@ class Directory:
         self._known: dict[str, tuple[float, Account | None]] = {}
         self._asking: dict[str, asyncio.Task[Account | None]] = {}
         self._database_rests_until = 0.0
+        self._untold: dict[str, Account] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     def key(self, tenant: str) -> str:
         """The Redis key of a tenant's copy."""
@@ -178,3 +186,32 @@ class Directory:
         }
         arguments = [item for field in fields.items() for item in field]
         await self._push(keys=[self.key(account.tenant)], args=[account.revision, *arguments])
+
+    async def tell(self, account: Account) -> None:
+        """Push a committed change of a tenant; while Redis is away, again and again until it arrives."""
+        try:
+            await self.publish(account)
+        except RedisError as error:
+            _log.warning("tenant %s: not pushed to Redis (%s); trying again", account.tenant, type(error).__name__)
+            self._untold[account.tenant] = account
+            if self._telling is None or self._telling.done():
+                self._telling = asyncio.create_task(self._tell_again())
+
+    async def _tell_again(self) -> None:
+        while self._untold:
+            await asyncio.sleep(_PUSH_AGAIN_SECONDS)
+            for tenant, account in list(self._untold.items()):
+                try:
+                    await self.publish(account)
+                except RedisError:
+                    break
+                # Unless it has changed once more meanwhile: then the newer state waits for its turn.
+                if self._untold[tenant] is account:
+                    del self._untold[tenant]
+                    _log.info("tenant %s: pushed to Redis", tenant)
+
+    async def close(self) -> None:
+        """Give up what could not be pushed; replicas learn of it when their copy is read anew."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)

@@ -171,6 +171,7 @@ class Parts:
             await asyncio.gather(*tasks, return_exceptions=True)
             for client in self._clients:
                 await client.aclose()
+            await self.directory.close()
             await self.database.close()
             await self._patient.aclose()
             await self.redis.aclose()

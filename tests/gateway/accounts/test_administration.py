@@ -1,5 +1,6 @@
 """Administrative acts happen whole, in our tables, in LiteLLM and in the audit, or not at all. Needs real stores."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.prices import PriceError
+from redis.exceptions import RedisError
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
 
@@ -137,6 +139,30 @@ def test_every_change_reaches_the_replicas_and_the_audit(on_platform: Run) -> No
         assert (await replica.account(tenant)).credit_nano_eur == 250_500_000_000
         actions = [act.action for act in platform.acts]
         assert actions == [f"tenant.{verb}" for verb in ("create", "set_tier", "suspend", "resume", "top_up")]
+
+    on_platform(action)
+
+
+def test_a_suspension_is_pushed_again_when_redis_was_away(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await platform.tenant("acme")
+        directory, failures = platform.services.directory, iter([RedisError, RedisError])
+        publish = directory.publish
+
+        async def failing(account: Any) -> None:
+            if failure := next(failures, None):
+                raise failure
+            await publish(account)
+
+        directory.publish = failing
+        assert (await platform.ask("POST", "/llmaas/tenants/acme/suspend"))["state"] == "suspended"
+        replica = platform.stores.directory(cache_seconds=0)
+        assert not (await replica.account(tenant)).suspended
+        for _ in range(100):
+            if (await replica.account(tenant)).suspended:
+                break
+            await asyncio.sleep(0.1)
+        assert (await replica.account(tenant)).suspended
 
     on_platform(action)
 

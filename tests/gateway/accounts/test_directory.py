@@ -75,6 +75,39 @@ def test_a_suspension_at_one_replica_holds_at_another_within_two_seconds_and_not
     in_stores(action)
 
 
+def test_a_push_that_redis_does_not_take_is_repeated_until_it_does(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        impatient = connect(stores.redis_url, timeout_seconds=0.2)
+        here, there = Directory(impatient, stores.database, prefix=stores.prefix), stores.directory(cache_seconds=0)
+        await there.account("tn-a")
+        await stores.redis.client_pause(2_000)
+        for state in (State.SUSPENDED, State.ACTIVE, State.SUSPENDED):
+            async with stores.database.change() as connection:
+                await here.tell(await tenants.set_state(connection, "tn-a", state, NOW))
+        assert not (await there.account("tn-a")).suspended  # asked while Redis hung, answered when it woke up
+        for _ in range(100):  # for 10 of the 30 seconds after which the copy would be read anew
+            if (await there.account("tn-a")).suspended:
+                break
+            await asyncio.sleep(0.1)
+        assert (await there.account("tn-a")).revision == 4
+        await here.close()
+        await impatient.aclose()
+
+    in_stores(action)
+
+
+def test_what_cannot_be_pushed_does_not_outlive_the_directory(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        account = await made(stores)
+        directory = Directory(connect("redis://127.0.0.1:9", timeout_seconds=0.2), stores.database)
+        await directory.tell(account)
+        await directory.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    in_stores(action)
+
+
 def test_a_push_that_never_arrived_is_mended_within_half_a_minute(in_stores: Run) -> None:
     async def action(stores: Any) -> None:
         await made(stores)
