@@ -73,10 +73,14 @@ def test_an_endpoint_that_is_not_served_is_refused() -> None:
 
 
 def test_salts_differ_between_tenants_and_secrets_and_are_plain_letters_and_digits() -> None:
-    salts = {cache_salt(secret, tenant) for secret in (b"a", b"b") for tenant in ("x", "y", "")}
+    salts = {cache_salt(secret, tenant, "2026-11") for secret in (b"a", b"b") for tenant in ("x", "y", "")}
     assert len(salts) == 6
     assert all(re.fullmatch(r"[a-z0-9]{32}", salt) for salt in salts)
-    assert cache_salt(b"a", "x") == cache_salt(b"a", "x")
+    assert cache_salt(b"a", "x", "2026-11") == cache_salt(b"a", "x", "2026-11")
+
+
+def test_the_salt_of_a_tenant_is_another_one_each_month() -> None:
+    assert len({cache_salt(b"a", "x", month) for month in ("2026-11", "2026-12", "2027-11")}) == 3
 
 
 def test_the_most_output_is_bounded_by_the_context_and_multiplied_by_the_choices() -> None:

@@ -118,12 +118,18 @@ class Bounds:
 
 
 @functools.lru_cache(maxsize=4096)
-def cache_salt(secret: bytes, tenant: str) -> str:
+def cache_salt(secret: bytes, tenant: str, month: str) -> str:
     """The salt of a tenant's prefix cache: letters and digits, 32 of them, not to be guessed without the secret.
 
-    Two tenants never share it, so that neither can tell from a fast answer what the other has asked.
+    Two tenants never share it, so that neither can tell from a fast answer what the other has asked. It is another one
+    each month, so that one that became known is of use for the rest of the month only.
+
+    Args:
+        secret: the platform's own.
+        tenant: its identifier.
+        month: such as ``2026-11``.
     """
-    digest = hmac.new(secret, b"cache-salt:" + tenant.encode(), hashlib.sha256).digest()
+    digest = hmac.new(secret, f"cache-salt:{month}:{tenant}".encode(), hashlib.sha256).digest()
     return base64.b32encode(digest).decode().rstrip("=").lower()[:32]
 
 

@@ -144,7 +144,7 @@ class Admission:
             nano_eur=most.nano_eur,
             output_tokens=most.output_tokens,
             factor=tier.price_factor,
-            salt=cache_salt(self._secret, account.tenant),
+            salt=cache_salt(self._secret, account.tenant, f"{at:%Y-%m}"),
             priority=self._priority(model, tier),
             held=True,
         )

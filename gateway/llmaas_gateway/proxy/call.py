@@ -46,7 +46,7 @@ class Admitted:
         nano_eur: the most that it may cost.
         output_tokens: the most that it may be answered with.
         factor: of the price book, by which the tier's prices differ.
-        salt: of the tenant's prefix cache.
+        salt: of the tenant's prefix cache in this month.
         priority: in the model's queue, where its server has one; the lowest goes first.
         held: whether the ledger holds a reservation; False for a call let in while it was away.
     """

@@ -85,9 +85,11 @@ def _counted(call: Call, refusal: Refusal | None, owner: KeyOwner) -> CountedRef
 def sent_along(call: Call) -> dict[str, Any]:
     """Parameters that an admitted call takes to the model's server."""
     admitted = call.admitted
-    if admitted is None or call.kind == "embedding":
+    if admitted is None:
         return {}
     extra: dict[str, Any] = {"cache_salt": admitted.salt}
+    if call.kind == "embedding":
+        return {"extra_body": extra}
     if admitted.priority is not None:
         extra["priority"] = admitted.priority
     own = {name: call.body["max_tokens"] for name in ("max_tokens",) if name in call.body}

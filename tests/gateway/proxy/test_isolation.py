@@ -36,6 +36,12 @@ def test_what_a_client_forges_never_reaches_the_model(stack: Stack, proxy: Proxy
     [seen] = stack.seen()["bodies"]
     assert set(seen) == {"path", "model", "messages", "max_tokens", "stream", "cache_salt"}
     assert seen["cache_salt"] != FORGED["cache_salt"]
+    httpx.delete(f"{stack.upstream_url}/seen")
+    sent = {**request("/v1/embeddings"), "cache_salt": "another tenant's", "user": "another", "priority": -10}
+    assert httpx.post(f"{proxy.url}/v1/embeddings", json=sent, headers=forged, timeout=60).status_code == 200
+    [embedded] = stack.seen()["bodies"]
+    assert set(embedded) == {"path", "model", "input", "cache_salt"}
+    assert embedded["cache_salt"] == seen["cache_salt"]
 
 
 def test_each_tenant_has_a_salt_of_its_own_at_every_endpoint_and_replica(
@@ -51,9 +57,10 @@ def test_each_tenant_has_a_salt_of_its_own_at_every_endpoint_and_replica(
             ("/v1/completions", True),
             ("/v1/responses", False),
             ("/v1/messages", True),
+            ("/v1/embeddings", False),
         ):
             for proxy in proxies:
-                assert ask(proxy, key, path, stream=stream).status_code == 200
+                assert ask(proxy, key, path, **({"stream": True} if stream else {})).status_code == 200
         [salt] = {body["cache_salt"] for body in stack.seen()["bodies"]}
         salts.append(salt)
     assert salts[0] != salts[1]
