@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .stack import Proxy, Stack, running, running_stack
+from .stack import ANSWER_SECONDS, SILENCE_SECONDS, Proxy, Stack, running, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,14 @@ def proxies(stack: Stack) -> Iterator[list[Proxy]]:
 def proxy(proxies: list[Proxy]) -> Proxy:
     """Any one of them."""
     return proxies[0]
+
+
+@pytest.fixture(scope="session")
+def impatient(stack: Stack) -> Iterator[Proxy]:
+    """One that waits for seconds only."""
+    proxy = Proxy(stack, "impatient", answer_seconds=ANSWER_SECONDS, silence_seconds=SILENCE_SECONDS)
+    with running([proxy]):
+        yield proxy
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[3]
 MASTER_KEY = "sk-master-of-the-tests"
 MODELS = ("chat-model", "spare-model")
 EMBEDDING_MODEL = "embedding-model"
+# Of the impatient proxy; long enough for a model that a busy machine keeps waiting.
+ANSWER_SECONDS, SILENCE_SECONDS = 5, 4
 TIER = {"priority": "normal", "requests_per_minute": 100_000}
 TIERS: list[dict[str, Any]] = [
     {"name": "open", "billing": "monthly", **TIER},

@@ -3,7 +3,9 @@
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -13,11 +15,21 @@ from llmaas_gateway.audit.signing import Signer, Verifier
 from llmaas_gateway.audit.verify import verify_files
 
 from llmaas.admin.audit import fetch_export
-from llmaas.verify.canary.calls import CHAT, CanaryCall, calls, send
+from llmaas.verify.canary.calls import (
+    ANSWERED,
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MESSAGES,
+    RESPONSES,
+    CanaryCall,
+    calls,
+    send,
+)
 from llmaas.verify.canary.marker import Canary
 from llmaas.verify.canary.search import Finder, search_files
 
-from .client import ask, hang_up, wait_for_room_in_the_minute
+from .client import ask, hang_up, request, wait_for_room_in_the_minute
 from .stack import MASTER_KEY, Proxy, Stack, wait_until
 
 NewKey = Callable[..., tuple[str, str]]
@@ -109,8 +121,26 @@ def test_acts_at_litellm_s_own_routes_and_what_is_in_force_are_recorded(stack: S
     assert alias not in "".join(bodies)
 
 
+def _silences(canary: Canary) -> list[CanaryCall]:
+    """Calls to a model that never answers, or that stops in mid-stream for good."""
+    texts = (CHAT, COMPLETIONS, MESSAGES, RESPONSES)
+    whole = [
+        CanaryCall("silence", path, request(path, silent=True, name=canary.text), frozenset({504}))
+        for path in (*texts, EMBEDDINGS)
+    ]
+    streams = [
+        CanaryCall(kind, path, request(path, stream=True, output=20, name=canary.text, **task), ends, "stream")
+        for path in texts
+        for kind, task, ends in (
+            ("silence for a stream", {"silent": True}, frozenset({504})),
+            ("silence in the stream", {"silent_after": 3}, ANSWERED),
+        )
+    ]
+    return whole + streams
+
+
 def test_a_canary_is_kept_nowhere_whatever_happens_to_its_calls(
-    stack: Stack, proxies: list[Proxy], new_key: NewKey
+    stack: Stack, proxies: list[Proxy], impatient: Proxy, new_key: NewKey
 ) -> None:
     canary, since = Canary(), time.time() - 5
     tenant, key = new_key("open")
@@ -145,7 +175,14 @@ def test_a_canary_is_kept_nowhere_whatever_happens_to_its_calls(
                 send(http, call, key)
             limited = [send(http, told("over the limit"), few).status for _ in range(4)]
             assert 429 in limited
+    silences, (waiting, patient) = _silences(canary), new_key("open")
+    ask(impatient, key)  # a proxy's first call takes longer than this one waits for a stream to begin
+    with httpx.Client(base_url=impatient.url, timeout=60) as http, ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(lambda call: send(http, call, patient), silences))
+    wrong += [f"{o.call.kind} at {o.call.path}: {o.status}" for o in ended if not o.as_expected]
     assert wrong == []
+    records = stack.wait_for_records(waiting, len(silences))
+    assert Counter(record["status"] for record in records) == {"error": 9, "cut": 4}  # the gateway's clock ended them
     time.sleep(15)  # records and spend are written some seconds after a call
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")

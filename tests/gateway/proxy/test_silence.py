@@ -1,27 +1,18 @@
 """A model server that keeps silent: the call ends in time, its slot is free again, and only what came is paid for."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from .client import ask, error_of, events
-from .stack import Proxy, Stack, running
+from .stack import ANSWER_SECONDS, SILENCE_SECONDS, Proxy, Stack
 
 NewKey = Callable[..., tuple[str, str]]
-# Long enough for a model that a busy machine keeps waiting.
-ANSWER_SECONDS, SILENCE_SECONDS = 5, 4
 # What the proxy itself may take on a busy machine.
 SLACK = 6
 PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"]
-
-
-@pytest.fixture(scope="module")
-def impatient(stack: Stack) -> Iterator[Proxy]:
-    proxy = Proxy(stack, "impatient", answer_seconds=ANSWER_SECONDS, silence_seconds=SILENCE_SECONDS)
-    with running([proxy]):
-        yield proxy
 
 
 def nothing_is_held(stack: Stack, tenant: str) -> bool:
