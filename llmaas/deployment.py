@@ -90,8 +90,10 @@ def _data_stores(
             host=host,
             image=materials.images["redis"],
             certificate=certificates.names[t.REDIS_SERVICE],
-            configuration=data.redis_configuration(haproxy.certificate_folder(t.REDIS_SERVICE)),
+            configuration=data.redis_configuration(platform, haproxy.certificate_folder(t.REDIS_SERVICE)),
             auth=_secret_values(materials, **{"password.conf": data.redis_password_file(materials.redis)}),
+            needed_mib=data.redis_needed_mib(platform),
+            memory_mib=data.redis_memory_mib(platform),
         ),
         options,
     )

@@ -13,13 +13,15 @@ from llmaas.components.stores import Server, StoreArgs, deploy_store
 from llmaas.views import data
 from llmaas.views import topology as t
 
-_MEMORY: Final = pods.Memory(32, 2 * data.REDIS_MEMORY_MIB)
 _CONFIGURATION_FOLDER: Final = "/etc/llmaas/redis"
 
 
 @dataclass(frozen=True)
 class RedisArgs:
-    """``auth`` holds the file ``password.conf``, ``configuration`` all the rest of redis.conf."""
+    """``auth`` holds the file ``password.conf``, ``configuration`` all the rest of redis.conf.
+
+    ``needed_mib`` is what Redis is expected to take at most, ``memory_mib`` what its configuration allows it.
+    """
 
     namespace: str
     host: str
@@ -27,6 +29,8 @@ class RedisArgs:
     certificate: str
     configuration: str
     auth: SecretValues
+    needed_mib: int
+    memory_mib: int
     size_gib: int = 5
 
 
@@ -52,6 +56,8 @@ def _server(args: RedisArgs, configuration: str, auth: str) -> Server:
         pods.Files("configuration", _CONFIGURATION_FOLDER, config_map=configuration),
         pods.Files("auth", str(PurePosixPath(data.REDIS_AUTH_FILE).parent), secret=auth),
     )
+    # A child that writes the file anew may come to hold a copy of everything that changes meanwhile.
+    memory = pods.Memory(args.needed_mib, 2 * args.memory_mib)
     listening = k8s.core.v1.TCPSocketActionArgs(port=t.REDIS_PORT)
     container = k8s.core.v1.ContainerArgs(
         name="redis",
@@ -60,7 +66,7 @@ def _server(args: RedisArgs, configuration: str, auth: str) -> Server:
         ports=[k8s.core.v1.ContainerPortArgs(name="tls", container_port=t.REDIS_PORT, protocol="TCP")],
         volume_mounts=[*(each.mount() for each in files), pods.mount("data", data.REDIS_DATA)],
         security_context=pods.container_security(),
-        resources=pods.resources(_MEMORY),
+        resources=pods.resources(memory),
         startup_probe=k8s.core.v1.ProbeArgs(tcp_socket=listening, period_seconds=2, failure_threshold=150),
         readiness_probe=k8s.core.v1.ProbeArgs(tcp_socket=listening, period_seconds=10, failure_threshold=3),
         liveness_probe=k8s.core.v1.ProbeArgs(tcp_socket=listening, period_seconds=30, failure_threshold=6),

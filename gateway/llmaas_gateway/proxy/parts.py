@@ -32,6 +32,7 @@ from llmaas_gateway.audit.worker import Audit
 from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.invoices.removal import AccountsRemoval
 from llmaas_gateway.ledger.ledger import Ledger, connect, epoch_key, lock_key
+from llmaas_gateway.ledger.memory import RedisMemory
 from llmaas_gateway.ledger.process import RedisProcess
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
@@ -93,7 +94,8 @@ class Parts:
         self._consumer = RecordConsumer(self._patient, self.ledger.records_key, secrets.database_url, name)
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self.over_limit = OverLimit()
-        self._metrics = Metrics(self.over_limit, self.audit.watch)
+        self._memory = RedisMemory(self._patient)
+        self._metrics = Metrics(self.over_limit, self.audit.watch, self._memory)
         self._clients: list[httpx.AsyncClient] = []
         self._beside: list[Nightly | AccountsRemoval] = []
 
@@ -160,7 +162,7 @@ class Parts:
             # The proxy starts all the same and refuses, or allows what the tiers declare, until they are there.
             _log.warning("the ledger is not whole yet: %s", type(error).__name__)
         tasks = [asyncio.create_task(self.settlement.run()), asyncio.create_task(self._consumer.run())]
-        tasks += [asyncio.create_task(each.run()) for each in self._beside]
+        tasks += [asyncio.create_task(each.run()) for each in (self._memory, *self._beside)]
         try:
             async with self.audit.running(*self._in_force()):
                 yield

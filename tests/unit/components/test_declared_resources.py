@@ -8,6 +8,7 @@ import yaml
 
 from llmaas.preview.placeholders import MARK
 from llmaas.settings import Platform
+from llmaas.views.data import redis_memory_mib, redis_needed_mib
 
 NAMESPACES = {"llmaas-edge", "llmaas-gateway", "llmaas-serving", "llmaas-data", "llmaas-monitoring"}
 
@@ -243,3 +244,12 @@ def test_everything_is_named_so_that_a_change_of_files_rolls_the_pods_that_use_t
     assert used <= made
     assert made - used == set()
     assert all(each.inputs["immutable"] is True for each in declared if each.kind in {"ConfigMap", "Secret"})
+
+
+def test_redis_has_room_for_what_it_may_take_and_for_a_child_that_writes_it_anew(
+    workloads: list[Any], platform: Platform
+) -> None:
+    redis = next(workload for workload in workloads if workload.name == "redis-server")
+    (container,) = redis.pod["containers"]
+    assert container["resources"]["limits"]["memory"] == f"{2 * redis_memory_mib(platform)}Mi"
+    assert container["resources"]["requests"]["memory"] == f"{redis_needed_mib(platform)}Mi"

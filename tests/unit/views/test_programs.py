@@ -125,11 +125,15 @@ def test_prometheus_reads_every_part_and_knows_it_by_its_certificate(platform: P
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not on this machine")
-def test_redis_answers_over_tls_1_3_with_the_password_alone(certificates: Path, tmp_path: Path) -> None:
+def test_redis_answers_over_tls_1_3_with_the_password_alone(
+    certificates: Path, tmp_path: Path, platform: Platform
+) -> None:
     port = free_port()
     folder = certificates / "redis"
     (tmp_path / "password.conf").write_text(data.redis_password_file("secret"))
-    text = data.redis_configuration(str(folder)).replace(data.REDIS_AUTH_FILE, str(tmp_path / "password.conf"))
+    text = data.redis_configuration(platform, str(folder)).replace(
+        data.REDIS_AUTH_FILE, str(tmp_path / "password.conf")
+    )
     text = text.replace(f"dir {data.REDIS_DATA}", f"dir {tmp_path}").replace("tls-port 6379", f"tls-port {port}")
     (tmp_path / "redis.conf").write_text(text)
 
