@@ -14,6 +14,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("LLMAAS_CACHE") or Path.home() / ".cache" / "llmaas")
 
 
+def artefact_folder(name: str) -> Path:
+    """Where files of a model's weights lie on this machine, if any are here."""
+    return cache_dir() / "models" / name
+
+
 def state_dir(environment: str) -> Path:
     """What belongs to one environment on this machine: secrets, certificates, Pulumi state, logs.
 

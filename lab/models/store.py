@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.layout import ENVIRONMENT
 from lab.models import tiny_llama
-from llmaas.paths import cache_dir
+from llmaas.paths import artefact_folder
 from llmaas.settings import load_platform
 from llmaas.settings.recorded import manifest_file
 
@@ -29,7 +29,7 @@ def ensure_models(report: Callable[[str], None] = print) -> None:
     platform = load_platform(ENVIRONMENT)
     for artefact in platform.artefacts:
         manifest = manifest_file(platform, artefact.name)
-        folder = cache_dir() / "models" / artefact.name
+        folder = artefact_folder(artefact.name)
         if not manifest.exists():
             raise LabError(f"artefact {artefact.name}: its manifest {manifest} is missing")
         declared = manifest.read_text(encoding="ascii")
