@@ -192,7 +192,7 @@ class Ledger:
     def _counter(self, limit: Limit, at: datetime) -> dict[str, Any]:
         end = limit.window.end(at)
         grace = _REQUESTS_GRACE if limit.kind is Kind.REQUESTS else _COUNTER_GRACE
-        expires = 0 if end is None else int((end + grace).timestamp() * 1000)
+        expires = 0 if end is None else int((end.timestamp() + grace.total_seconds()) * 1000)
         return {"key": limit.counter_key(self.prefix, at), "kind": limit.kind, "cap": limit.cap, "expires": expires}
 
     async def settle(  # noqa: PLR0913 - each is a fact of one call
@@ -262,6 +262,32 @@ class Ledger:
         return int(held[0]) if verdict == b"whole" else None
 
     async def used(self, limit: Limit, at: datetime) -> tuple[int, int]:
-        """What is settled and what is held on a limit's counter."""
-        settled, held = await self._redis.hmget(limit.counter_key(self.prefix, at), ["settled", "held"])
-        return int(settled or 0), int(held or 0)
+        """What is settled and what is held on a limit's counter.
+
+        Raises:
+            LedgerUnavailableError: it cannot be read.
+        """
+        (counter,) = await self._counters([limit], at)
+        return counter
+
+    async def room(self, limits: Sequence[Limit], at: datetime) -> tuple[int, ...]:
+        """What limits have left, in their order; nothing is reserved.
+
+        Raises:
+            LedgerUnavailableError: it cannot be read.
+        """
+        counters = await self._counters(limits, at)
+        return tuple(limit.cap - sum(counter) for limit, counter in zip(limits, counters, strict=True))
+
+    async def _counters(self, limits: Sequence[Limit], at: datetime) -> list[tuple[int, int]]:
+        try:
+            async with asyncio.timeout(self._timeout_seconds), self._redis.pipeline(transaction=False) as pipe:
+                pipe.exists(self.epoch_key)
+                for limit in limits:
+                    pipe.hmget(limit.counter_key(self.prefix, at), ["settled", "held"])
+                whole, *rows = await pipe.execute()
+        except (RedisError, TimeoutError, OSError) as error:
+            raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
+        if not whole:
+            raise LedgerLostError("the ledger's Redis lost its counters; rebuild them from the records")
+        return [(int(settled or 0), int(held or 0)) for settled, held in rows]

@@ -1,7 +1,7 @@
 """The limits that a call must keep, as counters of the ledger, and the windows after which they begin anew."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 
@@ -52,7 +52,9 @@ class Window(StrEnum):
         if self is Window.DAY:
             # Calendar arithmetic, so that a day of 23 or 25 hours ends at midnight.
             return start + timedelta(days=1)
-        return start + timedelta(minutes=1 if self is Window.MINUTE else 60)
+        # Time that passes: an hour that the clock shows twice is two windows.
+        length = timedelta(minutes=1 if self is Window.MINUTE else 60)
+        return (start.astimezone(UTC) + length).astimezone(at.tzinfo)
 
 
 @dataclass(frozen=True, slots=True)

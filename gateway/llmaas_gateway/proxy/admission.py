@@ -1,7 +1,7 @@
 """Whether a call may pass: whose it is, what it can cost at most, and whether every limit has room for that."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -20,6 +20,7 @@ from llmaas_gateway.accounts.account import (
 from llmaas_gateway.accounts.directory import DirectoryUnavailableError, UnknownTenantError
 from llmaas_gateway.isolation.requests import cache_salt
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError, Refused
+from llmaas_gateway.ledger.limits import Limit
 from llmaas_gateway.prices import PriceError
 from llmaas_gateway.proxy.answers import amount, bad_request, over_limit, unavailable
 from llmaas_gateway.proxy.away import Allowances
@@ -106,11 +107,38 @@ class Admission:
                 # It may take seconds for a long prompt; other calls go on meanwhile.
                 wanted = await asyncio.to_thread(self._wanted, call, model, owner, account, tier)
         except _RefusedError as error:
+            if error.refusal.status != 503:
+                await self._note_limits(call, owner)
             return error.refusal
         except (AccountError, PriceError) as error:
+            await self._note_limits(call, owner)
             # Ours to mend: a budget, a tier or a price that cannot be used must not let the call pass as if free.
             return Refusal(500, "server_error", "misconfigured", str(error))
         return await self._reserve(call, wanted, tier)
+
+    async def _note_limits(self, call: Call, owner: KeyOwner) -> None:
+        """Of a call that is refused for another reason: its limits, where they are known, and what they have left."""
+        tenant = owner.team_metadata.get(TENANT)
+        if not tenant:
+            return
+        try:
+            account = await self._accounts.account(str(tenant))
+            limits = self._limits(owner, account, tier_of(self._settings.tiers_by_name, account.tier))
+        except (UnknownTenantError, DirectoryUnavailableError, AccountError):
+            return
+        at = datetime.now(self._zone)
+        room: Sequence[int | None]
+        try:
+            room = await self._ledger.room(limits, at)
+        except LedgerUnavailableError:
+            room = [None] * len(limits)
+        call.refused_room = (limits, room, at)
+
+    @staticmethod
+    def _limits(owner: KeyOwner, account: Account, tier: Tier) -> Sequence[Limit]:
+        team, key = Budget.of(owner.team_metadata), Budget.of(owner.key_metadata)
+        requests = requests_per_minute_of(owner.key_metadata, owner.key_requests_per_minute)
+        return limits_of(tier, account, owner.team, team, owner.key, key, requests)
 
     async def _payer(self, owner: KeyOwner) -> tuple[Account, Tier]:
         tenant = owner.team_metadata.get(TENANT)
@@ -130,8 +158,6 @@ class Admission:
 
     def _wanted(self, call: Call, model: ServedModel, owner: KeyOwner, account: Account, tier: Tier) -> Admitted:
         at = datetime.now(self._zone)
-        team, key = Budget.of(owner.team_metadata), Budget.of(owner.key_metadata)
-        requests = requests_per_minute_of(owner.key_metadata, owner.key_requests_per_minute)
         most = self._costs.most(call, model, at, tier.price_factor)
         return Admitted(
             tenant=account.tenant,
@@ -139,7 +165,7 @@ class Admission:
             key=owner.key,
             billing=tier.billing.value,
             at=at,
-            limits=limits_of(tier, account, owner.team, team, owner.key, key, requests),
+            limits=self._limits(owner, account, tier),
             room=(),
             nano_eur=most.nano_eur,
             output_tokens=most.output_tokens,
@@ -181,6 +207,7 @@ class Admission:
 
     def _admit_without_ledger(self, call: Call, wanted: Admitted, tier: Tier) -> Refusal | None:
         if not self._allowances.take(wanted.tenant, tier, wanted.nano_eur):
+            call.refused_room = (wanted.limits, [None] * len(wanted.limits), wanted.at)
             return unavailable("Limits cannot be read at the moment. Please retry.")
         # Its cancelled reservation keeps the id; the call goes on under another one.
         call.renew_identity()

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from llmaas_gateway.accounts.account import UNLIMITED
 from llmaas_gateway.asgi import Header
 from llmaas_gateway.ledger.ledger import Refused
-from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.limits import Kind, Limit
 from llmaas_gateway.money import format_euros
 from llmaas_gateway.proxy.call import Call, Refusal
 
-# A credit that is used up does not come back by waiting; who tries again all the same should not do so at once.
+# A credit that is used up does not come back by waiting; who tries again all the same should not do so at once. A call
+# under way may end at any moment.
 _NO_RESET_SECONDS = 3600
+_PARALLEL_SECONDS = 1
 
 
 def error_of(refusal: Refusal) -> dict[str, str | None]:
@@ -54,14 +56,21 @@ def over_limit(refused: Refused, needed: int, at: datetime) -> Refusal:
     )
     if limit.kind in {Kind.MONEY, Kind.OUTPUT} and refused.remaining > 0:
         text += " A lower max_tokens needs less."
-    wait = _NO_RESET_SECONDS if limit.kind is not Kind.PARALLEL else 1
+    wait = max(1, _reset_seconds(limit, refused.resets_at, at))
     if refused.resets_at is not None:
-        wait = max(1, math.ceil((refused.resets_at - at).total_seconds()))
         text += f" It begins anew at {refused.resets_at.isoformat(timespec='seconds')}."
     if limit.kind is Kind.MONEY:
         return Refusal(429, "insufficient_quota", "insufficient_quota", text, retry_after_seconds=wait)
     kind = "tokens" if limit.kind is Kind.OUTPUT else "requests"
     return Refusal(429, kind, "rate_limit_exceeded", text, retry_after_seconds=wait)
+
+
+def _reset_seconds(limit: Limit, end: datetime | None, at: datetime) -> int:
+    """How long until a limit begins anew, or until it is worth to look again where none of its windows ends."""
+    if end is None:
+        return _PARALLEL_SECONDS if limit.kind is Kind.PARALLEL else _NO_RESET_SECONDS
+    # Two moments of one time zone would be subtracted as clocks show them, by an hour wrong across a change.
+    return max(0, math.ceil((end.astimezone(UTC) - at.astimezone(UTC)).total_seconds()))
 
 
 def amount(limit: Limit, nano_eur: int, output_tokens: int) -> int:
@@ -75,21 +84,26 @@ def amount(limit: Limit, nano_eur: int, output_tokens: int) -> int:
             return 1
 
 
-def limit_headers(limits: Sequence[Limit], remaining: Sequence[int], at: datetime) -> list[Header]:
-    """``X-RateLimit-Limit-*``, ``-Remaining-*`` and ``-Reset-*`` (whole seconds) of every limit there is."""
+def limit_headers(limits: Sequence[Limit], remaining: Sequence[int | None], at: datetime) -> list[Header]:
+    """``X-RateLimit-Limit-*``, ``-Remaining-*`` and ``-Reset-*`` (whole seconds) of every limit there is.
+
+    What remains is not told where it is None.
+    """
     headers: list[Header] = []
     for limit, room in zip(limits, remaining, strict=True):
         if limit.cap == UNLIMITED:
             continue
-        name, left = limit.name.encode(), max(0, room)
-        values = (limit.cap, left) if limit.kind is not Kind.MONEY else (format_euros(limit.cap), format_euros(left))
-        headers.append((b"x-ratelimit-limit-" + name, str(values[0]).encode()))
-        headers.append((b"x-ratelimit-remaining-" + name, str(values[1]).encode()))
-        end = limit.window.end(at) if limit.window is not Window.NONE else None
-        if end is not None:
-            seconds = max(0, math.ceil((end - at).total_seconds()))
-            headers.append((b"x-ratelimit-reset-" + name, str(seconds).encode()))
+        name = limit.name.encode()
+        headers.append((b"x-ratelimit-limit-" + name, _told(limit, limit.cap)))
+        if room is not None:
+            headers.append((b"x-ratelimit-remaining-" + name, _told(limit, max(0, room))))
+        seconds = _reset_seconds(limit, limit.window.end(at), at)
+        headers.append((b"x-ratelimit-reset-" + name, str(seconds).encode()))
     return headers
+
+
+def _told(limit: Limit, amount: int) -> bytes:
+    return (format_euros(amount) if limit.kind is Kind.MONEY else str(amount)).encode()
 
 
 def headers_of(call: Call) -> list[Header]:
@@ -98,8 +112,10 @@ def headers_of(call: Call) -> list[Header]:
     if call.refused_room is not None:
         return headers + limit_headers(*call.refused_room)
     admitted = call.admitted
-    if admitted is None or not admitted.room:
+    if admitted is None:
         return headers
+    if not admitted.room:
+        return headers + limit_headers(admitted.limits, [None] * len(admitted.limits), admitted.at)
     nano_eur = admitted.nano_eur if call.charged_nano_eur is None else call.charged_nano_eur
     output = admitted.output_tokens if call.charged_output_tokens is None else call.charged_output_tokens
     left = [

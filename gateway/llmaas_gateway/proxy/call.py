@@ -83,7 +83,7 @@ class Call:
         complete: whether the answer came to its end.
         answered_by: the model that answered, where another one took over.
         over: the name of the limit that had no room for it, also where it passes all the same (shadow mode).
-        refused_room: the limits that refused it, what they have left, and when that was.
+        refused_room: of a call that is refused, its limits, what they have left (None: unknown), and when that was.
     """
 
     endpoint: str
@@ -102,7 +102,7 @@ class Call:
     charged_output_tokens: int | None = None
     answered_by: str | None = None
     over: str | None = None
-    refused_room: tuple[Sequence[Limit], Sequence[int], datetime] | None = None
+    refused_room: tuple[Sequence[Limit], Sequence[int | None], datetime] | None = None
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.monotonic)
 

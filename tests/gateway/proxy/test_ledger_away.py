@@ -55,7 +55,13 @@ def test_the_tiers_rule_holds_within_the_time_limit_and_what_was_spent_is_settle
     assert time.monotonic() - begun < GIVEN_UP_SECONDS
     assert (refused.status_code, error_of(refused)["code"]) == (503, "service_unavailable")
     assert refused.headers["retry-after"] == "1"
-    assert [ask(proxy, trusted_key[1]).status_code for _ in range(3)] == [200] * 3
+    passed = [ask(proxy, trusted_key[1]) for _ in range(3)]
+    assert [answer.status_code for answer in passed] == [200] * 3
+    for answer in (refused, *passed):
+        # What is left is in Redis; the limits themselves are known.
+        assert answer.headers["x-ratelimit-limit-requests-minute"] == "100000"
+        assert "x-ratelimit-reset-requests-minute" in answer.headers
+        assert "x-ratelimit-remaining-requests-minute" not in answer.headers
     away()
     records = stack.wait_for_records(trusted_key[0], 4)
     assert [record["nano_eur"] for record in records] == [COST] * 4

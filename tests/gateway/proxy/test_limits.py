@@ -125,6 +125,25 @@ def test_every_answer_of_an_admitted_call_tells_its_limits(proxy: Proxy, new_key
             assert f"x-ratelimit-{what}-requests-minute" in answer.headers
 
 
+def test_a_refusal_for_another_reason_tells_the_limits_too_and_counts_nothing(
+    stack: Stack, proxy: Proxy, new_key: NewKey
+) -> None:
+    tenant, key = new_key("few")
+    wrong = [
+        (400, ask(proxy, key, max_tokens="many")),
+        (404, ask(proxy, key, model="another")),
+        (400, httpx.post(f"{proxy.url}/v1/chat/completions", content="{", headers=headers(key), timeout=60)),
+    ]
+    stack.suspend(tenant)
+    time.sleep(2.5)
+    wrong.append((403, ask(proxy, key)))
+    for status, answer in wrong:
+        assert answer.status_code == status, answer.text
+        assert answer.headers["x-ratelimit-remaining-output-tokens-hour"] == "100"
+        assert answer.headers["x-ratelimit-remaining-requests-minute"] == "100000"
+        assert 0 <= int(answer.headers["x-ratelimit-reset-output-tokens-hour"]) <= 3600
+
+
 def test_models_are_listed_without_touching_a_limit(proxy: Proxy, new_key: NewKey) -> None:
     _, key = new_key("slow")
     statuses = {httpx.get(f"{proxy.url}/v1/models", headers=headers(key)).status_code for _ in range(5)}
