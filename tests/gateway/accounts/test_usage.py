@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ports import free_port
+from redis.asyncio import Redis
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
 
@@ -101,6 +103,23 @@ def test_a_tenant_sees_its_own_usage_and_credit_and_nobody_elses(on_platform: Ru
         assert refused.status_code == 400
         # a master key belongs to no tenant
         assert (await platform.raw("GET", "/v1/usage")).status_code == 403
+
+    on_platform(action)
+
+
+def test_a_credit_that_cannot_be_read_is_told_as_such_and_other_usage_needs_no_redis(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await two_tenants(platform)
+        keys = [
+            (await platform.ask("POST", f"/llmaas/tenants/{name}/keys", {"name": name}))["key"]
+            for name in ("acme", "other")
+        ]
+        away = Redis(port=free_port(), socket_connect_timeout=1)
+        platform.services.ledger._redis = away  # noqa: SLF001 - a Redis that is not there
+        prepaid, monthly = [await platform.raw("GET", "/v1/usage", key=key) for key in keys]
+        await away.aclose()
+        assert (prepaid.status_code, prepaid.json()["error"]["code"]) == (503, "unavailable")
+        assert monthly.status_code == 200
 
     on_platform(action)
 

@@ -10,7 +10,7 @@ from .stack import EMBEDDING_MODEL, Proxy
 
 _TASK = {
     "input", "cached", "output", "reasoning", "delay", "pause", "status", "fail_first", "fail_model", "die_after",
-    "name", "thought", "tool", "finish", "silent", "silent_after", "held",
+    "name", "thought", "tool", "finish", "silent", "silent_after", "held", "untold",
 }  # fmt: skip
 
 

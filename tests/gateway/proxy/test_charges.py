@@ -92,6 +92,19 @@ def test_a_model_that_dies_in_mid_stream_is_charged_what_it_generated(
     assert pieces == 7
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_stream_without_usage_is_charged_a_token_for_each_piece_that_came(
+    stack: Stack, proxy: Proxy, new_key: NewKey, path: str
+) -> None:
+    tenant, key = new_key("open")
+    answer = ask(proxy, key, path, stream=True, output=50, die_after=7, pause=0.03, untold=True)
+    pieces = sum(bool(event.get("choices")) for event in events(answer))
+    record = only_record(stack, tenant)
+    assert (record["status"], pieces) == ("cut", 7)
+    # Nobody told what the prompt had: it is not billed on a guess.
+    assert (record["counts"], record["nano_eur"]) == ({"output": 7}, 7 * OUTPUT)
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"])
 def test_a_client_that_hangs_up_pays_for_what_was_generated_and_no_more(
     stack: Stack, proxy: Proxy, new_key: NewKey, path: str

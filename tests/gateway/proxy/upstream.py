@@ -5,7 +5,8 @@ seconds before the answer and ``pause`` between pieces of a stream, ``status`` t
 many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces; ``silent`` to answer nothing or,
 with ``silent_after`` pieces, no more until the caller goes; ``held`` to wait for a ``POST /release``; ``thought`` to
 tell before the answer, ``tool`` to call instead of a text, with the arguments ``{"city": "Paris"}``, ``finish`` for
-another reason to end. ``GET /seen`` tells the bodies that came, ``DELETE /seen`` forgets them.
+another reason to end, ``untold`` for a stream without usage. ``GET /seen`` tells the bodies that came, ``DELETE /seen``
+forgets them.
 
 Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
 """
@@ -103,7 +104,8 @@ async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> Asyn
     chat = path.endswith("/chat/completions")
     common = {"id": "up-1", "model": body["model"], "created": 1}
     common["object"] = "chat.completion.chunk" if chat else "text_completion"
-    continuous = (body.get("stream_options") or {}).get("continuous_usage_stats")
+    options = {} if task.get("untold") else body.get("stream_options") or {}
+    continuous = options.get("continuous_usage_stats")
 
     def event(choices: list[dict[str, Any]], usage: dict[str, Any] | None) -> bytes:
         return b"data: " + json.dumps({**common, "choices": choices, "usage": usage}).encode() + b"\n\n"
@@ -119,7 +121,7 @@ async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> Asyn
     last = {"delta": {}} if chat else {"text": ""}
     reason = "tool_calls" if "tool" in task else task.get("finish", "stop")
     yield event([{"index": 0, "finish_reason": reason, **last}], _usage(task) if continuous else None)
-    if (body.get("stream_options") or {}).get("include_usage"):
+    if options.get("include_usage"):
         yield event([], _usage(task))
     yield b"data: [DONE]\n\n"
 
