@@ -77,6 +77,7 @@ class Price(_Strict):
         nano_eur: nano-euros of a single unit, derived.
         valid_from: aware moment from which it holds.
         valid_until: aware moment from which it no longer holds; None for open.
+        ends: the same where the entry itself names it, not its successor.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Price(_Strict):
     per: Per
     valid_from: datetime
     valid_until: datetime | None
+    ends: datetime | None
     nano_eur: int = Field(ge=0)
 
     def holds(self, at: datetime) -> bool:
@@ -198,7 +200,8 @@ def _prices_of(index: int, raw: Mapping[str, Any], zone: ZoneInfo) -> tuple[list
             prices.append(
                 Price(
                     id=f"{entry.id}/{unit}", model=entry.model, unit=unit, amount=amount, per=per,
-                    valid_from=valid_from, valid_until=valid_until or None, nano_eur=nanos,
+                    valid_from=valid_from, valid_until=valid_until or None, ends=valid_until or None,
+                    nano_eur=nanos,
                 )
             )  # fmt: skip
     return prices, problems

@@ -44,9 +44,9 @@ def record() -> None:
     """Record the entries that are new; from the moment they are in force they cannot be edited any more."""
     try:
         new = record_prices(_book(), RECORD, datetime.now(UTC))
-    except chain.ChainError as error:
-        _errors.print(f"[red]{error}[/red]")
+    except (chain.ChainError, PriceError) as error:
+        _errors.print(f"[red]{error}[/red]", soft_wrap=True)
         raise typer.Exit(1) from None
-    for price in new:
-        print(f"recorded {price.id}: {price.amount} EUR per {price.per} from {price.valid_from.isoformat()}")
+    for line in new:
+        print(f"recorded {line}")
     print(f"{len(new)} new. Commit {RECORD.name} with the book.")

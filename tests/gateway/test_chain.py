@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from llmaas_gateway import chain
 from llmaas_gateway.price_record import differences, record_prices
-from llmaas_gateway.prices import parse_price_book
+from llmaas_gateway.prices import PriceError, parse_price_book
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -88,6 +88,41 @@ entries:
         "a/input.nano_eur",
         "a/output",
     ]
+
+
+BOOK = """
+currency: EUR
+time_zone: Europe/Paris
+factors: {batch: "0.5"}
+entries:
+  - {id: a, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1"}}
+"""
+END = ', valid_until: "2028-01-01T00:00:00", prices'
+BACKDATED = '  - {id: b, model: m, per: million, valid_from: "2026-02-01T00:00:00", prices: {input: "0"}}'
+
+
+def test_a_factor_or_a_named_end_that_was_edited_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    assert len(record_prices(parse_price_book(BOOK), path, NOW)) == 2
+    records = chain.read(path)
+    assert differences(parse_price_book(BOOK), records, NOW) == []
+    for was, now, place in (
+        ('"0.5"', '"0.9"', "factors/batch/.factor"),
+        ('{batch: "0.5"}', "{}", "factors/batch/"),
+        (", prices", END, "a/input.valid_until"),
+    ):
+        (problem,) = differences(parse_price_book(BOOK.replace(was, now)), records, NOW)
+        assert problem.startswith(f"{place}:")
+
+
+def test_a_price_that_would_hold_from_a_past_moment_is_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    record_prices(parse_price_book(BOOK), path, NOW)
+    backdated, before = parse_price_book(BOOK + BACKDATED), path.read_text(encoding="utf-8")
+    with pytest.raises(PriceError, match="b/input: it was not recorded before"):
+        record_prices(backdated, path, NOW)
+    assert path.read_text(encoding="utf-8") == before
+    assert [problem.split(":")[0] for problem in differences(backdated, chain.read(path), NOW)] == ["b/input"]
 
 
 def test_a_price_in_force_without_a_record_is_named() -> None:
