@@ -1,12 +1,14 @@
 -- The ledger: every change of a counter happens in this script, so it is atomic over all replicas of the proxy.
 --
--- A counter is a hash {settled, held}. A reservation is a hash {state, spec, cost, output} and an entry in the sorted
--- set of leases, scored by the moment at which it lapses. Amounts are whole nano-euros or tokens below 2^53, which Lua's
+-- A counter is a hash {settled, held}. A reservation is a hash {state, spec, cost, output, call} and an entry in the sorted
+-- set of leases, scored by the moment at which it lapses. One that lapsed is in a second set until it is settled all the
+-- same, or until it is too late for that: then the record `call` says that it never was. Amounts are whole nano-euros or tokens below 2^53, which Lua's
 -- numbers hold exactly.
 --
 -- KEYS: 1 epoch, 2 leases, 3 stream of records, 4 the reservation
 -- ARGV: 1 operation, 2 now in milliseconds, 3 id, then what the operation takes
 local EPOCH, LEASES, RECORDS, RESERVATION = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local LAPSED = LEASES .. ':lapsed'
 local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 -- How long the trace of a finished reservation is kept, so that a second settlement of it is recognised.
 local TRACE_MS = 7200000
@@ -31,9 +33,14 @@ end
 -- The spec of a lapsed reservation stays, for its late settlement; of the others a short trace is enough.
 local function finish(key, name, state, charged, output)
   redis.call('HSET', key, 'state', state, 'charged', charged, 'charged_output', output)
-  if state ~= 'lapsed' then redis.call('HDEL', key, 'spec', 'cost', 'output') end
-  redis.call('PEXPIRE', key, TRACE_MS)
   redis.call('ZREM', LEASES, name)
+  if state == 'lapsed' then
+    redis.call('ZADD', LAPSED, now + TRACE_MS, name)
+    return
+  end
+  redis.call('HDEL', key, 'spec', 'cost', 'output', 'call')
+  redis.call('PEXPIRE', key, TRACE_MS)
+  redis.call('ZREM', LAPSED, name)
 end
 
 local function hold(spec, cost, output)
@@ -48,11 +55,6 @@ local function release(spec, cost, output)
   end
 end
 
-local function note_lapsed(key, name)
-  finish(key, name, 'lapsed', 0, 0)
-  redis.call('XADD', RECORDS, '*', 'kind', 'lapsed', 'id', name, 'at', now)
-end
-
 local function lapse()
   local lapsed = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, LAPSES_PER_CALL)
   for _, name in ipairs(lapsed) do
@@ -60,7 +62,7 @@ local function lapse()
     local stored = redis.call('HMGET', key, 'spec', 'cost', 'output')
     if stored[1] then
       release(cjson.decode(stored[1]), tonumber(stored[2]), tonumber(stored[3]))
-      note_lapsed(key, name)
+      finish(key, name, 'lapsed', 0, 0)
     else
       redis.call('ZREM', LEASES, name)
     end
@@ -68,21 +70,41 @@ local function lapse()
   return #lapsed
 end
 
--- ARGV: 4 spec (JSON list of {key, kind, cap, expires}), 5 cost, 6 output tokens, 7 lease in milliseconds, 8 shadow
-local function reserve()
-  local spec, cost, output = cjson.decode(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-  if redis.call('EXISTS', RESERVATION) == 1 then return {'duplicate', redis.call('HGET', RESERVATION, 'state')} end
-  lapse()
-  local over = nil
-  local room = {}
+-- Proxies try for less than two hours to settle: what lapsed before that is settled no more, and has its record now.
+local function bury()
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', LAPSED, '-inf', now, 'LIMIT', 0, LAPSES_PER_CALL)) do
+    local key = reservation_of(name)
+    local call = redis.call('HGET', key, 'call')
+    finish(key, name, 'cancelled', 0, 0)
+    if call and call ~= '' then
+      redis.call('XADD', RECORDS, '*', 'kind', 'lapsed', 'id', name, 'at', now, 'charged', 0, 'output', 0, 'late', 1,
+        'record', call)
+    end
+  end
+end
+
+local function room_left(spec, cost, output)
+  local over, room = nil, {}
   for index, limit in ipairs(spec) do
     local used = number(limit.key, 'settled') + number(limit.key, 'held')
     room[index] = string.format('%.0f', limit.cap - used)
     if not over and used + amount_of(limit.kind, cost, output) > limit.cap then over = index end
   end
+  return over, room
+end
+
+-- ARGV: 4 spec (JSON list of {key, kind, cap, expires}), 5 cost, 6 output tokens, 7 lease in milliseconds, 8 shadow,
+-- 9 the record of a call that is never settled (JSON), or ''
+local function reserve()
+  local spec, cost, output = cjson.decode(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+  if redis.call('EXISTS', RESERVATION) == 1 then return {'duplicate', redis.call('HGET', RESERVATION, 'state')} end
+  lapse()
+  local over, room = room_left(spec, cost, output)
+  -- Nobody is refused for what has lapsed, however much that is.
+  while over and lapse() > 0 do over, room = room_left(spec, cost, output) end
   if over and ARGV[8] ~= '1' then return {'refused', over, unpack(room)} end
   hold(spec, cost, output)
-  redis.call('HSET', RESERVATION, 'state', 'held', 'spec', ARGV[4], 'cost', ARGV[5], 'output', ARGV[6])
+  redis.call('HSET', RESERVATION, 'state', 'held', 'spec', ARGV[4], 'cost', ARGV[5], 'output', ARGV[6], 'call', ARGV[9])
   redis.call('ZADD', LEASES, now + tonumber(ARGV[7]), id)
   return {'held', over or 0, unpack(room)}
 end
@@ -139,7 +161,11 @@ end
 
 -- ARGV: 4 lease in milliseconds
 local function renew()
-  if redis.call('HGET', RESERVATION, 'state') ~= 'held' then return {'gone'} end
+  if redis.call('HGET', RESERVATION, 'state') ~= 'held' then
+    -- Of one that lapsed all the same its proxy is still there, and will settle it.
+    redis.call('ZADD', LAPSED, 'XX', now + TRACE_MS, id)
+    return {'gone'}
+  end
   redis.call('ZADD', LEASES, 'XX', now + tonumber(ARGV[4]), id)
   return {'held'}
 end
@@ -159,7 +185,7 @@ local function restore()
         hold(spec, cost, output)
         held = held + 1
       else
-        note_lapsed(key, name)
+        finish(key, name, 'lapsed', 0, 0)
       end
     else
       redis.call('ZREM', LEASES, name)
@@ -177,5 +203,8 @@ if operation == 'reserve' then return reserve() end
 if operation == 'settle' then return settle() end
 if operation == 'cancel' then return cancel() end
 if operation == 'renew' then return renew() end
-if operation == 'lapse' then return {'lapsed', lapse()} end
+if operation == 'lapse' then
+  bury()
+  return {'lapsed', lapse()}
+end
 return redis.error_reply('unknown operation ' .. operation)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -128,6 +128,7 @@ class Ledger:
         self.epoch_key = epoch_key(prefix)
         self.lock_key = lock_key(prefix)
         self.leases_key = f"{prefix}:leases"
+        self.lapsed_key = f"{self.leases_key}:lapsed"
 
     def reservation_key(self, identity: str) -> str:
         """Where a call's reservation, and later its trace, is kept."""
@@ -159,6 +160,7 @@ class Ledger:
         at: datetime,
         lease: timedelta,
         shadow: bool = False,
+        record: Mapping[str, Any] | None = None,
     ) -> Held | Refused:
         """Admit a call that costs at most ``nano_eur`` and answers at most ``output_tokens``, or refuse it.
 
@@ -170,6 +172,7 @@ class Ledger:
             at: now, in the time zone of the windows.
             lease: how long the reservation holds unless renewed.
             shadow: admit whatever the limits say, but count.
+            record: what is kept of the call if it is never settled.
 
         Raises:
             LedgerUnavailableError: nothing was decided.
@@ -177,8 +180,9 @@ class Ledger:
         """
         spec = [self._counter(limit, at) for limit in limits]
         milliseconds = int(lease.total_seconds() * 1000)
+        text = json.dumps(record, sort_keys=True) if record else ""
         verdict, *rest = await self._run(
-            "reserve", at, identity, json.dumps(spec), nano_eur, output_tokens, milliseconds, int(shadow)
+            "reserve", at, identity, json.dumps(spec), nano_eur, output_tokens, milliseconds, int(shadow), text
         )
         if verdict == "duplicate":
             raise ValueError(f"request {identity} is already {rest[0].decode()}; a request id is used once")
@@ -239,7 +243,10 @@ class Ledger:
         return bool(verdict == "held")
 
     async def lapse(self, at: datetime) -> int:
-        """Release reservations whose lease is over (some dozens a call); how many there were."""
+        """Release reservations whose lease is over (some dozens a call); how many there were.
+
+        Those that lapsed two hours ago, and were not settled since, get their records.
+        """
         _, count = await self._run("lapse", at, "")
         return int(count)
 

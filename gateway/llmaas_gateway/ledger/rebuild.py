@@ -172,7 +172,8 @@ async def _restore_traces(turn: _Turn, ledger: Ledger, connection: psycopg.Async
                 pipe.hset(key, mapping=cast("Any", trace))
                 pipe.expire(key, _TRACE_MINUTES * 60)
             # Redis may have come back as it was before the settlement.
-            pipe.zrem(ledger.leases_key, *(identity for identity, *_ in rows))
+            for key in (ledger.leases_key, ledger.lapsed_key):
+                pipe.zrem(key, *(identity for identity, *_ in rows))
 
         await turn.write(commands)
         count += len(rows)

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -66,11 +66,11 @@ class CallRecord:
     model: str
     endpoint: str
     status: str
-    counts: Mapping[str, int]
-    price_ids: Mapping[str, str]
-    factor: str
-    nano_eur: int
-    latency_ms: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    price_ids: Mapping[str, str] = field(default_factory=dict)
+    factor: str = "1"
+    nano_eur: int = 0
+    latency_ms: int = 0
 
     def payload(self) -> dict[str, Any]:
         """As plain data for the ledger's stream."""
@@ -83,7 +83,7 @@ def _row(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     charged = int(fields[b"charged"])
     return {
         **record,
-        "kind": "settled",
+        "kind": fields[b"kind"].decode(),
         "nano_eur": charged,
         "unbilled_nano_eur": max(0, int(record["nano_eur"]) - charged),
         "output_tokens": int(fields[b"output"]),
@@ -114,12 +114,13 @@ async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapping[bytes, bytes]]) -> int:
-    """Insert settlements of the ledger's stream and add them to the counters; how many were new.
+    """Insert what is in the ledger's stream and add settlements to the counters; how many were new.
 
-    A settlement that is there already changes nothing.
+    A call that is there already changes nothing.
     """
-    settlements = {fields[b"id"].decode(): fields for fields in entries if fields.get(b"kind") == b"settled"}
-    rows = {identity: _row(fields) for identity, fields in settlements.items()}
+    # Of an entry of an older version, which only said that a reservation had lapsed, nothing can be kept.
+    calls = {fields[b"id"].decode(): fields for fields in entries if b"record" in fields}
+    rows = {identity: _row(fields) for identity, fields in calls.items()}
     if not rows:
         return 0
     async with connection.transaction():
@@ -129,7 +130,7 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
         new = [str(identity) for (identity,) in await cursor.fetchall()]
         sums: dict[str, tuple[int, datetime | None]] = {}
         for identity in new:
-            for key, amount, expires in _counted(settlements[identity]):
+            for key, amount, expires in _counted(calls[identity]):
                 sums[key] = (sums.get(key, (0, None))[0] + amount, expires)
         if sums:
             amounts, ends = zip(*sums.values(), strict=True)

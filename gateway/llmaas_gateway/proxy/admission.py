@@ -21,6 +21,7 @@ from llmaas_gateway.accounts.directory import DirectoryUnavailableError, Unknown
 from llmaas_gateway.isolation.requests import cache_salt
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError, Refused
 from llmaas_gateway.ledger.limits import Limit
+from llmaas_gateway.ledger.records import CallRecord
 from llmaas_gateway.prices import PriceError
 from llmaas_gateway.proxy.answers import amount, bad_request, over_limit, unavailable
 from llmaas_gateway.proxy.away import Allowances
@@ -69,6 +70,21 @@ def _served(call: Call) -> ServedModel:
     if call.model is None:
         raise _RefusedError(bad_request("The model does not exist.", "model", status=404, code="model_not_found"))
     return call.model
+
+
+def _never_settled(call: Call, wanted: Admitted) -> dict[str, Any]:
+    """What is kept of the call if its proxy is killed: what it took is not known, and nothing is charged."""
+    return CallRecord(
+        request_id=call.identity,
+        began_at=wanted.at.isoformat(),
+        tenant=wanted.tenant,
+        team=wanted.team,
+        api_key=wanted.key,
+        billing=wanted.billing,
+        model=call.model.name if call.model else "",
+        endpoint=call.endpoint,
+        status="lapsed",
+    ).payload()
 
 
 class Admission:
@@ -189,6 +205,7 @@ class Admission:
                 at=wanted.at,
                 lease=self._lease,
                 shadow=self._settings.shadow,
+                record=_never_settled(call, wanted),
             )
         except LedgerUnavailableError as error:
             self._settlement.ledger_failed(error, cancel=call.identity)

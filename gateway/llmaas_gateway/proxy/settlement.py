@@ -230,8 +230,9 @@ class Settlement:
             else:
                 await self._pay_first()
             self._owed.popleft()
+        while await self._ledger.lapse(datetime.now(self._zone)):
+            pass
         if self._allowances.taken and not self._owed:
-            await self._ledger.lapse(datetime.now(self._zone))
             self._allowances.forget()
 
     async def _pay_first(self) -> None:
