@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from llmaas.cli.options import Environment
+from llmaas.cli.options import Environment, refuse_before_subcommand
 from llmaas.planning.lifecycle import Entry, Promise, api_view, catalogue_on, latest, promises_of
 from llmaas.planning.promises import broken_promises, notice_problems, refusals, statement_problems, unrecorded
 from llmaas.settings import Platform, SettingsError, load_platform
@@ -57,6 +57,7 @@ def _promises(environment: str) -> list[Promise]:
 @app.callback(invoke_without_command=True)
 def show(context: typer.Context, environment: Environment = "lab", on: On = None, form: Form = "text") -> None:
     """Show the catalogue as tenants see it."""
+    refuse_before_subcommand(context)
     if context.invoked_subcommand is not None:
         return
     entries = catalogue_on(_load(environment), _day(on))

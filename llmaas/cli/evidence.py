@@ -10,7 +10,7 @@ from llmaas_gateway.audit.signing import EVIDENCE, KeyFormatError, Signer
 from rich.console import Console
 from rich.table import Table
 
-from llmaas.cli.options import Environment, OptionalEnvironment
+from llmaas.cli.options import Environment, OptionalEnvironment, refuse_before_subcommand
 from llmaas.evidence.verification import verify_folder
 from llmaas.materials import EVIDENCE_KEY
 from llmaas.secrets import SecretStore
@@ -47,6 +47,7 @@ def make(  # noqa: PLR0913 - one for each option
     certificates: Annotated[Path | None, typer.Option(help="a folder of certificates of erasure to enclose")] = None,
 ) -> None:
     """Run the checks and write evidence; exit code 1 if a check failed, 2 if nothing could be written."""
+    refuse_before_subcommand(context)
     if context.invoked_subcommand is not None:
         return
     if environment is None:

@@ -65,6 +65,14 @@ def test_promises_are_those_of_the_environment_that_the_variable_names() -> None
     assert "stacks/Pulumi.moon.yaml: no such file" in wrong.output
 
 
+def test_an_environment_before_a_subcommand_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    for app, command in ((catalogue.app, "check"), (evidence.app, "key")):
+        refused = RUNNER.invoke(app, ["-e", "lab", command], env=PRODUCTION | {"LLMAAS_STATE": str(tmp_path)})
+        assert refused.exit_code == 2
+        assert f"give it after {command}" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_flows_are_those_of_the_environment_that_the_variable_names() -> None:
     assert RUNNER.invoke(flows.app, [], env=PRODUCTION).output.startswith("production: ")
     # a variable that is there and empty names nothing
