@@ -1,4 +1,4 @@
-"""``llmaas hardening``: how hard the hosts are in OpenSCAP's eyes, and which exceptions are granted until when."""
+"""``llmaas hardening``: how hard hosts and key servers are in OpenSCAP's eyes, and which exceptions hold until when."""
 
 import json
 import tempfile
@@ -31,7 +31,7 @@ def today() -> date:
 def score(
     *,
     environment: Environment,
-    host: Annotated[list[str] | None, typer.Option(help="only this host; all if none is named")] = None,
+    host: Annotated[list[str] | None, typer.Option(help="only this host or key server; all if none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for other programs")] = False,
 ) -> None:
     """Let OpenSCAP judge hosts, one after the other; exit code 1 if a rule is broken that no exception excuses.
@@ -39,7 +39,7 @@ def score(
     Each judgement goes on record for the evidence.
     """
     platform, waivers = _load(environment)
-    known = {each.name: each for each in platform.hosts}
+    known = {each.name: each for each in platform.machines}
     unknown = sorted(set(host or ()) - set(known))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(known)}", param_hint="--host")
@@ -69,9 +69,9 @@ def list_waivers(*, environment: Environment) -> None:
     platform, waivers = _load(environment)
     table = Table("control", "deviations", "hosts", "until", "reason", title=f"exceptions in {environment}")
     for entry in waivers.entries:
-        covered = [host.name for host in platform.hosts if entry.covers(environment, host)]
+        covered = [machine.name for machine in platform.machines if entry.covers(environment, machine)]
         if covered:
-            where = "all" if len(covered) == len(platform.hosts) else ", ".join(covered)
+            where = _in_words(platform, covered)
             table.add_row(entry.control, "\n".join(entry.deviations), where, str(entry.expires), entry.reason)
     Console().print(table)
     for warning in ending_waivers(waivers, today()):
@@ -88,6 +88,12 @@ def _load(environment: str) -> tuple[Platform, HardeningWaivers]:
     except (SettingsError, OSError) as error:
         console.print(f"llmaas: {error}", style="red", highlight=False, markup=False)
         raise typer.Exit(2) from error
+
+
+def _in_words(platform: Platform, covered: list[str]) -> str:
+    if len(covered) == len(platform.machines):
+        return "all"
+    return "all hosts" if covered == [host.name for host in platform.hosts] else ", ".join(covered)
 
 
 def _print(found: Score) -> None:

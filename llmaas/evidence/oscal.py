@@ -7,7 +7,7 @@ from typing import Any, Final
 from llmaas.evidence.assembly import MAP_COPY, Evidence
 from llmaas.evidence.control_map import ControlMap
 from llmaas.evidence.judgement import Judged, Result
-from llmaas.settings import Platform
+from llmaas.settings import KeyServer, Machine, Platform
 from llmaas.verify import Verdict
 
 # Equal things have equal identifiers in every run; the namespace is this project's own.
@@ -70,7 +70,7 @@ def _document(evidence: Evidence) -> dict[str, Any]:
                 "end": verdict.ended,
                 **({"props": [_figure(*each) for each in verdict.figures.items()]} if verdict.figures else {}),
                 **({"remarks": verdict.problem} if verdict.problem else {}),
-                "local-definitions": {"inventory-items": [_host(platform, host.name) for host in platform.hosts]},
+                "local-definitions": {"inventory-items": [_machine(platform, each) for each in platform.machines]},
                 "reviewed-controls": {
                     "control-selections": [
                         {
@@ -91,21 +91,23 @@ def _document(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _host(platform: Platform, name: str) -> dict[str, Any]:
-    host = next(host for host in platform.hosts if host.name == name)
-    props = [_property("address", str(host.address)), _property("country", host.country or "not declared")]
-    if host.gpus is not None:
-        props.append(_property("gpus", f"{host.gpus.count} {host.gpus.kind} {host.gpus.model}"))
+def _machine(platform: Platform, machine: Machine) -> dict[str, Any]:
+    props, does = [_property("address", str(machine.address))], "key server"
+    if not isinstance(machine, KeyServer):
+        props.append(_property("country", machine.country or "not declared"))
+        does = ", ".join(machine.roles)
+        if machine.gpus is not None:
+            props.append(_property("gpus", f"{machine.gpus.count} {machine.gpus.kind} {machine.gpus.model}"))
     return {
-        "uuid": _id(platform.environment, "host", name),
-        "description": f"{name}: {', '.join(host.roles)}",
+        "uuid": _id(platform.environment, "host", machine.name),
+        "description": f"{machine.name}: {does}",
         "props": props,
     }
 
 
 def _observation(platform: Platform, verdict: Verdict, result: Result) -> dict[str, Any]:
     subjects = " ".join(row.subject for row in result.begun)
-    hosts = [host.name for host in platform.hosts if host.name in subjects]
+    hosts = [machine.name for machine in platform.machines if machine.name in subjects]
     reasons = "\n".join(result.reasons)
     observation: dict[str, Any] = {
         "uuid": _id(platform.environment, "check", result.check),

@@ -7,7 +7,7 @@ from llmaas.settings.flows import DeclaredFlow
 from llmaas.settings.gpus import GpuRuntime, Gpus, Mig, RuntimeSet, counted
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.loading import build_platform, load_platform, load_platform_from_pulumi
-from llmaas.settings.platform import Platform
+from llmaas.settings.platform import Machine, Platform
 from llmaas.settings.service import Demand, Gateway, Images, Measurement, ServiceLevels, Tier
 from llmaas.settings.sovereignty import Backup, Period, Retention, State, Waiver
 
@@ -26,6 +26,7 @@ __all__ = [
     "Images",
     "KeyServer",
     "Kubernetes",
+    "Machine",
     "Measurement",
     "Mig",
     "Model",

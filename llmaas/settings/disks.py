@@ -30,6 +30,11 @@ class KeyServer(Section):
         default=None, description="the SHA-256 thumbprint of its signing key, as tang-show-keys prints it, once known"
     )
 
+    @property
+    def roles(self) -> tuple[()]:
+        """None: what the roles of hosts bring runs on no key server."""
+        return ()
+
 
 class DiskEncryption(Section):
     """Who unlocks, how many of them it takes, and who can read the recovery keys."""

@@ -15,8 +15,8 @@ from pydantic import Field, StringConstraints
 from llmaas.paths import stack_file
 from llmaas.settings.beside import read_beside
 from llmaas.settings.errors import Problem, SettingsError
-from llmaas.settings.infrastructure import Host, Role
-from llmaas.settings.platform import Platform
+from llmaas.settings.infrastructure import Role
+from llmaas.settings.platform import Machine, Platform
 from llmaas.settings.types import Day, HostName, Section
 
 FILE: Final = "hardening-waivers.yaml"
@@ -45,8 +45,12 @@ class HardeningWaiver(Section):
     environments: tuple[HostName, ...] = Field(
         default=(), description="the environments it holds in, such as lab; left away, all of them"
     )
-    roles: tuple[Role, ...] = Field(default=(), description="a list of control, gpu, service; left away, every host")
-    hosts: tuple[HostName, ...] = Field(default=(), description="a list of hosts' names; left away, every host")
+    roles: tuple[Role, ...] = Field(
+        default=(), description="a list of control, gpu, log, service; left away, every host and key server"
+    )
+    hosts: tuple[HostName, ...] = Field(
+        default=(), description="a list of names of hosts and key servers; left away, every one of them"
+    )
     reason: Annotated[str, StringConstraints(min_length=20, max_length=600)] = Field(
         description="why it is needed and what protects instead, in 20 to 600 characters"
     )
@@ -56,8 +60,8 @@ class HardeningWaiver(Section):
         """What excuses, until when and why, in one line."""
         return f"{self.control} until {self.expires}: {self.reason}"
 
-    def covers(self, environment: str, host: Host) -> bool:
-        """Whether it speaks of that host."""
+    def covers(self, environment: str, host: Machine) -> bool:
+        """Whether it speaks of that host or key server."""
         if self.environments and environment not in self.environments:
             return False
         if not self.roles and not self.hosts:
@@ -72,8 +76,8 @@ class HardeningWaivers:
     path: str
     entries: tuple[HardeningWaiver, ...]
 
-    def of(self, environment: str, host: Host) -> dict[str, HardeningWaiver]:
-        """What may deviate on a host, and the exception that says so; whether it has ended is asked elsewhere."""
+    def of(self, environment: str, host: Machine) -> dict[str, HardeningWaiver]:
+        """What may deviate on a machine, and the exception that says so; whether it has ended is asked elsewhere."""
         return {
             deviation: entry
             for entry in self.entries
@@ -109,7 +113,7 @@ def load_waivers(path: Path | None = None) -> HardeningWaivers:
 def waiver_problems(waivers: HardeningWaivers, platform: Platform, today: date) -> tuple[Problem, ...]:
     """What is wrong with the exceptions on a day: ended, too long, or of a host that is not there; all of it."""
     found: list[Problem] = []
-    names = {host.name for host in platform.hosts}
+    names = {machine.name for machine in platform.machines}
     for index, entry in enumerate(waivers.entries):
         path = f"{waivers.path}: waivers[{index}] ({entry.control})"
         if entry.expires < today:

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from pydantic import Field
 
 from llmaas.settings.catalogue import Artefact, Model
-from llmaas.settings.disks import DiskEncryption
+from llmaas.settings.disks import DiskEncryption, KeyServer
 from llmaas.settings.flows import DeclaredFlow
 from llmaas.settings.gpus import GpuRuntime
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Role, Site
@@ -21,6 +21,8 @@ class _Named(Protocol):
 
 
 NamedT = TypeVar("NamedT", bound=_Named)
+# whatever is administered; of a key server all is known that hosts of any role have in common
+Machine = Host | KeyServer
 
 
 def _find(things: Iterable[NamedT], name: str, section: str) -> NamedT:
@@ -59,6 +61,16 @@ class Platform(Section):
     )
     flows: tuple[DeclaredFlow, ...] = Field(default=(), description="a list of flows that the site needs besides")
     waivers: tuple[Waiver, ...] = Field(default=(), description="a list of exceptions from the policies")
+
+    @property
+    def key_servers(self) -> tuple[KeyServer, ...]:
+        """The key servers; none where no disk is encrypted."""
+        return self.disk_encryption.key_servers if self.disk_encryption else ()
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """The hosts, then the key servers: all that is administered and hardened."""
+        return (*self.hosts, *self.key_servers)
 
     def hosts_with_role(self, role: Role) -> tuple[Host, ...]:
         """The hosts that carry a role, in the order of the stack file."""

@@ -18,7 +18,7 @@ SSH_OPTIONS = {
 
 
 def write_ssh_configuration(platform: Platform, folder: Path) -> Path:
-    """An SSH configuration for the hosts of an environment, with their pinned keys; connections are shared."""
+    """An SSH configuration for hosts and key servers, with their pinned keys; connections are shared."""
     state = state_dir(platform.environment) / "ssh"
     options = {
         **SSH_OPTIONS,
@@ -27,7 +27,7 @@ def write_ssh_configuration(platform: Platform, folder: Path) -> Path:
         "ControlPath": str(folder / "%h"),
     }
     lines = []
-    for host in platform.hosts:
+    for host in platform.machines:
         lines += [f"Host {host.name}", f"  HostName {host.address}"]
         lines += [f"  {name} {value}" for name, value in options.items()]
     path = folder / "ssh_config"

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from llmaas.paths import state_dir
-from llmaas.settings import Host, Platform
+from llmaas.settings import Host, KeyServer, Platform
 from llmaas.views.logs import STORE
 
 KEY_SERVER_PORT: Final = 7500
@@ -20,10 +20,9 @@ MOUNTS: Final = {
 
 def groups(platform: Platform) -> dict[str, list[str]]:
     """The hosts with data devices, and the key servers; both empty where nothing is declared."""
-    encryption = platform.disk_encryption
     return {
         "encrypted": [host.name for host in platform.hosts if host.data_devices],
-        "key_servers": [server.name for server in encryption.key_servers] if encryption else [],
+        "key_servers": [server.name for server in platform.key_servers],
     }
 
 
@@ -61,17 +60,12 @@ def of_host(platform: Platform, host: Host) -> dict[str, Any]:
     }
 
 
-def of_key_servers(platform: Platform) -> dict[str, dict[str, Any]]:
-    """Variables of each key server."""
-    encryption = platform.disk_encryption
+def of_key_server(server: KeyServer) -> dict[str, Any]:
+    """Variables of one key server."""
     return {
-        server.name: {
-            "ansible_host": str(server.address),
-            "key_server_address": str(server.address),
-            "key_server_port": KEY_SERVER_PORT,
-            "key_server_declared_thumbprint": server.thumbprint or "",
-        }
-        for server in (encryption.key_servers if encryption else ())
+        "key_server_address": str(server.address),
+        "key_server_port": KEY_SERVER_PORT,
+        "key_server_declared_thumbprint": server.thumbprint or "",
     }
 
 

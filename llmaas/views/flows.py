@@ -221,6 +221,7 @@ def _logs(platform: Platform) -> tuple[Flow | WideRule, ...]:
     asked = f"{t.PROMETHEUS_SERVICE}-to-{z.LOG}"
     return (
         Flow("logs", z.HOSTS, z.LOG, ("tcp",), (LOG_PORT,), MUTUAL, "logs leave every host at once"),
+        *_logs_of_key_servers(platform),
         LOG_STATUS,
         Flow(
             asked,
@@ -233,6 +234,13 @@ def _logs(platform: Platform) -> tuple[Flow | WideRule, ...]:
             carried_by=LOG_STATUS.name,
         ),
     )
+
+
+def _logs_of_key_servers(platform: Platform) -> tuple[Flow, ...]:
+    if platform.disk_encryption is None:
+        return ()
+    to = z.KEY_SERVERS
+    return (Flow(f"logs-of-{to}", to, z.LOG, ("tcp",), (LOG_PORT,), MUTUAL, "logs leave key servers at once"),)
 
 
 def _unlocking(platform: Platform) -> tuple[Flow, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from llmaas.settings import Host, Platform
+from llmaas.settings import KeyServer, Machine, Platform
 from llmaas.views import zones as z
 from llmaas.views.flows import Flow, WideRule, entries
 
@@ -30,18 +30,13 @@ class HostRules:
     forward: tuple[Rule, ...]
 
 
-def host_rules(platform: Platform, host: Host) -> HostRules:
-    """The part of the flow matrix that concerns one host."""
+def host_rules(platform: Platform, host: Machine) -> HostRules:
+    """The part of the flow matrix that concerns one host or key server; key servers forward nothing."""
     zones = z.zones_of_host(host)
     own = _with_rules(platform)
-    forwarded = tuple(_rule(platform, entry) for entry in own if _is_forwarded(entry, zones))
+    through = () if isinstance(host, KeyServer) else own
+    forwarded = tuple(_rule(platform, entry) for entry in through if _is_forwarded(entry, zones))
     return HostRules(_accepted(platform, own, zones), _opened(platform, own, zones), forwarded)
-
-
-def key_server_rules(platform: Platform) -> HostRules:
-    """The part of the flow matrix that concerns key servers, the same for each; they forward nothing."""
-    own, zones = _with_rules(platform), (z.KEY_SERVERS,)
-    return HostRules(_accepted(platform, own, zones), _opened(platform, own, zones), ())
 
 
 def _with_rules(platform: Platform) -> list[Flow | WideRule]:

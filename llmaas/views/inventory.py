@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmaas.paths import state_dir
-from llmaas.settings import Host, Platform, Problem, SettingsError
+from llmaas.settings import Host, Machine, Platform, Problem, SettingsError
 from llmaas.settings.recorded import manifest_file
 from llmaas.views import disks, gpus, hardening, logs
 from llmaas.views import topology as t
-from llmaas.views.host_rules import HostRules, Rule, host_rules, key_server_rules
+from llmaas.views.host_rules import Rule, host_rules
 from llmaas.views.network_policies import name_service_policy
 from llmaas.views.site import name_in, site_names
 
@@ -57,19 +57,20 @@ def inventory(platform: Platform, today: date | None = None) -> dict[str, Any]:
         if any(host.name in model.placement for model in platform.models):
             groups["weights"].append(host.name)
     hosts = {
-        host.name: _host(platform, host)
-        | gpus.of_host(platform, host)
-        | disks.of_host(platform, host)
-        | logs.of_host(platform, host, t.STATUS_PORT)
+        host.name: _host(platform, host) | gpus.of_host(platform, host) | disks.of_host(platform, host)
         for host in platform.hosts
     }
+    key_servers = {
+        server.name: _machine(platform, server) | {"base_carries_pods": False} | disks.of_key_server(server)
+        for server in platform.key_servers
+    }
     return {
-        "groups": groups | disks.groups(platform),
+        "groups": groups | disks.groups(platform) | {"machines": [machine.name for machine in platform.machines]},
         "all": _common(platform)
         | disks.common(platform)
         | logs.common(platform)
         | hardening.common(platform, today or datetime.now(UTC).date()),
-        "hosts": hosts | _key_servers(platform),
+        "hosts": hosts | key_servers,
     }
 
 
@@ -104,6 +105,7 @@ def _common(platform: Platform) -> dict[str, Any]:
     names = {str(host.address): [f"{host.name}.{platform.domain}", host.name] for host in platform.hosts}
     names[str(site.address)] = [*site_names(platform)]
     names.setdefault(str(kubernetes.api_address), []).extend(kubernetes.control_plane_host_names)
+    of_key_servers = {str(each.address): [f"{each.name}.{platform.domain}", each.name] for each in platform.key_servers}
     return {
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(state / "ssh" / "id_ed25519"),
@@ -117,7 +119,7 @@ def _common(platform: Platform) -> dict[str, Any]:
         "packages_signing_key": str(state / "site" / "packages.asc"),
         "packages_dpkg_options": ["force-unsafe-io"] if _disposable(platform) else [],
         "base_domain": platform.domain,
-        "base_host_names": names,
+        "base_host_names": names | of_key_servers,
         "base_time_servers": [str(address) for address in site.time_servers],
         "trust_environment": platform.environment,
         "trust_ca_certificate": root,
@@ -164,13 +166,7 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
     models = [model for model in platform.models if host.name in model.placement]
     artefacts = sorted({model.artefact for model in models})
     counted = t.served_artefacts(platform) if "service" in host.roles else ()
-    return {
-        "ansible_host": str(host.address),
-        "packages_names": sorted({*BASE_PACKAGES, *RUNTIME_PACKAGES, *logs.packages(platform, host)}),
-        "packages_masked_units": list(logs.masked_units(platform, host)),
-        "base_name": host.name,
-        "trust_names": [f"{host.name}.{platform.domain}", host.name],
-        "trust_addresses": [str(host.address)],
+    return _machine(platform, host, RUNTIME_PACKAGES) | {
         "control_plane_name": host.name,
         "control_plane_address": str(host.address),
         "kubernetes_node_name": host.name,
@@ -181,19 +177,22 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
         # The gateway may run there, and counts with them.
         "model_weights_tokenizers_folder": t.TOKENIZERS_ROOT,
         "model_weights_tokenizers": _artefacts(platform, counted),
-    } | _firewall(host_rules(platform, host))
-
-
-def _key_servers(platform: Platform) -> dict[str, dict[str, Any]]:
-    firewall = _firewall(key_server_rules(platform))
-    return {
-        name: variables | firewall | {"packages_names": ["nftables"]}
-        for name, variables in disks.of_key_servers(platform).items()
     }
 
 
-def _firewall(rules: HostRules) -> dict[str, Any]:
-    return {f"firewall_{chain}": _rules(getattr(rules, chain)) for chain in ("input", "output", "forward")}
+def _machine(platform: Platform, machine: Machine, packages: Iterable[str] = ()) -> dict[str, Any]:
+    """What hosts and key servers have in common; ``packages``: what is installed besides."""
+    rules = host_rules(platform, machine)
+    return {
+        "ansible_host": str(machine.address),
+        "packages_names": sorted({*BASE_PACKAGES, *packages, *logs.packages(platform, machine)}),
+        "packages_masked_units": list(logs.masked_units(platform, machine)),
+        "base_name": machine.name,
+        "trust_names": [f"{machine.name}.{platform.domain}", machine.name],
+        "trust_addresses": [str(machine.address)],
+        **{f"firewall_{chain}": _rules(getattr(rules, chain)) for chain in ("input", "output", "forward")},
+        **logs.of_host(platform, machine, t.STATUS_PORT),
+    }
 
 
 def _artefacts(platform: Platform, names: Iterable[str]) -> list[dict[str, str]]:

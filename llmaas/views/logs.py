@@ -1,8 +1,8 @@
-"""Where the logs of each host go, as Ansible sees it: the variables of the two roles that send and keep them."""
+"""Where logs of hosts and key servers go, as Ansible sees it: the variables of the roles that send and keep them."""
 
 from typing import Any, Final
 
-from llmaas.settings import Host, Platform
+from llmaas.settings import Host, Machine, Platform
 
 LOG_PORT: Final = 6514
 MARK_SECONDS: Final = 60
@@ -17,27 +17,27 @@ _KEEPER_UNITS: Final = ("prometheus-node-exporter.service", "syslog-ng.service")
 _KUBERNETES_AUDIT: Final = {"path": "/var/log/kubernetes/audit/audit.log", "program": "kubernetes-audit"}
 
 
-def log_hosts_of(platform: Platform, host: Host) -> tuple[Host, ...]:
-    """The log hosts that a host sends to: all but itself, so that logs never lie only where they were written."""
+def log_hosts_of(platform: Platform, host: Machine) -> tuple[Host, ...]:
+    """The log hosts that a machine sends to: all but itself, so that logs never lie only where they were written."""
     return tuple(other for other in platform.hosts_with_role("log") if other.name != host.name)
 
 
-def senders_of(platform: Platform, host: Host) -> tuple[Host, ...]:
-    """The hosts whose logs a log host takes."""
-    return tuple(other for other in platform.hosts if other.name != host.name)
+def senders_of(platform: Platform, host: Machine) -> tuple[Machine, ...]:
+    """The hosts and key servers whose logs a log host takes."""
+    return tuple(other for other in platform.machines if other.name != host.name)
 
 
-def packages(platform: Platform, host: Host) -> tuple[str, ...]:
-    """Debian packages that a host needs to send logs, or to keep those of others."""
+def packages(platform: Platform, host: Machine) -> tuple[str, ...]:
+    """Debian packages that a machine needs to send logs, or to keep those of others."""
     return _of_parts(platform, host, _SENDER_PACKAGES, _KEEPER_PACKAGES)
 
 
-def masked_units(platform: Platform, host: Host) -> tuple[str, ...]:
+def masked_units(platform: Platform, host: Machine) -> tuple[str, ...]:
     """Units of those packages that never run."""
     return _of_parts(platform, host, _SENDER_UNITS, _KEEPER_UNITS)
 
 
-def _of_parts(platform: Platform, host: Host, sender: tuple[str, ...], keeper: tuple[str, ...]) -> tuple[str, ...]:
+def _of_parts(platform: Platform, host: Machine, sender: tuple[str, ...], keeper: tuple[str, ...]) -> tuple[str, ...]:
     sends = sender if log_hosts_of(platform, host) else ()
     keeps = keeper if "log" in host.roles else ()
     return tuple(sorted({*sends, *keeps}))
@@ -51,8 +51,8 @@ def common(platform: Platform) -> dict[str, Any]:
     return {"base_journal_retention": f"{days}day", "control_plane_audit_log_days": days}
 
 
-def of_host(platform: Platform, host: Host, status_port: int) -> dict[str, Any]:
-    """Variables of one host; ``status_port`` is where Prometheus asks a log host."""
+def of_host(platform: Platform, host: Machine, status_port: int) -> dict[str, Any]:
+    """Variables of one host or key server; ``status_port`` is where Prometheus asks a log host."""
     variables: dict[str, Any] = {
         "log_client_hosts": [
             {"name": other.name, "server": f"{other.name}.{platform.domain}", "port": LOG_PORT}

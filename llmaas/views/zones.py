@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal
 
-from llmaas.settings import Host, Platform
+from llmaas.settings import KeyServer, Machine, Platform
 from llmaas.settings.gpu_sets import needs_runtime
 from llmaas.views import topology as t
 
@@ -131,8 +131,10 @@ def overlap(one: str, other: str) -> bool:
     return one == other or one in zone(other).members or other in zone(one).members
 
 
-def zones_of_host(host: Host) -> tuple[str, ...]:
-    """The zones that a host lies in."""
+def zones_of_host(host: Machine) -> tuple[str, ...]:
+    """The zones that a host or a key server lies in."""
+    if isinstance(host, KeyServer):
+        return (KEY_SERVERS,)
     return (HOSTS, *(name for name in zone(HOSTS).members if name in host.roles))
 
 
@@ -145,12 +147,12 @@ def addresses(platform: Platform, name: str) -> tuple[str, ...]:
         return ()
     if zone(name).kind == "pods":
         return (str(platform.network.pods),)
-    site, encryption = platform.site, platform.disk_encryption
+    site = platform.site
     found = {
         BASTIONS: site.bastions,
         SITE: (site.address,),
         TIME_SERVERS: site.time_servers,
-        KEY_SERVERS: tuple(server.address for server in encryption.key_servers) if encryption else (),
+        KEY_SERVERS: tuple(server.address for server in platform.key_servers),
         HOSTS: tuple(host.address for host in platform.hosts),
         CONTROL: (
             *(host.address for host in platform.hosts_with_role("control")),

@@ -13,7 +13,8 @@ DOCUMENTATION = r"""
 name: llmaas
 short_description: Hosts of an environment, from its stack file
 description:
-  - Gives the groups control, service, gpu, nodes and weights (hosts that carry a model), and every role's variables.
+  - Gives the groups control, service, gpu, log, nodes (all hosts), weights (hosts that carry a model), encrypted,
+    key_servers and machines (nodes and key servers), and every role's variables.
 options:
   plugin:
     description: Must be C(llmaas).

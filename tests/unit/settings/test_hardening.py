@@ -118,6 +118,22 @@ def test_an_exception_holds_for_its_hosts_alone(tmp_path: Path) -> None:
     assert not any(waivers.of("production", host) for host in platform.hosts)
 
 
+def test_an_exception_may_name_a_key_server_and_one_with_roles_excuses_none(tmp_path: Path) -> None:
+    platform = load_platform("production")
+    named = ENTRY | {"environments": ["production"], "hosts": ["key-01"], "deviations": ["service auditd"]}
+    waivers = load_waivers(written(tmp_path, ENTRY | {"roles": ["control", "gpu", "log", "service"]}, named))
+    assert waiver_problems(waivers, platform, TODAY) == ()
+    first, second = platform.key_servers
+    assert set(waivers.of("production", first)) == {"service auditd"}
+    assert waivers.of("production", second) == {}
+    assert all(waivers.of("production", host) for host in platform.hosts)
+
+
+def test_no_exception_of_the_project_lets_a_key_server_forward_packets() -> None:
+    for server in load_platform("production").key_servers:
+        assert "sysctl net.ipv4.ip_forward" not in load_waivers().of("production", server)
+
+
 UPDATE = {"package": "openssl", "version": "3.0.17-1~deb12u3", "approved": "2026-11-25", "reason": "DSA-5950"}
 
 

@@ -54,7 +54,7 @@ def test_every_flow_that_can_be_tried_is_tried(platform: Platform, crossings: li
     assert tried >= set(flows_to_try(platform))
     left_out = {flow.name for flow in flow_matrix(platform)} - set(flows_to_try(platform))
     migration = {"litellm-migration-to-postgres", "litellm-migration-to-name-service"}
-    assert left_out - {"etcd"} - {"packages-of-key-servers", "time-of-key-servers"} == migration
+    assert left_out - {"etcd"} == migration
 
 
 def test_between_every_two_zones_something_forbidden_is_tried(platform: Platform, crossings: list[Crossing]) -> None:

@@ -162,7 +162,7 @@ def test_the_inventory_has_every_host_in_the_groups_of_its_roles(lab: Platform) 
     view = inventory(lab)
     for each in lab.hosts:
         groups = {group for group, names in view["groups"].items() if each.name in names}
-        assert groups - {"weights"} == {"nodes", *each.roles}
+        assert groups - {"weights"} == {"machines", "nodes", *each.roles}
         assert view["hosts"][each.name]["ansible_host"] == str(each.address)
 
 

@@ -10,7 +10,7 @@ from llmaas.settings.source import sections_of_file
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations
 from llmaas.views.flows import WIDE_RULES, Flow, Protocol, entries, flow_matrix
-from llmaas.views.host_rules import host_rules, key_server_rules
+from llmaas.views.host_rules import host_rules
 from llmaas.views.network_policies import network_policies
 
 # Ports of the platform, and some that are nobody's: NodePorts, programs behind their proxies, the web.
@@ -131,7 +131,7 @@ def test_service_hosts_publish_the_public_api_to_all_and_administration_to_basti
 
 
 def test_every_flow_stands_in_the_rules_of_the_hosts_and_every_rule_is_of_a_flow(platform: Platform) -> None:
-    machines = [*(host_rules(platform, host) for host in platform.hosts), key_server_rules(platform)]
+    machines = [host_rules(platform, machine) for machine in platform.machines]
     rendered = {
         rule.name for rules in machines for chain in (rules.input, rules.output, rules.forward) for rule in chain
     }

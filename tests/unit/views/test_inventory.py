@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmaas.settings import load_platform
-from llmaas.views.inventory import inventory
+from llmaas.views.inventory import RUNTIME_PACKAGES, inventory
 
 FOLDER = "/var/lib/llmaas/volumes/tokenizers"
 
@@ -53,6 +53,35 @@ def test_hosts_know_every_service_of_the_site_by_its_name() -> None:
     assert variables["base_host_names"]["10.20.0.1"] == ["registry.llm.example.fr", "mirror.llm.example.fr"]
     assert variables["packages_mirror_name"] == "mirror.llm.example.fr"
     assert variables["packages_mirror_address"] == "10.20.0.1"
+
+
+def test_a_key_server_is_made_as_hosts_are_but_for_what_pods_need() -> None:
+    platform = load_platform("production")
+    view = inventory(platform)
+    names = ["key-01", "key-02"]
+    assert view["groups"]["key_servers"] == names
+    assert view["groups"]["machines"] == [*view["groups"]["nodes"], *names]
+    server, host = view["hosts"]["key-01"], view["hosts"]["gpu-host-04"]
+    assert set(host["packages_names"]) - set(server["packages_names"]) == set(RUNTIME_PACKAGES)
+    assert server["packages_masked_units"] == host["packages_masked_units"]
+    assert server["trust_names"] == ["key-01.llm.example.fr", "key-01"]
+    assert server["trust_addresses"] == ["10.20.0.51"]
+    assert server["firewall_forward"] == []
+    assert server["base_carries_pods"] is False
+    assert "base_carries_pods" not in host
+    assert view["all"]["base_host_names"]["10.20.0.51"] == server["trust_names"]
+    # pods ask no key server
+    assert "10.20.0.51" not in view["all"]["control_plane_host_names"]
+
+
+def test_the_logs_of_a_key_server_leave_it_and_its_silence_is_noticed() -> None:
+    hosts = inventory(load_platform("production"))["hosts"]
+    for name in ("key-01", "key-02"):
+        assert hosts[name]["log_client_hosts"] == hosts["gpu-host-04"]["log_client_hosts"]
+        assert [rule["name"] for rule in hosts[name]["firewall_output"]].count("logs-of-key-servers") == 1
+    for log_host in ("control-02", "control-03"):
+        assert {"key-01", "key-02"} <= set(hosts[log_host]["log_host_senders"])
+        assert "logs-of-key-servers" in [rule["name"] for rule in hosts[log_host]["firewall_input"]]
 
 
 def test_a_service_of_the_site_that_has_no_name_needs_none() -> None:
