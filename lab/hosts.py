@@ -23,8 +23,10 @@ _AT_ONCE: Final = 4
 _BOOT_SECONDS: Final = 90
 _STOP_SECONDS: Final = 12
 _SETTLED: Final = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
-# What kubelet, runc and nftables need, without the machine's clock.
-_NSPAWN: Final = (
+# How hosts that share this machine's kernel are started, whatever network they stand in: with what kubelet, runc and
+# nftables need, without the machine's clock.
+NSPAWN: Final = (
+    "systemd-nspawn",
     "--quiet",
     "--boot",
     "--register=no",
@@ -37,7 +39,6 @@ _NSPAWN: Final = (
     "--drop-capability=CAP_SYS_TIME",
     "--system-call-filter=@keyring bpf @clock @module",
     "--bind=/dev/kmsg",
-    f"--network-bridge={BRIDGE}",
 )
 
 Report = Callable[[str], None]
@@ -122,7 +123,7 @@ def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> No
     if not unified_cgroups():
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
     binds = [f"--bind={folder / 'real' / path}:/{path}" for path in REAL_FOLDERS]
-    command = ["systemd-nspawn", *_NSPAWN, *binds, f"--machine={host.name}", f"--hostname={host.name}"]
+    command = [*NSPAWN, f"--network-bridge={BRIDGE}", *binds, f"--machine={host.name}", f"--hostname={host.name}"]
     command.append(f"--directory={folder / 'root'}")
     table.start(process_name(host), command, folder / "console.log", environment)
 

@@ -10,6 +10,7 @@ from lab.disks import prepare_disk, remove_disk
 from lab.emulated.child import Child
 from lab.emulated.network import BRIDGE, Network
 from lab.errors import LabError
+from lab.hosts import NSPAWN
 from lab.layout import Layout
 from lab.machine import unified_cgroups
 from lab.spec import LabHost
@@ -61,11 +62,5 @@ class Container:
         return self.network.ssh(self.layout, self.host.address, command, seconds)
 
     def _nspawn(self, folder: Path) -> list[str]:
-        # fmt: off
-        return [
-            "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=read-only",
-            "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--drop-capability=CAP_SYS_TIME",
-            f"--network-bridge={BRIDGE}", f"--machine={self.host.name}", f"--hostname={self.host.name}",
-            f"--directory={folder / 'root'}",
-        ]
-        # fmt: on
+        names = (f"--machine={self.host.name}", f"--hostname={self.host.name}")
+        return [*NSPAWN, f"--network-bridge={BRIDGE}", *names, f"--directory={folder / 'root'}"]

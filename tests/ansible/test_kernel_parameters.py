@@ -11,9 +11,7 @@ from llmaas.views.inventory import inventory
 
 
 @pytest.mark.parametrize(("name", "forwards", "without_ipv6"), [("gpu-host-01", "1", None), ("key-01", "0", "1")])
-def test_only_hosts_of_pods_forward_packets(
-    tmp_path: Path, name: str, forwards: str, without_ipv6: str | None
-) -> None:
+def test_only_hosts_of_pods_forward_packets(tmp_path: Path, name: str, forwards: str, without_ipv6: str | None) -> None:
     defaults = yaml.safe_load((ROLES / "base" / "defaults" / "main.yml").read_text(encoding="utf-8"))
     variables = defaults | inventory(load_platform("production"))["hosts"][name]
     variables["ansible_facts"] = {"host_kernel": {"whole_sysctl": True}}

@@ -34,6 +34,7 @@ SWAP = "/swapfile"
 MOUNTS = {"logs": "/var/log/pods"}
 OPENED = "/run/llmaas-disks/state.json"
 DEVICES = ({"purpose": "logs", "path": LOGS.path},)
+ROLES = ("control", "service")
 FOUNDATION = "foundation.yml"
 
 # Notes a figure: what it is of, and how much, seconds where it is a number.
@@ -96,7 +97,10 @@ class Fleet:
         return self.site.layout.state / "disks" / HOST[0]
 
     def platform(
-        self, devices: Sequence[dict[str, str]] = DEVICES, thumbprints: Mapping[str, str] | None = None
+        self,
+        devices: Sequence[dict[str, str]] = DEVICES,
+        thumbprints: Mapping[str, str] | None = None,
+        roles: Sequence[str] = ROLES,
     ) -> Platform:
         """The lab's stack file with other hosts and no models; ``thumbprints`` are those of key servers by name."""
         declared = thumbprints or {}
@@ -122,7 +126,7 @@ class Fleet:
                     "name": HOST[0],
                     "address": HOST[1],
                     "country": "FR",
-                    "roles": ["control", "service"],
+                    "roles": list(roles),
                     "data_devices": list(devices),
                 }
             ],
@@ -144,11 +148,12 @@ class Fleet:
         *arguments: str,
         devices: Sequence[dict[str, str]] = DEVICES,
         thumbprints: Mapping[str, str] | None = None,
+        roles: Sequence[str] = ROLES,
         name: str = "disks.yml",
         seconds: float = 1200,
     ) -> Run:
         """Run a playbook against the environment."""
-        view = inventory(self.platform(devices, thumbprints))
+        view = inventory(self.platform(devices, thumbprints, roles))
         for variables in view["hosts"].values():
             # there is no Kubernetes here
             names = variables.get("packages_names", [])

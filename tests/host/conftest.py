@@ -9,16 +9,19 @@ import pytest
 import testinfra
 from host.probing import Machine
 
-from llmaas.settings import Host, Platform, load_platform
+from llmaas.settings import Machine as Declared
+from llmaas.settings import Platform, load_platform
 from llmaas.verify.connection import kubeconfig, write_ssh_configuration
 
 PLATFORM = load_platform(os.environ.get("LLMAAS_ENVIRONMENT") or "lab")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for ``declared`` is run for every host of the stack file."""
+    """A test that asks for ``declared`` is run for every host of the stack file, a marked one for key servers too."""
     if "declared" in metafunc.fixturenames:
-        metafunc.parametrize("declared", PLATFORM.hosts, ids=lambda host: host.name)
+        marked = metafunc.definition.get_closest_marker("key_servers_too")
+        machines = PLATFORM.machines if marked else PLATFORM.hosts
+        metafunc.parametrize("declared", machines, ids=lambda machine: machine.name)
 
 
 @pytest.fixture(scope="session")
@@ -28,16 +31,16 @@ def platform() -> Platform:
 
 @pytest.fixture(scope="session")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Machine]:
-    """Every host by its name."""
+    """Every host and key server by its name."""
     configuration = write_ssh_configuration(PLATFORM, _short_folder(tmp_path_factory))
     return {
         host.name: Machine(testinfra.get_host(f"ssh://{host.name}", ssh_config=str(configuration)))
-        for host in PLATFORM.hosts
+        for host in PLATFORM.machines
     }
 
 
 @pytest.fixture
-def machine(machines: dict[str, Machine], declared: Host) -> Machine:
+def machine(machines: dict[str, Machine], declared: Declared) -> Machine:
     return machines[declared.name]
 
 

@@ -85,18 +85,21 @@ class Map:
         self.asking_pods = [end for end in self.pods if end.pod in asking]
         self.bastion = End("this bastion", (z.BASTIONS, z.ANYWHERE), str(platform.site.bastions[0]))
         self.key_servers = [
-            End(z.KEY_SERVERS, (z.KEY_SERVERS,), address) for address in z.addresses(platform, z.KEY_SERVERS)
+            End(server.name, z.zones_of_host(server), str(server.address), server.name)
+            for server in platform.key_servers
         ]
         self.undeclared_listener = undeclared_listener
 
     def crossings(self) -> list[Crossing]:
         """All connections to try; what is merely tolerated shows nothing either way and is left out."""
         found = []
-        for source in (*self.hosts, *self.asking_pods):
+        for source in (*self.hosts, *self.asking_pods, *self.key_servers):
             for destination in (*self.hosts, *self.pods):
                 if source != destination:
                     found += [self._crossing(source, destination, *each) for each in self._inside(destination)]
             for destination, attempts in self._around():
+                if destination.address == source.address:
+                    continue
                 found += [self._crossing(source, destination, *each) for each in attempts]
         for destination in self.hosts:
             attempts = [*self._inside(destination), ("tcp", 443, ""), ("tcp", 8444, "")]
@@ -174,7 +177,9 @@ def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
             kinds.setdefault(zone.kind, []).append(zone.name)
     inside = [*kinds["hosts"], *kinds["pods"]]
     pairs = [*product(inside, [*inside, *kinds["site"], *kinds["outside"]]), *product([z.BASTIONS], kinds["hosts"])]
-    pairs += [(z.BASTIONS, z.KEY_SERVERS)] if z.KEY_SERVERS in kinds["site"] else []
+    if z.KEY_SERVERS in kinds["site"]:
+        pairs += [(z.BASTIONS, z.KEY_SERVERS)]
+        pairs += product([z.KEY_SERVERS], [*inside, *kinds["site"], *kinds["outside"]])
     return [pair for pair in pairs if not (pair[0] == pair[1] and pair[0] in lone)]
 
 
@@ -184,7 +189,7 @@ def flows_to_try(platform: Platform) -> list[str]:
     return [
         flow.name
         for flow in flow_matrix(platform)
-        if flow.source not in {PASSING_PART, z.SITE, z.TIME_SERVERS, z.KEY_SERVERS}
+        if flow.source not in {PASSING_PART, z.SITE, z.TIME_SERVERS}
         and not (alone and flow.source == flow.destination == z.CONTROL)
     ]
 

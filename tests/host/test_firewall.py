@@ -4,8 +4,11 @@ from typing import Any
 import pytest
 from host.probing import Machine
 
-from llmaas.settings import Host, Platform
+from llmaas.settings import Machine as Declared
+from llmaas.settings import Platform
 from llmaas.views.host_rules import Rule, host_rules
+
+pytestmark = pytest.mark.key_servers_too
 
 TABLE = "llmaas_hosts"
 # Answers to what was let through, the host's own loopback, and the errors that connections need to end in time.
@@ -41,7 +44,7 @@ def test_a_chain_drops_what_no_rule_accepts(machine: Machine, chain: str) -> Non
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_a_chain_accepts_exactly_the_declared_flows(
-    machine: Machine, declared: Host, platform: Platform, chain: str
+    machine: Machine, declared: Declared, platform: Platform, chain: str
 ) -> None:
     rules = [item["rule"] for item in _table(machine) if "rule" in item and item["rule"]["chain"] == chain]
     accepting = {_in_words(rule["expr"]) for rule in rules if {"accept": None} in rule["expr"]}

@@ -7,10 +7,13 @@ from typing import Any, Final
 import pytest
 from host.probing import Machine
 
-from llmaas.settings import Host, Platform
+from llmaas.settings import Machine as Declared
+from llmaas.settings import Platform
 from llmaas.settings.hardening import HardeningWaiver, load_waivers, waiver_problems
 from llmaas.settings.updates import load_updates
 from llmaas.verify.verdict import DECLARED
+
+pytestmark = pytest.mark.key_servers_too
 
 _SCRIPT: Final = (Path(__file__).parent / "hardening_script.py").read_text(encoding="utf-8")
 _FACTS: Final[dict[str, dict[str, Any]]] = {}
@@ -79,7 +82,7 @@ BARRED_MODULES = ("cramfs", "dccp", "firewire-core", "hfs", "sctp", "tipc", "usb
 
 
 @pytest.fixture
-def facts(machine: Machine, declared: Host) -> dict[str, Any]:
+def facts(machine: Machine, declared: Declared) -> dict[str, Any]:
     """What the host's live parts say; it is asked once."""
     if declared.name not in _FACTS:
         _FACTS[declared.name] = json.loads(machine.output("/usr/bin/python3", "-c", _SCRIPT))
@@ -87,7 +90,7 @@ def facts(machine: Machine, declared: Host) -> dict[str, Any]:
 
 
 @pytest.fixture
-def waived(platform: Platform, declared: Host) -> dict[str, HardeningWaiver]:
+def waived(platform: Platform, declared: Declared) -> dict[str, HardeningWaiver]:
     """What may deviate on the host."""
     return load_waivers().of(platform.environment, declared)
 

@@ -10,6 +10,7 @@ from host.pods import RunningPod, name_service_pods, running_pods
 from host.probing import Attempt, Machine, Socket
 
 from llmaas.settings import Host, Platform
+from llmaas.settings import Machine as Declared
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations, Listener
 
@@ -21,6 +22,8 @@ PROGRAMS = {
     2379: "etcd",
     2380: "etcd",
     6514: "syslog-ng",
+    # it hands each question to tangd
+    7500: "systemd",
     9443: "prometheus-node",
 }
 LASTING_PARTS = sorted({part.name for part in z.parts(PLATFORM)} - {"litellm-migration"})
@@ -50,13 +53,17 @@ def _declared(listeners: Iterable[Listener]) -> set[tuple[str, int]]:
     return {(each.protocol, each.port) for each in listeners}
 
 
-def test_nothing_listens_that_was_not_declared(sockets: Sockets, declared: Host, expectations: Expectations) -> None:
+@pytest.mark.key_servers_too
+def test_nothing_listens_that_was_not_declared(
+    sockets: Sockets, declared: Declared, expectations: Expectations
+) -> None:
     allowed = _declared(expectations.listeners(z.zones_of_host(declared)))
     assert {each for each in sockets[declared.name][""] if (each.protocol, each.port) not in allowed} == set()
 
 
+@pytest.mark.key_servers_too
 def test_everything_declared_listens_and_is_the_right_program(
-    sockets: Sockets, declared: Host, expectations: Expectations
+    sockets: Sockets, declared: Declared, expectations: Expectations
 ) -> None:
     ports = {each.port for each in expectations.listeners(z.zones_of_host(declared))}
     found = {each.port: each.program for each in sockets[declared.name][""] if each.port in ports}

@@ -18,6 +18,9 @@ from llmaas.paths import ENVIRONMENT_VARIABLE
 from llmaas.pki import certificates as x
 from llmaas.pki import open_authority
 from llmaas.settings import Host, Platform, load_platform
+from llmaas.settings import Machine as Declared
+
+pytestmark = pytest.mark.key_servers_too
 
 PLATFORM = load_platform(os.environ.get(ENVIRONMENT_VARIABLE) or "lab")
 SCRIPT: Final = (Path(__file__).parent / "log_script.py").read_text(encoding="utf-8")
@@ -34,7 +37,7 @@ LOG_HOSTS = PLATFORM.hosts_with_role("log")
 each_log_host = pytest.mark.parametrize("kept_on", LOG_HOSTS, ids=lambda host: host.name)
 
 
-def others(host: Host) -> list[Host]:
+def others(host: Declared) -> list[Host]:
     return [other for other in LOG_HOSTS if other.name != host.name]
 
 
@@ -58,12 +61,12 @@ def kept(machine: Machine, pattern: str, seconds: float = WITHIN_SECONDS) -> lis
         time.sleep(1)
 
 
-def test_every_host_has_a_log_host_that_is_another_machine(declared: Host) -> None:
+def test_every_host_has_a_log_host_that_is_another_machine(declared: Declared) -> None:
     assert others(declared) != []
 
 
 def test_a_line_is_kept_on_other_machines_within_seconds_under_the_right_name(
-    machines: dict[str, Machine], declared: Host
+    machines: dict[str, Machine], declared: Declared
 ) -> None:
     mark = word()
     machines[declared.name].output("logger", "--tag", "llmaas-verify", mark)
@@ -73,7 +76,7 @@ def test_a_line_is_kept_on_other_machines_within_seconds_under_the_right_name(
 
 
 def test_what_a_line_says_of_itself_does_not_decide_under_whose_name_it_is_kept(
-    machines: dict[str, Machine], declared: Host
+    machines: dict[str, Machine], declared: Declared
 ) -> None:
     claimed, mark = next(host.name for host in PLATFORM.hosts if host != declared), word()
     frame = f"<14>1 2026-01-01T00:00:00Z {claimed} llmaas-verify - - - {mark}"
@@ -175,7 +178,7 @@ def _status(machine: Machine, kept_on: Host) -> str:
 def test_prometheus_hears_how_old_every_host_s_last_line_is(machines: dict[str, Machine], kept_on: Host) -> None:
     text = _status(machines[kept_on.name], kept_on)
     last = dict(re.findall(r'^llmaas_log_last_line_timestamp_seconds\{sender="([^"]+)"\} (\S+)$', text, re.MULTILINE))
-    assert set(last) == {host.name for host in PLATFORM.hosts if host != kept_on}
+    assert set(last) == {machine.name for machine in PLATFORM.machines if machine != kept_on}
     silent = [name for name, at in last.items() if time.time() - float(at) > 5 * 60]
     assert silent == []
     (watched,) = re.findall(r"^llmaas_log_watch_timestamp_seconds (\S+)$", text, re.MULTILINE)
@@ -238,7 +241,7 @@ def test_a_log_host_that_is_away_costs_no_line(machines: dict[str, Machine]) -> 
 
 
 def test_egress_to_the_outside_is_refused_and_logged_here_and_on_the_log_hosts(
-    machines: dict[str, Machine], declared: Host, platform: Platform
+    machines: dict[str, Machine], declared: Declared, platform: Platform
 ) -> None:
     # What the firewall does were there a way out; there is none (the hosts' checks say), so one is made for it.
     machine, port = machines[declared.name], 20_000 + secrets.randbelow(10_000)
