@@ -1,7 +1,11 @@
 import base64
 import http.client
+import json
+import secrets
+import shlex
 import ssl
 import time
+from typing import Any
 
 import kubernetes
 import pytest
@@ -23,6 +27,9 @@ PART_LISTENERS = {
 }
 RULES_WITHIN_SECONDS = 10
 LOOPBACK_ONLY = {"vllm": (8000,), "litellm": (4000,)}
+# Written out here on purpose: where each control host keeps what its API server was asked.
+AUDIT_FOLDER = "/var/log/kubernetes/audit"
+AUDITED_WITHIN_SECONDS = 20
 # Asks etcd by its JSON interface on the control host, with the host's own certificate: every key below a prefix.
 ETCD_SCRIPT = r"""
 import base64, json, ssl, sys, urllib.request
@@ -98,6 +105,45 @@ def test_secrets_lie_encrypted_in_etcd(control: Machine, kind: str) -> None:
     # What lies there is cut to its head; a plain object begins with k8s followed by a zero byte.
     plain = [key for key, value in found.items() if not base64.b64decode(value[:40]).startswith(b"k8s:enc:")]
     assert plain == []
+
+
+def test_the_api_records_who_did_what_to_a_secret_and_never_what_it_holds(
+    machines: dict[str, Machine], cluster: kubernetes.client.CoreV1Api, platform: Platform
+) -> None:
+    name, held = f"verify-{secrets.token_hex(6)}", secrets.token_hex(16)
+    metadata = kubernetes.client.V1ObjectMeta(name=name)
+    body = kubernetes.client.V1Secret(metadata=metadata, string_data={"word": held})
+    cluster.create_namespaced_secret("default", body)
+    try:
+        answered = cluster.read_namespaced_secret(name, "default")
+    finally:
+        cluster.delete_namespaced_secret(name, "default")
+    encoded = base64.b64encode(held.encode()).decode()
+    assert answered.data == {"word": encoded}
+    review = kubernetes.client.AuthenticationV1Api(cluster.api_client).create_self_subject_review(
+        kubernetes.client.V1SelfSubjectReview()
+    )
+    # Which API server answered is not known from here; each writes what it was asked.
+    controls = [machines[host.name] for host in platform.hosts_with_role("control")]
+    deadline = time.monotonic() + AUDITED_WITHIN_SECONDS
+    while len(records := [record for machine in controls for record in _audited(machine, name)]) < 3:
+        assert time.monotonic() < deadline, f"of three requests the audit logs have {len(records)}: {records}"
+        time.sleep(1)
+    whole = [record for record in records if {"requestObject", "responseObject"} & record.keys()]
+    assert whole == []
+    told = {(record["verb"], record["level"], record["user"]["username"]) for record in records}
+    assert told == {(verb, "Metadata", review.status.user_info.username) for verb in ("create", "get", "delete")}
+    assert {(record["objectRef"]["resource"], record["objectRef"]["name"]) for record in records} == {("secrets", name)}
+    assert [record for machine in controls for record in _audited(machine, held, encoded)] == []
+
+
+def _audited(machine: Machine, *words: str) -> list[Any]:
+    """The records of a control host's API server, closed files included, that hold one of the words."""
+    patterns = [argument for word in words for argument in ("-e", word)]
+    command = ("grep", "--recursive", "--no-filename", "--fixed-strings", *patterns, AUDIT_FOLDER)
+    found = machine.remote.run(shlex.join(command))
+    assert found.rc in {0, 1}, found.stderr
+    return [json.loads(line) for line in found.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
