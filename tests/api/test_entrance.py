@@ -1,3 +1,4 @@
+import re
 import socket
 import ssl
 
@@ -61,6 +62,24 @@ def test_a_tenant_s_key_administers_nothing(trust: ssl.SSLContext, entrance: str
             assert answer.status_code in {401, 403} or not answer.json().get("keys", ["x"]), path
         made = private.post("/key/generate", headers={"authorization": f"Bearer {key}"}, json={})
         assert made.status_code in {401, 403}
+
+
+def test_the_private_side_serves_litellm_s_web_interface_and_what_it_loads(
+    trust: ssl.SSLContext, entrance: str
+) -> None:
+    with httpx.Client(verify=trust, trust_env=False, timeout=30, base_url=f"https://{entrance}:8444") as private:
+        page = private.get("/ui/")
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        # Their names hold hashes, so they are taken from the page.
+        loaded = re.findall(r'\b(?:src|href)="(/[^"?]+\.(?:js|css))"', page.text)
+        for suffix, kind in ((".js", "javascript"), (".css", "text/css")):
+            paths = [path for path in loaded if path.endswith(suffix)]
+            assert paths, f"the page loads no {suffix}: is it the interface?"
+            asset = private.get(paths[0])
+            assert asset.status_code == 200, paths[0]
+            assert kind in asset.headers["content-type"], paths[0]
+            assert asset.content, paths[0]
 
 
 def test_an_unknown_host_name_is_404(web: httpx.Client, key: str) -> None:
