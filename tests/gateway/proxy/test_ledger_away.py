@@ -78,7 +78,8 @@ def test_a_stream_that_ends_while_the_ledger_is_away_is_settled_later(
     assert ask(proxy, key).status_code == 200
 
     def lose_redis() -> None:
-        time.sleep(0.6)
+        # The stream has begun, and goes on for two seconds.
+        stack.wait_until(lambda: stack.used(f"tenant:{tenant}", "spend-month")["held"] > 0, "the call's admission", 20)
         stack.redis.kill()
 
     with stack.background(lose_redis):
