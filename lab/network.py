@@ -44,9 +44,11 @@ def _links() -> list[dict[str, Any]]:
 
 def bridge_owner() -> str | None:
     """The state folder of the lab that made the bridge, "" if it does not say, None if there is no bridge."""
-    folder = Path("/sys/class/net") / BRIDGE
     # iproute2 may not be installed yet
-    return (folder / "ifalias").read_text(encoding="utf-8").strip() if folder.exists() else None
+    try:
+        return Path(f"/sys/class/net/{BRIDGE}/ifalias").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
 
 
 def bridge_up(layout: Layout, spec: LabSpec) -> None:

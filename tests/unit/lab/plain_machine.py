@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lab.toolchain.go import RELEASE
+
 _LISTENS = {"tcp": "0A", "udp": "07"}
 
 
@@ -23,7 +25,7 @@ class PlainMachine:
         missing_programs: what is not on ``PATH``.
         missing_packages: Debian packages that are not installed.
         refused: words of those trials of the kernel's features that fail.
-        links: what ``ip link`` tells, ``addresses`` what ``ip address`` does, ``routes`` what ``ip route`` does.
+        links: the kernel's links, with aliases; ``addresses`` what ``ip address`` tells, ``routes`` what ``ip route`` does.
         listeners: protocol, address and port of each socket that waits for somebody.
     """
 
@@ -74,8 +76,16 @@ class PlainMachine:
                 return "".join(f"nodev\t{name}\n" for name in self.file_systems)
             case ["proc", "net", table]:
                 return self._sockets(table)
+            case ["sys", "class", "net", name, "ifalias"]:
+                return self._alias(name)
             case _:
                 return None
+
+    def _alias(self, name: str) -> str:
+        for link in self.links:
+            if link["ifname"] == name:
+                return f"{link.get('ifalias', '')}\n"
+        raise FileNotFoundError(name)
 
     def _sockets(self, table: str) -> str:
         lines = ["  sl  local_address rem_address   st"]
@@ -101,8 +111,8 @@ class PlainMachine:
                 names = [word for word in rest if not word.startswith("-")]
                 there = [name for name in names if name not in self.missing_packages]
                 return int(there != names), "".join(f"{name} installed\n" for name in there), ""
-            case ["ip", *rest] if "link" in rest:
-                return 0, json.dumps(self.links), ""
+            case ["/usr/bin/go", *_]:
+                return 0, f"go{RELEASE}\n", ""
             case ["ip", *rest] if "address" in rest:
                 return 0, json.dumps(self.addresses), ""
             case ["ip", *rest] if "route" in rest:

@@ -17,6 +17,7 @@ from lab.machine import boot_id, process_start
 from lab.processes import Process
 from lab.spec import LabSpec
 from lab.toolchain import official_program
+from lab.toolchain.go import installed_go
 
 SPEC = LabSpec(
     hosts=(),
@@ -49,10 +50,12 @@ def machine(monkeypatch: pytest.MonkeyPatch, here: Layout) -> Iterator[PlainMach
     official_program.cache_clear()
     yield plain
     official_program.cache_clear()
+    installed_go.cache_clear()
 
 
 def told(here: Layout, level: Level) -> list[str]:
     """Everything of a level, with what to do about it."""
+    installed_go.cache_clear()
     found = [finding for finding in diagnose(here, SPEC) if finding.level is level]
     if level is Level.FAIL:
         assert all(finding.remedy for finding in found), "a failure without a remedy"
@@ -89,7 +92,6 @@ def test_a_machine_with_all_of_it_is_let_through(here: Layout) -> None:
         ("refused", ("bridge",), "bridge"),
         ("refused", ("veth",), "veth"),
         ("refused", ("nft",), "nftables"),
-        ("missing_programs", ("go",), "Go"),
         ("missing_programs", ("dpkg-query",), "Debian 12"),
     ],
     ids=str,
@@ -104,7 +106,9 @@ def test_what_the_machine_lacks_prevents_the_lab_and_is_all_that_is_told(
 
 
 @pytest.mark.parametrize(
-    ("fact", "names"), [("missing_packages", ["nginx-light"]), ("missing_programs", ["ip", "nft"])], ids=str
+    ("fact", "names"),
+    [("missing_packages", ["nginx-light"]), ("missing_programs", ["ip", "nft"]), ("missing_programs", ["go"])],
+    ids=str,
 )
 def test_what_make_up_installs_is_told_and_prevents_nothing(
     machine: PlainMachine, here: Layout, fact: str, names: list[str]

@@ -55,7 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     # the key of a build: this machine may have no compiler
-    monkeypatch.setattr(build, "_go_version", lambda: "go1.26")
+    monkeypatch.setattr(build, "go_version", lambda: "go1.26")
     return layout()
 
 
