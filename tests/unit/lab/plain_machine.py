@@ -25,7 +25,7 @@ class PlainMachine:
         missing_programs: what is not on ``PATH``.
         missing_packages: Debian packages that are not installed.
         refused: words of those trials of the kernel's features that fail.
-        links: the kernel's links, with aliases; ``addresses`` what ``ip address`` tells, ``routes`` what ``ip route`` does.
+        links: the kernel's, with their aliases; ``addresses`` what ``ip address`` tells, ``routes`` what ``ip route``.
         listeners: protocol, address and port of each socket that waits for somebody.
     """
 
