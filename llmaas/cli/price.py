@@ -15,6 +15,7 @@ from llmaas_gateway.proxy.settings import SettingsError as TokenizerError
 from rich.console import Console
 from rich.table import Table
 
+from llmaas.cli.options import Environment
 from llmaas.paths import PROJECT_ROOT, artefact_folder
 from llmaas.settings import Model, Platform, SettingsError, load_platform
 from llmaas.settings.recorded import file_digests
@@ -31,7 +32,7 @@ def price(  # noqa: PLR0913, PLR0917 - each is an option
     model: Annotated[str, typer.Option(help="Name of the model.")],
     output_tokens: Annotated[int, typer.Option(min=0, help="Tokens that the answer may have.")] = 0,
     at: Annotated[str | None, typer.Option(help="Moment of the call, with offset; now if not given.")] = None,
-    environment: Annotated[str, typer.Option("-e", "--environment", help="Whose catalogue.")] = "lab",
+    environment: Environment = "lab",
     file: Annotated[
         Path | None,
         typer.Option(

@@ -154,4 +154,4 @@ def test_swap_in_the_clear_ends_on_every_host_with_its_own_kernel() -> None:
     (task,) = (task for task in load(base / "tasks" / "swap.yml") if "llmaas.host.plain_swap" in task)
     assert task["when"] == "not ansible_facts.host_kernel.container"
     hosts = load(PROJECT_ROOT / "ansible" / "playbooks" / "hosts.yml")
-    assert any("nodes" in play["hosts"] for play in hosts if {"role": "base"} in play.get("roles", []))
+    assert any("machines" in play["hosts"] for play in hosts if {"role": "base"} in play.get("roles", []))

@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from data_servers import memory_redis
+from hypothesis import settings
+
+# no test is about time, and a busy machine is no failure
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
