@@ -84,7 +84,7 @@ class Scene:
     async def admit(self) -> Call:
         body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
         call = Call("/v1/chat/completions", "chat", self.model, body)
-        owner = KeyOwner(self.tenant, {}, self.tenant, {"tenant": self.tenant})
+        owner = KeyOwner(self.tenant, {}, None, self.tenant, {"tenant": self.tenant})
         assert await self.admission.admit(call, owner) is None
         call.usage = {"prompt_tokens": 10, "completion_tokens": 5}
         return call
