@@ -2,8 +2,8 @@
 --
 -- A counter is a hash {settled, held}. A reservation is a hash {state, spec, cost, output, call} and an entry in the sorted
 -- set of leases, scored by the moment at which it lapses. One that lapsed is in a second set until it is settled all the
--- same, or until it is too late for that: then the record `call` says that it never was. Amounts are whole nano-euros or tokens below 2^53, which Lua's
--- numbers hold exactly.
+-- same, or until it is too late for that: then the record `call` says that it never was. Amounts are whole nano-euros or
+-- tokens below 2^53, which Lua's numbers hold exactly.
 --
 -- KEYS: 1 epoch, 2 leases, 3 stream of records, 4 the reservation
 -- ARGV: 1 operation, 2 now in milliseconds, 3 id, then what the operation takes
