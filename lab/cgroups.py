@@ -96,22 +96,17 @@ def lab_groups(top: str = CGROUP) -> tuple[Path, ...]:
 
 
 def processes_in(group: Path) -> set[int]:
-    """Numbers of all processes in ``group`` and below."""
+    """Numbers of all processes in ``group`` and below, but for this one."""
+    return _members(group) - {os.getpid()}
+
+
+def _members(group: Path) -> set[int]:
     pids: set[int] = set()
     for path in (group, *group.rglob("*")):
         with contextlib.suppress(OSError):
             pids.update(int(line) for line in (path / "cgroup.procs").read_text(encoding="ascii").split())
     # a process of another namespace shows as 0
-    return pids - {0, os.getpid()}
-
-
-def _holds_this_process(group: Path) -> bool:
-    own = str(os.getpid())
-    for path in (group, *group.rglob("*")):
-        with contextlib.suppress(OSError):
-            if own in (path / "cgroup.procs").read_text(encoding="ascii").split():
-                return True
-    return False
+    return pids - {0}
 
 
 def end_group(name: str, seconds: float = 10, top: str = CGROUP) -> set[int]:
@@ -130,7 +125,7 @@ def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
     deadline = time.monotonic() + seconds
     for group in groups:
         # where systemd runs, this run has a scope of its own in the lab's slice
-        if (group / "cgroup.kill").exists() and not _holds_this_process(group):
+        if (group / "cgroup.kill").exists() and os.getpid() not in _members(group):
             # ends all of them at once: none can start another in between
             (group / "cgroup.kill").write_text("1", encoding="ascii")
     while True:

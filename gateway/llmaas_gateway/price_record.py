@@ -10,6 +10,7 @@ from llmaas_gateway.prices import Price, PriceBook, PriceError
 
 # Factors are recorded beside prices, under names that no price can have: an entry's id is followed by a unit.
 _FACTOR: Final = "factors/{name}/"
+_DO: Final = "run `llmaas prices record`"
 _PROMISED: Final = {"id", "model", "unit", "amount", "per", "valid_from", "nano_eur"}
 
 
@@ -86,9 +87,6 @@ def differences(book: PriceBook, records: Sequence[chain.Record], now: datetime)
     ]
     problems += [f"{name}: not recorded; {_DO}" for name in _factors(book) if name not in known]
     return problems
-
-
-_DO: Final = "run `llmaas prices record`"
 
 
 def _begins(body: Mapping[str, Any], now: datetime) -> datetime:

@@ -13,7 +13,7 @@ from typing import Final
 from lab.images.closure import assemble
 from lab.images.debian import resolve, unpack
 from lab.images.spec import CommandPart, DebianPart, GoPart, ImageError, ImageSpec, Part, ToolsPart
-from lab.toolchain import built_program, go_program
+from lab.toolchain import built_program, go_build
 from lab.toolchain.build import module_key
 from lab.toolchain.tools import module_of
 from llmaas.files import locked
@@ -117,16 +117,7 @@ def _build(name: str, part: Part, target: Path) -> None:
             for program in part.programs:
                 shutil.copy2(built_program(program), binaries / program)
         case GoPart():
-            command = [
-                str(go_program()),
-                "build",
-                "-trimpath",
-                "-ldflags",
-                "-s -w",
-                "-o",
-                str(target / part.output),
-                ".",
-            ]
+            command = go_build(target / part.output, ".", "-s -w")
             _run(name, command, PROJECT_ROOT / part.source, {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"})
         case CommandPart():
             _run(name, part.command, PROJECT_ROOT, {"LLMAAS_PART": str(target)})

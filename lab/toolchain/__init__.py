@@ -8,14 +8,14 @@ from lab.toolchain.build import (
     tool_folders,
     tool_path,
 )
-from lab.toolchain.go import ToolchainError, go_program
+from lab.toolchain.go import ToolchainError, go_build
 from lab.toolchain.plugins import plugin_path
 
 __all__ = [
     "ToolchainError",
     "built_program",
     "ensure_toolchain",
-    "go_program",
+    "go_build",
     "official_program",
     "plugin_path",
     "tool_env",

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from lab.toolchain.go import ToolchainError, go_program, go_version
+from lab.toolchain.go import ToolchainError, go_build, go_version
 from lab.toolchain.tools import MODULES, Module, module_of
 from llmaas.files import locked
 from llmaas.paths import cache_dir
@@ -139,13 +139,11 @@ def _build_module(module: Module, partial: Path, report: Report) -> None:
     binaries.mkdir(parents=True)
     log = cache_dir() / "logs" / f"toolchain-{module.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    go = str(go_program(report))
     with log.open("w") as output:
         for number, (program, package) in enumerate(module.programs.items(), start=1):
             started = time.monotonic()
-            command = [go, "build", "-trimpath", "-ldflags", module.linker_flags]
             result = subprocess.run(
-                [*command, "-o", str(binaries / program), package],
+                go_build(binaries / program, package, module.linker_flags, report),
                 check=False,
                 cwd=module.folder,
                 env={**os.environ, **_BUILD_ENVIRONMENT},

@@ -26,7 +26,6 @@ _MACHINE: Final = "x86_64"
 _VERSION: Final = f"v0.0.1-go{RELEASE}.linux-amd64"
 _DEFAULT_PROXY: Final = "https://proxy.golang.org"
 _TIMEOUT_SECONDS: Final = 60
-_PIECE_BYTES: Final = 1 << 20
 
 
 def _numbers(version: str) -> tuple[int, int, int]:
@@ -79,6 +78,16 @@ def go_program(report: Callable[[str], None] = print) -> Path:
     return installed[0] if installed else _fetched(report)
 
 
+def go_build(output: Path, package: str, linker_flags: str, report: Callable[[str], None] = print) -> list[str]:
+    """The command that builds a package of the folder it is run in.
+
+    Raises:
+        ToolchainError: as of the compiler.
+    """
+    go = str(go_program(report))
+    return [go, "build", "-trimpath", "-ldflags", linker_flags, "-o", str(output), package]
+
+
 def _fetched(report: Callable[[str], None]) -> Path:
     folder = cache_dir() / "toolchain" / f"go-{RELEASE}"
     program = folder / "bin" / "go"
@@ -111,16 +120,15 @@ def _download(archive: Path) -> None:
     proxy = next((proxy for proxy in proxies if proxy.startswith("https://")), _DEFAULT_PROXY)
     url = f"{proxy.rstrip('/')}/golang.org/toolchain/@v/{_VERSION}.zip"
     remedy = f"name a Go module mirror in GOPROXY, or install Go {RELEASE} and put it on PATH"
-    digest = hashlib.sha256()
     try:
-        with urlopen(url, timeout=_TIMEOUT_SECONDS) as answer, archive.open("wb") as output:  # noqa: S310 - https alone
-            while piece := answer.read(_PIECE_BYTES):
-                digest.update(piece)
-                output.write(piece)
+        with urlopen(url, timeout=_TIMEOUT_SECONDS) as answer, archive.open("w+b") as output:  # noqa: S310 - https alone
+            shutil.copyfileobj(answer, output)
+            output.seek(0)
+            digest = hashlib.file_digest(output, "sha256").hexdigest()
     except OSError as error:
         raise ToolchainError(f"fetching {url}: {error}", remedy=remedy) from error
-    if digest.hexdigest() != SHA256:
-        raise ToolchainError(f"{url} is not the release: its SHA-256 is {digest.hexdigest()}", remedy=remedy)
+    if digest != SHA256:
+        raise ToolchainError(f"{url} is not the release: its SHA-256 is {digest}", remedy=remedy)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

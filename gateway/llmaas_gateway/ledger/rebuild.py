@@ -12,13 +12,12 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from llmaas_gateway.ledger.ledger import Ledger
+from llmaas_gateway.ledger.memory import TRACE_SECONDS
 from llmaas_gateway.ledger.records import migrate, store
 
 # A rebuild that writes nothing for so long is taken over by another replica, and writes nothing more.
 _LOCK_SECONDS: Final = 60
 _BATCH: Final = 500
-# Settlements whose answer was lost with Redis are tried again: so far back they are known to have happened.
-_TRACE_MINUTES: Final = 120
 
 _log = logging.getLogger(__name__)
 
@@ -155,12 +154,13 @@ async def _restore_counters(turn: _Turn, connection: psycopg.AsyncConnection[Any
 
 
 async def _restore_traces(turn: _Turn, ledger: Ledger, connection: psycopg.AsyncConnection[Any]) -> int:
+    # Settlements whose answer was lost with Redis are tried again: so far back they are known to have happened.
     # A cursor of the server's: it may be half a million.
     cursor = connection.cursor(name="traces")
     await cursor.execute(
         "SELECT request_id, nano_eur, output_tokens FROM ledger.record"
-        " WHERE settled_at > now() - make_interval(mins => %s)",
-        [_TRACE_MINUTES],
+        " WHERE settled_at > now() - make_interval(secs => %s)",
+        [TRACE_SECONDS],
     )
     count = 0
     while rows := await cursor.fetchmany(_BATCH):
@@ -170,7 +170,7 @@ async def _restore_traces(turn: _Turn, ledger: Ledger, connection: psycopg.Async
                 key = ledger.reservation_key(identity)
                 trace = {"state": "settled", "charged": nano_eur, "charged_output": output_tokens}
                 pipe.hset(key, mapping=cast("Any", trace))
-                pipe.expire(key, _TRACE_MINUTES * 60)
+                pipe.expire(key, TRACE_SECONDS)
             # Redis may have come back as it was before the settlement.
             for key in (ledger.leases_key, ledger.lapsed_key):
                 pipe.zrem(key, *(identity for identity, *_ in rows))

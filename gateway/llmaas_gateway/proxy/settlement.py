@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,14 @@ _FORGOTTEN_SECONDS: Final = 30
 _log = logging.getLogger(__name__)
 
 Rebuild = Callable[[], Awaitable[bool]]
+
+
+class _Turn(Enum):
+    """How a round of what waits ended."""
+
+    DONE = auto()
+    AWAY = auto()
+    FAILED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +201,20 @@ class Settlement:
                     await self._lost.wait()
             except TimeoutError:
                 pass
-            try:
-                await self.turn()
-            except LedgerUnavailableError as error:
-                self.ledger_failed(error)
-            except Exception:  # noqa: BLE001
-                # PostgreSQL or Redis away: the next turn tries again. A mistake of ours must not end all settling.
-                _log.exception("the ledger is not whole yet")
+            if await self._try_turn() is _Turn.FAILED:
                 await asyncio.sleep(_TURN_SECONDS)
+
+    async def _try_turn(self) -> _Turn:
+        try:
+            await self.turn()
+        except LedgerUnavailableError as error:
+            self.ledger_failed(error)
+            return _Turn.AWAY
+        except Exception:  # noqa: BLE001
+            # PostgreSQL or Redis away: the next turn tries again. A mistake of ours must not end all settling.
+            _log.exception("the ledger is not whole yet")
+            return _Turn.FAILED
+        return _Turn.DONE
 
     async def turn(self) -> None:
         """One round of what waits; one after the other, whoever asks for them.
@@ -258,22 +273,10 @@ class Settlement:
         try:
             async with asyncio.timeout(seconds):
                 while self._owed or self._settling:
-                    await self._last_turn()
+                    done = await self._try_turn() is _Turn.DONE
+                    if self._owed or self._settling:
+                        await asyncio.sleep(_TURN_SECONDS / 10 if done else _TURN_SECONDS)
         except TimeoutError:
             pass
         for owed in self._owed:
             _log.error("request %s: not settled, the proxy ends while the ledger is away", owed.identity)
-
-    async def _last_turn(self) -> None:
-        pause = _TURN_SECONDS / 10
-        try:
-            await self.turn()
-        except LedgerUnavailableError as error:
-            self.ledger_failed(error)
-            pause = _TURN_SECONDS
-        except Exception:  # noqa: BLE001
-            # As in run(): PostgreSQL may be back in a moment.
-            _log.exception("the ledger is not whole yet")
-            pause = _TURN_SECONDS
-        if self._owed or self._settling:
-            await asyncio.sleep(pause)

@@ -1,8 +1,7 @@
 """Reservations that nobody renews: their room comes back before anybody is refused, and each call has its record."""
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from data_servers import PostgresServer, postgres_server
-from llmaas_gateway.ledger.ledger import Held, Ledger, connect
+from llmaas_gateway.ledger.ledger import Held, Ledger
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
 
-from .test_settlement import COST, Scene, Stalling
+from .test_settlement import COST, Scene, play_scene
 
 LATER = timedelta(hours=2, minutes=1)
 
@@ -25,19 +24,6 @@ LATER = timedelta(hours=2, minutes=1)
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
-
-
-def _play(port: int, folder: Path, action: Callable[[Scene], Awaitable[None]]) -> None:
-    async def body() -> None:
-        client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
-        try:
-            ledger = Stalling(client, f"t{uuid.uuid4().hex}")
-            await client.set(ledger.epoch_key, "1")
-            await action(Scene(ledger, folder))
-        finally:
-            await client.aclose()
-
-    asyncio.run(body())
 
 
 async def _stored(ledger: Ledger, database: str) -> list[dict[str, Any]]:
@@ -68,7 +54,7 @@ def test_no_call_is_refused_for_what_lapsed_however_many_they_were(redis_port: i
         assert isinstance(verdict, Held)
         assert (verdict.over, verdict.remaining) == (None, (100,))
 
-    _play(redis_port, tmp_path, action)
+    play_scene(redis_port, tmp_path, action)
 
 
 def test_every_turn_lapses_all_that_is_over(redis_port: int, tmp_path: Path) -> None:
@@ -83,7 +69,7 @@ def test_every_turn_lapses_all_that_is_over(redis_port: int, tmp_path: Path) -> 
         await scene.settlement.turn()
         assert await scene.credit() == {}
 
-    _play(redis_port, tmp_path, action)
+    play_scene(redis_port, tmp_path, action)
 
 
 def test_a_call_that_nobody_settles_has_one_record_which_says_so(
@@ -117,4 +103,4 @@ def test_a_call_that_nobody_settles_has_one_record_which_says_so(
         assert await ledger.lapse(now + 2 * LATER) == 0
         assert len(await _stored(ledger, database)) == 3
 
-    _play(redis_port, tmp_path, action)
+    play_scene(redis_port, tmp_path, action)

@@ -1,6 +1,7 @@
 """No settlement is lost, whoever hangs up and whatever ends while it is made. Against a real Redis."""
 
 import asyncio
+import functools
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -101,23 +102,25 @@ class Scene:
         return {name.decode(): int(value) for name, value in found.items() if int(value)}
 
 
+def play_scene(port: int, folder: Path, action: Callable[[Scene], Awaitable[None]]) -> None:
+    """Play a scene on a fresh ledger of the Redis at ``port``."""
+
+    async def body() -> None:
+        client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
+        try:
+            ledger = Stalling(client, f"t{uuid.uuid4().hex}")
+            await client.set(ledger.epoch_key, "1")
+            await action(Scene(ledger, folder))
+        finally:
+            await client.aclose()
+
+    asyncio.run(body())
+
+
 @pytest.fixture
 def play(redis_port: int, tmp_path: Path) -> Callable[[Callable[[Scene], Awaitable[None]]], None]:
     """Plays a scene on a fresh ledger."""
-
-    def play(action: Callable[[Scene], Awaitable[None]]) -> None:
-        async def body() -> None:
-            client = connect(f"redis://127.0.0.1:{redis_port}", timeout_seconds=5)
-            try:
-                ledger = Stalling(client, f"t{uuid.uuid4().hex}")
-                await client.set(ledger.epoch_key, "1")
-                await action(Scene(ledger, tmp_path))
-            finally:
-                await client.aclose()
-
-        asyncio.run(body())
-
-    return play
+    return functools.partial(play_scene, redis_port, tmp_path)
 
 
 Play = Callable[[Callable[[Scene], Awaitable[None]]], None]

@@ -92,13 +92,16 @@ def swap_areas() -> list[str]:
 
 def kept_swaps() -> list[str]:
     """Those that a LUKS volume holds, or the memory itself."""
-    return [area for area in swap_areas() if area.startswith("/dev/zram") or on_crypt(area)]
+    return [area for area in swap_areas() if _may_stay(area)]
 
 
 def plain_swaps() -> list[str]:
     """Those that write memory to a disk in the clear."""
-    kept = kept_swaps()
-    return [area for area in swap_areas() if area not in kept]
+    return [area for area in swap_areas() if not _may_stay(area)]
+
+
+def _may_stay(area: str) -> bool:
+    return area.startswith("/dev/zram") or on_crypt(area)
 
 
 def on_crypt(area: str) -> bool:
