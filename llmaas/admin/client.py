@@ -156,7 +156,8 @@ class AdminClient:
 
         Args:
             name: of the customer.
-            limits: with the gateway only the models: the rest is the tier's matter. Without it all of them.
+            limits: with the gateway the models and a budget of each month: the rest is the tier's matter. Without it
+                all of them.
             tier: what it buys; with the gateway it must be given, without it there is none.
             first_payment_eur: a decimal string; without it, a prepaid tenant begins with what its tier costs.
         """
@@ -179,9 +180,18 @@ class AdminClient:
         if tier is None:
             tiers = ", ".join(str(known["name"]) for known in gateway.tiers())
             raise AdminError(f"a tenant has a tier; name one with --tier: {tiers}")
-        if set(limits.order()) - {"models"}:
-            raise AdminError("budget and requests per minute of a tenant are those of its tier; leave them out")
-        return gateway.create_tenant(name, tier, limits.models, first_payment_eur)
+        if limits.requests_per_minute is not None:
+            raise AdminError("requests per minute of a tenant are those of its tier; leave them out")
+        if limits.budget_period not in {None, "month"}:
+            raise AdminError(f"a tenant's budget begins anew each month, not each {limits.budget_period}")
+        order = {
+            "name": name,
+            "tier": tier,
+            "models": list(limits.models),
+            "first_payment_eur": first_payment_eur,
+            "budget_eur": limits.budget_eur,
+        }
+        return gateway.create_tenant({field: value for field, value in order.items() if value is not None})
 
     def list_keys(self, tenant: Tenant | None = None) -> tuple[KeyRecord, ...]:
         """All keys, or those of one tenant, in the order of their names; without their texts, which nobody has."""
@@ -280,7 +290,7 @@ def _account(row: dict[str, Any]) -> Tenant:
         name=row["name"] or row["tenant"],
         models=(),
         requests_per_minute=None,
-        budget_eur=None,
+        budget_eur=None if row["budget_eur"] is None else Decimal(row["budget_eur"]),
         spend_eur=Decimal(row["spent_month_eur"]),
         tier=row["tier"],
         state=row["state"],

@@ -36,16 +36,17 @@ class Gateway:
         """A tenant by identifier or name."""
         return dict(self._call("GET", _path(tenant)))
 
-    def create_tenant(self, name: str, tier: str, models: tuple[str, ...], first_payment_eur: str | None) -> Answer:
+    def create_tenant(self, body: Mapping[str, Any]) -> Answer:
         """A tenant; a prepaid one begins with what its tier costs unless another first payment is given."""
-        body = {"name": name, "tier": tier, "models": list(models)}
-        if first_payment_eur is not None:
-            body["first_payment_eur"] = first_payment_eur
         return dict(self._call("POST", "/llmaas/tenants", body))
 
     def set_tier(self, tenant: str, tier: str) -> Answer:
         """Another tier from now on."""
         return dict(self._call("PUT", f"{_path(tenant)}/tier", {"tier": tier}))
+
+    def set_budget(self, tenant: str, budget_eur: str | None) -> Answer:
+        """The most it may spend in a calendar month; None for what its tier allows."""
+        return dict(self._call("PUT", f"{_path(tenant)}/budget", {"budget_eur": budget_eur}))
 
     def suspend(self, tenant: str) -> Answer:
         """Refuse the tenant's calls."""

@@ -18,7 +18,6 @@ from llmaas.cli.administration import (
     administration,
     check_amount,
     check_budget_period,
-    check_period,
     plain,
     print_json,
     print_table,
@@ -44,10 +43,10 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     budget_period: BudgetPeriod = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tenant; limits of its own only where LiteLLM has no gateway, else they are the tier's."""
+    """Make a tenant; besides what its tier allows it may have a budget for each calendar month."""
     check_amount(budget_eur, "--budget-eur")
     check_amount(first_payment_eur, "--first-payment-eur")
-    check_period(budget_period, "--budget-period")
+    check_budget_period(budget_period, "--budget-period")
     limits = KeyLimits(tuple(model or ()), requests_per_minute, budget_eur, budget_period)
     with administration(environment) as client:
         tenant = client.create_tenant(name, limits, tier=tier, first_payment_eur=first_payment_eur)
@@ -67,8 +66,8 @@ def list_(*, environment: Reached = None, as_json: AsJson = False) -> None:
         print_json([plain(tenant) for tenant in tenants])
     elif tiers:
         print_table(
-            ("tenant", "identifier", "tier", "state", "credit left €", "spent this month €"),
-            ((t.name, t.id, t.tier, t.state, t.credit_left_eur, t.spend_eur) for t in tenants),
+            ("tenant", "identifier", "tier", "state", "credit left €", "spent this month €", "of a budget of €"),
+            ((t.name, t.id, t.tier, t.state, t.credit_left_eur, t.spend_eur, t.budget_eur) for t in tenants),
         )
     else:
         print_table(
@@ -88,6 +87,23 @@ def set_tier(
     """Give a tenant another tier from now on; its credit and what it used in this hour, day and month stay."""
     with administration(environment) as client:
         told(client.with_gateway().set_tier(tenant, tier), f"tier is now {tier}", as_json=as_json)
+
+
+@app.command("set-budget")
+def set_budget(
+    tenant: Name,
+    amount_eur: Annotated[
+        str | None, typer.Argument(help="euros, such as 500; without it what its tier allows", show_default=False)
+    ] = None,
+    *,
+    environment: Reached = None,
+    as_json: AsJson = False,
+) -> None:
+    """Limit what a tenant spends in each calendar month, this one included, below what its tier allows."""
+    check_amount(amount_eur, "AMOUNT_EUR")
+    with administration(environment) as client:
+        text = "has no budget of its own" if amount_eur is None else f"may spend {amount_eur} € in a calendar month"
+        told(client.with_gateway().set_budget(tenant, amount_eur), text, as_json=as_json)
 
 
 @app.command()

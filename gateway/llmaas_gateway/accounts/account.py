@@ -87,6 +87,8 @@ class Account:
         state: whether it may call.
         credit_nano_eur: the sum of all top-ups there ever were; what is left is this less what was charged.
         revision: grows by one with every change.
+        budget_nano_eur: the most it may spend in a calendar month; None for what its tier allows, the lower of both
+            holds.
     """
 
     tenant: str
@@ -94,6 +96,7 @@ class Account:
     state: State
     credit_nano_eur: int
     revision: int
+    budget_nano_eur: int | None = None
 
     @property
     def suspended(self) -> bool:
@@ -207,6 +210,8 @@ def limits_of(  # noqa: PLR0913, PLR0917 - whose limits they are, level by level
     if tier.billing is Billing.PREPAID:
         limits.append(Limit("credit", scope, Kind.MONEY, Window.NONE, account.credit_nano_eur))
     cap = UNLIMITED if tier.monthly_cap_eur is None else tier.monthly_cap_eur * NANO_EUR_PER_EUR
+    if account.budget_nano_eur is not None:
+        cap = min(cap, account.budget_nano_eur)
     limits.append(Limit("spend-month", scope, Kind.MONEY, Window.MONTH, cap))
     if team_budget is not None:
         limits.append(_budget("team", team, team_budget))

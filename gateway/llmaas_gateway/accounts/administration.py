@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from llmaas_gateway.accounts import tenants
-from llmaas_gateway.accounts.account import TENANT, Account, AccountError, Billing, Budget, State, Tier, tier_of
+from llmaas_gateway.accounts.account import BUDGET, TENANT, Account, AccountError, Billing, Budget, State, Tier, tier_of
 from llmaas_gateway.accounts.database import Connection, Database, Row
 from llmaas_gateway.accounts.directory import Directory
 from llmaas_gateway.accounts.litellm import LiteLLM, LiteLLMError
@@ -62,8 +62,15 @@ class Administration:
         """Push a committed change to the replicas; without Redis they ask PostgreSQL."""
         await self.directory.tell(account)
 
-    async def create(
-        self, actor: str, name: str, tier: str, *, models: Sequence[str] = (), top_up_nano_eur: int | None = None
+    async def create(  # noqa: PLR0913 - each is a fact of the tenant
+        self,
+        actor: str,
+        name: str,
+        tier: str,
+        *,
+        models: Sequence[str] = (),
+        top_up_nano_eur: int | None = None,
+        budget_nano_eur: int | None = None,
     ) -> Account:
         """A tenant with its first team; a prepaid one begins with what its tier costs, unless told otherwise.
 
@@ -81,11 +88,21 @@ class Administration:
         tenant, at = tenants.new_identifier(), self.now()
 
         async def rows(connection: Connection) -> Account:
-            account = await tenants.create(connection, tenant, name=name, tier=tier, top_up_nano_eur=first, at=at)
+            account = await tenants.create(
+                connection,
+                tenant,
+                name=name,
+                tier=tier,
+                top_up_nano_eur=first,
+                at=at,
+                budget_nano_eur=budget_nano_eur,
+            )
             await tenants.add_team(connection, tenant, tenant, at)
             return account
 
         details = {"tier": tier, "models": list(models), "first_payment_nano_eur": first}
+        if budget_nano_eur is not None:
+            details[BUDGET] = budget_nano_eur
         act = Act(actor, "tenant.create", tenant, at, tenant, details)
         metadata = {TENANT: tenant, "made_by": "llmaas"}
         account = await self._with_team(rows, tenant, name, models, metadata, act)
@@ -157,6 +174,16 @@ class Administration:
         tier_of(self.tiers, tier)
         return await self._change(
             actor, "tenant.set_tier", tenant, {"tier": tier}, lambda c, t: tenants.set_tier(c, t, tier, self.now())
+        )
+
+    async def set_budget(self, actor: str, tenant: str, nano_eur: int | None) -> Account:
+        """The most it may spend in a calendar month, this one included; None for what its tier allows."""
+        return await self._change(
+            actor,
+            "tenant.set_budget",
+            tenant,
+            {BUDGET: nano_eur},
+            lambda c, t: tenants.set_budget(c, t, nano_eur, self.now()),
         )
 
     async def suspend(self, actor: str, tenant: str) -> Account:

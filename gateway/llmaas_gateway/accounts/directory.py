@@ -63,6 +63,8 @@ def account_of(row: Row) -> Account:
         state=State(row["state"]),
         credit_nano_eur=int(row["credit_nano_eur"]),
         revision=int(row["revision"]),
+        # A copy in Redis is text throughout, and one of an older replica has no budget.
+        budget_nano_eur=None if row.get("budget_nano_eur") in {None, ""} else int(row["budget_nano_eur"]),
     )
 
 
@@ -182,6 +184,7 @@ class Directory:
             "tier": account.tier,
             "state": account.state.value,
             "credit_nano_eur": account.credit_nano_eur,
+            "budget_nano_eur": "" if account.budget_nano_eur is None else account.budget_nano_eur,
             "read_at_ms": int(self._clock() * 1000),
         }
         arguments = [item for field in fields.items() for item in field]

@@ -39,6 +39,11 @@ CREATE TABLE IF NOT EXISTS ledger.tenant_history (
     PRIMARY KEY (tenant, revision)
 );
 
+-- The most it may spend in a calendar month, where that is less than its tier allows.
+ALTER TABLE ledger.tenant ADD COLUMN IF NOT EXISTS budget_nano_eur bigint
+    CHECK (budget_nano_eur BETWEEN 0 AND 9007199254740992);
+ALTER TABLE ledger.tenant_history ADD COLUMN IF NOT EXISTS budget_nano_eur bigint;
+
 CREATE OR REPLACE TRIGGER top_up_append_only BEFORE UPDATE OR DELETE ON ledger.top_up
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
 CREATE OR REPLACE TRIGGER tenant_history_append_only BEFORE UPDATE OR DELETE ON ledger.tenant_history
@@ -46,7 +51,8 @@ CREATE OR REPLACE TRIGGER tenant_history_append_only BEFORE UPDATE OR DELETE ON 
 
 CREATE OR REPLACE VIEW ledger.account AS
     SELECT t.tenant, t.name, t.tier, t.state, t.revision, t.created_at, t.changed_at,
-           coalesce((SELECT sum(nano_eur) FROM ledger.top_up u WHERE u.tenant = t.tenant), 0)::bigint AS credit_nano_eur
+           coalesce((SELECT sum(nano_eur) FROM ledger.top_up u WHERE u.tenant = t.tenant), 0)::bigint AS credit_nano_eur,
+           t.budget_nano_eur
     FROM ledger.tenant t;
 
 -- LiteLLM's teams of a tenant; the first has the tenant's own identifier. Their names stand in LiteLLM only.

@@ -16,8 +16,8 @@ from llmaas_gateway.accounts.directory import UnknownTenantError, account_of
 from llmaas_gateway.money import MAX_NANO_EUR, NANO_EUR_PER_EUR, format_euros
 
 _HISTORY = """
-INSERT INTO ledger.tenant_history (tenant, revision, act, tier, state, at)
-SELECT tenant, revision, %s, tier, state, changed_at FROM ledger.tenant WHERE tenant = %s
+INSERT INTO ledger.tenant_history (tenant, revision, act, tier, state, at, budget_nano_eur)
+SELECT tenant, revision, %s, tier, state, changed_at, budget_nano_eur FROM ledger.tenant WHERE tenant = %s
 """
 
 
@@ -39,18 +39,26 @@ async def _account(connection: Connection, tenant: str) -> Account:
 
 
 async def create(  # noqa: PLR0913 - each is a fact of the tenant
-    connection: Connection, tenant: str, *, name: str, tier: str, top_up_nano_eur: int, at: datetime
+    connection: Connection,
+    tenant: str,
+    *,
+    name: str,
+    tier: str,
+    top_up_nano_eur: int,
+    at: datetime,
+    budget_nano_eur: int | None = None,
 ) -> Account:
-    """A new tenant, with its first top-up unless that is zero.
+    """A new tenant, with its first top-up unless that is zero, and a monthly budget of its own if it has one.
 
     Raises:
-        AccountError: the name is taken or cannot be one.
+        AccountError: the name is taken or cannot be one, or the budget is negative.
     """
+    _check_budget(budget_nano_eur)
     try:
         await connection.execute(
-            "INSERT INTO ledger.tenant (tenant, name, tier, state, revision, created_at, changed_at)"
-            " VALUES (%s, %s, %s, 'active', 1, %s, %s)",
-            [tenant, name, tier, at, at],
+            "INSERT INTO ledger.tenant (tenant, name, tier, state, revision, created_at, changed_at, budget_nano_eur)"
+            " VALUES (%s, %s, %s, 'active', 1, %s, %s, %s)",
+            [tenant, name, tier, at, at, budget_nano_eur],
         )
     except errors.UniqueViolation:
         raise AccountError(f"tenant {name!r} exists already; names are unique") from None
@@ -88,6 +96,24 @@ async def set_tier(connection: Connection, tenant: str, tier: str, at: datetime)
     await _locked(connection, tenant)
     await connection.execute("UPDATE ledger.tenant SET tier = %s WHERE tenant = %s", [tier, tenant])
     return await _changed(connection, tenant, "tier", at)
+
+
+async def set_budget(connection: Connection, tenant: str, nano_eur: int | None, at: datetime) -> Account:
+    """Another budget for each calendar month, this one included; None for what the tier allows.
+
+    Raises:
+        AccountError: a negative amount, or more than a counter holds.
+    """
+    _check_budget(nano_eur)
+    await _locked(connection, tenant)
+    await connection.execute("UPDATE ledger.tenant SET budget_nano_eur = %s WHERE tenant = %s", [nano_eur, tenant])
+    return await _changed(connection, tenant, "budget", at)
+
+
+def _check_budget(nano_eur: int | None) -> None:
+    if nano_eur is not None and not 0 <= nano_eur <= MAX_NANO_EUR:
+        most = MAX_NANO_EUR // NANO_EUR_PER_EUR
+        raise AccountError(f"{format_euros(nano_eur)} EUR is no budget; it must be from zero to {most} EUR")
 
 
 async def set_state(connection: Connection, tenant: str, state: State, at: datetime) -> Account:

@@ -33,12 +33,19 @@ class NewTenant(Body):
     tier: str
     models: Models = ()
     first_payment_eur: str | None = None
+    budget_eur: str | None = None
 
 
 class NewTier(Body):
     """The tier that a tenant gets."""
 
     tier: str
+
+
+class NewBudget(Body):
+    """The most that a tenant may spend in a calendar month; null for what its tier allows."""
+
+    budget_eur: str | None
 
 
 class Payment(Body):
@@ -89,12 +96,23 @@ def euros(field: str, text: str) -> int:
         raise type(error)(f"{field}: {error}") from None
 
 
+def euros_if_given(field: str, text: str | None) -> int | None:
+    """The same where there may be none."""
+    return None if text is None else euros(field, text)
+
+
 def tenant_shape(row: Row) -> dict[str, Any]:
     """A tenant as operators see it."""
     amounts = {f"{n}_eur": format_euros(int(row[f"{n}_nano_eur"])) for n in ("credit", "spent_credit", "spent_month")}
     left = int(row["credit_nano_eur"]) - int(row["spent_credit_nano_eur"])
     plain = {name: value for name, value in row.items() if not name.endswith("_nano_eur")}
-    return {**plain, **amounts, "credit_left_eur": format_euros(left)}
+    budget = row["budget_nano_eur"]
+    return {
+        **plain,
+        **amounts,
+        "credit_left_eur": format_euros(left),
+        "budget_eur": None if budget is None else format_euros(budget),
+    }
 
 
 def group_shape(row: Row) -> dict[str, Any]:

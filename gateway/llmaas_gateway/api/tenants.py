@@ -13,11 +13,13 @@ from llmaas_gateway.api.operators import operator
 from llmaas_gateway.api.services import Services
 from llmaas_gateway.api.shapes import (
     Confirmation,
+    NewBudget,
     NewTeam,
     NewTenant,
     NewTier,
     Payment,
     euros,
+    euros_if_given,
     tenant_shape,
 )
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
@@ -45,10 +47,15 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
 
     @router.post("/llmaas/tenants", status_code=201)
     async def create(body: NewTenant, actor: str = who) -> dict[str, Any]:
-        first = None if body.first_payment_eur is None else euros("first_payment_eur", body.first_payment_eur)
-        return await after(
-            await administration.create(actor, body.name, body.tier, models=body.models, top_up_nano_eur=first)
+        made = await administration.create(
+            actor,
+            body.name,
+            body.tier,
+            models=body.models,
+            top_up_nano_eur=euros_if_given("first_payment_eur", body.first_payment_eur),
+            budget_nano_eur=euros_if_given("budget_eur", body.budget_eur),
         )
+        return await after(made)
 
     @router.get("/llmaas/tenants/{tenant}")
     async def one(tenant: str, _: str = who) -> dict[str, Any]:
@@ -57,6 +64,11 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
     @router.put("/llmaas/tenants/{tenant}/tier")
     async def set_tier(tenant: str, body: NewTier, actor: str = who) -> dict[str, Any]:
         return await after(await administration.set_tier(actor, tenant, body.tier))
+
+    @router.put("/llmaas/tenants/{tenant}/budget")
+    async def set_budget(tenant: str, body: NewBudget, actor: str = who) -> dict[str, Any]:
+        amount = euros_if_given("budget_eur", body.budget_eur)
+        return await after(await administration.set_budget(actor, tenant, amount))
 
     @router.post("/llmaas/tenants/{tenant}/suspend")
     async def suspend(tenant: str, actor: str = who) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What a tier promises is what a call is held to."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,25 @@ def test_monthly_billing_is_counted_and_has_no_cap_on_money_or_tokens(tiers: dic
         "output-tokens-hour": UNLIMITED,
         "requests-minute": 1000,
     }
+
+
+@pytest.mark.parametrize(
+    ("tier", "budget", "cap"),
+    [
+        ("T1", 5 * EUR, 5 * EUR),
+        ("T1", 0, 0),
+        ("T1", 5000 * EUR, 1000 * EUR),  # its tier allows no more
+        ("T1", None, 1000 * EUR),
+        ("monthly", 5000 * EUR, 5000 * EUR),
+    ],
+)
+def test_of_a_tenants_own_budget_and_its_tiers_cap_the_lower_holds(
+    tiers: dict[str, Tier], tier: str, budget: int | None, cap: int
+) -> None:
+    limits = limits_of(tiers[tier], replace(ACCOUNT, budget_nano_eur=budget), "team", None, "hash", None)
+    assert [limit for limit in limits if limit.kind is Kind.MONEY and limit.window is Window.MONTH] == [
+        Limit("spend-month", "tenant:tn-a", Kind.MONEY, Window.MONTH, cap)
+    ]
 
 
 def test_budgets_of_team_and_key_are_counters_of_their_own(tiers: dict[str, Tier]) -> None:

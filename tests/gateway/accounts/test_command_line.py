@@ -95,6 +95,24 @@ def test_a_tenant_lives_from_its_creation_to_its_erasure(with_commands: Run, tmp
     with_commands(action)
 
 
+def test_a_tenant_has_a_budget_of_each_month_that_can_be_changed_and_lifted(with_commands: Run) -> None:
+    async def action(platform: Any) -> None:
+        run = platform.run
+
+        async def budget() -> tuple[str | None, int | None]:
+            (tenant,) = json.loads((await run("tenant", "list", "--json")).stdout)
+            return tenant["budget_eur"], (await platform.services.directory.account(tenant["id"])).budget_nano_eur
+
+        await run("tenant", "create", "acme", "--tier", "monthly", "--budget-eur", "500", "--budget-period", "month")
+        assert await budget() == ("500.00", 500 * 10**9)
+        assert "may spend 12.5 €" in (await run("tenant", "set-budget", "acme", "12.5")).stdout
+        assert await budget() == ("12.50", 125 * 10**8)
+        assert "no budget of its own" in (await run("tenant", "set-budget", "acme")).stdout
+        assert await budget() == (None, None)
+
+    with_commands(action)
+
+
 def test_teams_and_keys_have_exact_budgets_and_are_revoked_by_name(with_commands: Run) -> None:
     async def action(platform: Any) -> None:
         run = platform.run
@@ -116,7 +134,14 @@ def test_teams_and_keys_have_exact_budgets_and_are_revoked_by_name(with_commands
     ("command", "code", "words"),
     [
         (("tenant", "create", "acme"), 1, "name one with --tier: T1, monthly"),
-        (("tenant", "create", "acme", "--tier", "T1", "--budget-eur", "5"), 1, "are those of its tier"),
+        (("tenant", "create", "acme", "--tier", "T1", "--requests-per-minute", "5"), 1, "are those of its tier"),
+        (
+            ("tenant", "create", "acme", "--tier", "T1", "--budget-eur", "5", "--budget-period", "day"),
+            1,
+            "begins anew each month, not each day",
+        ),
+        (("tenant", "set-budget", "nobody", "5"), 1, "no tenant 'nobody'"),
+        (("tenant", "set-budget", "nobody", "5,0"), 2, "not a decimal amount"),
         (("tenant", "create", "acme", "--tier", "T9"), 1, "no tier 'T9'"),
         (("tenant", "create", "acme", "--tier", "T1", "--first-payment-eur", "-5"), 2, "'-5' is negative"),
         (("tenant", "top-up", "acme", "1,50"), 2, "not a decimal amount"),

@@ -51,6 +51,29 @@ def test_a_tenant_is_found_though_redis_never_heard_of_it(in_stores: Run) -> Non
     in_stores(action)
 
 
+@pytest.mark.parametrize("budget", [None, 0, EUR])
+def test_a_budget_is_the_same_in_postgresql_and_in_redis(in_stores: Run, budget: int | None) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        async with stores.database.change() as connection:
+            account = await tenants.set_budget(connection, "tn-a", budget, NOW)
+        for _ in range(2):  # from PostgreSQL, then from the copy that this leaves in Redis
+            assert await stores.directory().account("tn-a") == account
+        assert account.budget_nano_eur == budget
+
+    in_stores(action)
+
+
+def test_the_copy_of_a_replica_that_knows_no_budgets_can_be_read(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        await stores.directory().account("tn-a")
+        await stores.redis.hdel(f"{stores.prefix}:tenant:tn-a", "budget_nano_eur")
+        assert (await stores.directory().account("tn-a")).budget_nano_eur is None
+
+    in_stores(action)
+
+
 def test_a_tenant_that_is_not_there_is_unknown(in_stores: Run) -> None:
     async def action(stores: Any) -> None:
         with pytest.raises(UnknownTenantError, match="no tenant 'tn-b'"):

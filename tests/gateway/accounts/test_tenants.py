@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llmaas_gateway.accounts import tenants
 from llmaas_gateway.accounts.account import Account, AccountError, State
-from llmaas_gateway.accounts.directory import UnknownTenantError
+from llmaas_gateway.accounts.directory import UnknownTenantError, migrate
 from llmaas_gateway.money import MAX_NANO_EUR
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
@@ -64,6 +64,9 @@ def test_a_payment_is_booked_once_however_often_it_is_sent(in_stores: Run) -> No
         (lambda c: tenants.top_up(c, "tn-a", EUR, "Jane Doe!", NOW), "reference 'Jane Doe!'"),
         (lambda c: tenants.top_up(c, "tn-x", EUR, "r", NOW), "no tenant 'tn-x'"),
         (lambda c: tenants.set_tier(c, "tn-x", "T1", NOW), "no tenant 'tn-x'"),
+        (lambda c: tenants.set_budget(c, "tn-x", EUR, NOW), "no tenant 'tn-x'"),
+        (lambda c: tenants.set_budget(c, "tn-a", -EUR, NOW), r"-1\.00 EUR is no budget"),
+        (lambda c: tenants.set_budget(c, "tn-a", MAX_NANO_EUR + 1, NOW), "from zero to 9007199 EUR"),
         (lambda c: tenants.create(c, "tn-b", name="acme", tier="T1", top_up_nano_eur=0, at=NOW), "'acme' exists"),
         (lambda c: tenants.create(c, "tn-b", name="a\nb", tier="T1", top_up_nano_eur=0, at=NOW), "cannot be a tenant"),
     ],
@@ -90,12 +93,42 @@ def test_an_erased_tenant_has_no_name_and_keeps_its_accounts_for_good(in_stores:
         for change in (
             lambda c: tenants.set_state(c, "tn-a", State.ACTIVE, NOW),
             lambda c: tenants.set_tier(c, "tn-a", "monthly", NOW),
+            lambda c: tenants.set_budget(c, "tn-a", EUR, NOW),
             lambda c: tenants.top_up(c, "tn-a", EUR, "r", NOW),
             lambda c: tenants.erase(c, "tn-a", NOW),
         ):
             with pytest.raises(AccountError, match="is erased"):
                 await act(stores, change)
         assert (await made(stores, "tn-b")).tenant == "tn-b"  # the name is free again
+
+    in_stores(action)
+
+
+def test_a_budget_is_set_changed_and_lifted_and_its_history_stays(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        for budget in (5 * EUR, 0, None):
+            assert (await act(stores, tenants.set_budget, "tn-a", budget, NOW)).budget_nano_eur == budget
+        history = [(row["act"], row["budget_nano_eur"]) for row in await rows(stores, "tenant_history")]
+        assert history == [("created", None), ("budget", 5 * EUR), ("budget", 0), ("budget", None)]
+
+    in_stores(action)
+
+
+def test_tables_made_before_tenants_had_budgets_get_them(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        async with stores.database.change() as connection:
+            await connection.execute("DROP VIEW ledger.account")
+            for table in ("tenant", "tenant_history"):
+                await connection.execute(f"ALTER TABLE ledger.{table} DROP COLUMN budget_nano_eur")
+            # as it was
+            await connection.execute(
+                "CREATE VIEW ledger.account AS SELECT tenant, name, tier, state, revision, created_at, changed_at,"
+                " 0::bigint AS credit_nano_eur FROM ledger.tenant"
+            )
+        await migrate(stores.database)
+        assert (await act(stores, tenants.set_budget, "tn-a", EUR, NOW)).budget_nano_eur == EUR
 
     in_stores(action)
 

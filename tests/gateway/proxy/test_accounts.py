@@ -92,6 +92,19 @@ def test_a_revoked_or_rotated_key_is_useless_at_every_replica_within_five_second
     assert admin.list_keys(tenant) == ()
 
 
+def test_a_tenants_own_budget_holds_at_every_replica_within_five_seconds_and_counts_what_was_spent(
+    admin: AdminClient, gateway: Gateway, proxies: list[Proxy], tenant: Tenant
+) -> None:
+    key = key_of(admin, tenant)
+    seconds_until(proxies, key, {200})
+    gateway.set_budget(tenant.id, "0.0001")  # less than these calls have cost
+    assert seconds_until(proxies, key, {429}) < WITHIN_SECONDS
+    refused = ask(proxies[0], key, max_tokens=5)
+    assert (refused.json()["error"]["code"], "spend-month" in refused.text) == ("insufficient_quota", True)
+    gateway.set_budget(tenant.id, None)
+    assert seconds_until(proxies, key, {200}) < WITHIN_SECONDS
+
+
 def test_a_further_team_has_its_own_budget_below_the_tenants(
     admin: AdminClient, gateway: Gateway, proxy: Proxy, tenant: Tenant
 ) -> None:
