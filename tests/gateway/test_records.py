@@ -14,7 +14,7 @@ from data_servers import PostgresServer, postgres_server
 from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled, connect
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
-from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
+from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate
 
 T = TypeVar("T")
 START = datetime(2096, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
@@ -140,6 +140,36 @@ def test_a_record_cannot_be_changed_or_deleted(redis_port: int, postgres: Postgr
             for statement in ("UPDATE ledger.record SET nano_eur = 0", "DELETE FROM ledger.record"):
                 with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
                     await connection.execute(statement.encode())
+
+    run(redis_port, action)
+
+
+def test_counters_of_windows_that_are_over_go_while_records_are_moved(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    async def action(ledger: Ledger) -> None:
+        async with await psycopg.AsyncConnection.connect(postgres.url, autocommit=True) as connection:
+            await migrate(connection)
+            await connection.execute(
+                "INSERT INTO ledger.counter VALUES ('over:1', 1, now() - interval '1 s'), ('over:2', 1, NULL),"
+                " ('over:3', 1, now() + interval '1 h'), ('over:4', 1, now() - interval '1 s')"
+            )
+
+            async def left() -> list[str]:
+                cursor = await connection.execute("SELECT key FROM ledger.counter WHERE key LIKE 'over:%' ORDER BY 1")
+                return [key for (key,) in await cursor.fetchall()]
+
+            async with await psycopg.AsyncConnection.connect(postgres.url) as other, other.transaction():
+                # one that a late settlement is just being added to is left for the next time, and not waited for
+                await other.execute("UPDATE ledger.counter SET settled = 2 WHERE key = 'over:4'")
+                assert await forget_expired(connection) == 1
+                assert await left() == ["over:2", "over:3", "over:4"]
+            consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
+            task = asyncio.create_task(consumer.run())
+            async with asyncio.timeout(20):
+                while await left() != ["over:2", "over:3"]:  # noqa: ASYNC110 - another program's table has no event
+                    await asyncio.sleep(0.05)
+            task.cancel()
 
     run(redis_port, action)
 

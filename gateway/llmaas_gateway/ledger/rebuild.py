@@ -13,7 +13,7 @@ from redis.exceptions import WatchError
 
 from llmaas_gateway.ledger.ledger import Ledger
 from llmaas_gateway.ledger.memory import TRACE_SECONDS
-from llmaas_gateway.ledger.records import migrate, store
+from llmaas_gateway.ledger.records import forget_expired, migrate, store
 
 # A rebuild that writes nothing for so long is taken over by another replica, and writes nothing more.
 _LOCK_SECONDS: Final = 60
@@ -137,7 +137,7 @@ async def _forget_counters(redis: Redis, ledger: Ledger, turn: _Turn) -> None:
 
 
 async def _restore_counters(turn: _Turn, connection: psycopg.AsyncConnection[Any]) -> int:
-    await connection.execute("DELETE FROM ledger.counter WHERE expires_at < now()")
+    await forget_expired(connection)
     cursor = await connection.execute("SELECT key, settled, expires_at FROM ledger.counter")
     count = 0
     while rows := await cursor.fetchmany(_BATCH):

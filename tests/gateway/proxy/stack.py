@@ -24,7 +24,7 @@ from .processes import Nursery, Program, answers, has_ended, wait_until
 
 ROOT = Path(__file__).parents[3]
 MASTER_KEY = "sk-master-of-the-tests"
-MODELS = ("chat-model", "spare-model")
+MODELS = ("chat-model", "spare-model", "free-model")
 EMBEDDING_MODEL = "embedding-model"
 # Of the impatient proxy; long enough for a model that a busy machine keeps waiting.
 ANSWER_SECONDS, SILENCE_SECONDS = 5, 4
@@ -40,13 +40,14 @@ TIERS: list[dict[str, Any]] = [
     {"name": "narrow", "billing": "monthly", "parallel_requests": 2, **TIER},
     {"name": "trusted", "billing": "monthly", **TIER, "euros_while_ledger_is_away": 1},
 ]
-# The second model's tokens are dearer: a call that falls back to it must be charged by its prices.
+# The second model's tokens are dearer: a call that falls back to it must be charged by its prices. The third is free.
 PRICES = """
 currency: EUR
 time_zone: Europe/Paris
 entries:
   - {id: all, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1", output: "10"}}
   - {id: spare, model: spare-model, per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "2", output: "20"}}
+  - {id: free, model: free-model, per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "0", output: "0"}}
 """
 
 

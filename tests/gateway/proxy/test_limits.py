@@ -50,6 +50,28 @@ def test_tokens_of_an_hour_are_counted_as_generated(proxy: Proxy, new_key: NewKe
     assert ask(proxy, key, output=40, max_tokens=40).status_code == 200
 
 
+def test_what_costs_nothing_is_limited_in_all_else(proxies: list[Proxy], new_key: NewKey) -> None:
+    free = {"model": "free-model", "max_tokens": 100}
+    _, key = new_key("few")
+    assert ask(proxies[0], key, output=60, **free).status_code == 200
+    refused = ask(proxies[1], key, **free | {"max_tokens": 41})
+    assert (refused.status_code, refused.headers["x-ratelimit-remaining-output-tokens-hour"]) == (429, "40")
+    _, key = new_key("slow")
+    wait_for_room_in_the_minute()
+    assert [ask(proxies[number % 3], key, **free).status_code for number in range(4)] == [200, 200, 200, 429]
+    _, key = new_key("narrow")
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(lambda number: ask(proxies[number % 3], key, delay=3, **free).status_code, range(4)))
+    assert sorted(statuses) == [200, 200, 429, 429]
+
+
+def test_what_costs_nothing_uses_no_credit(proxy: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("prepaid", credit_nano_eur=1)
+    answer = ask(proxy, key, model="free-model", max_tokens=20)
+    assert (answer.status_code, answer.headers["x-ratelimit-remaining-credit"]) == (200, "0.000000001")
+    assert ask(proxy, key, max_tokens=20).status_code == 429  # a model that has a price
+
+
 def test_requests_of_a_minute_are_counted_over_all_replicas(proxies: list[Proxy], new_key: NewKey) -> None:
     _, key = new_key("slow")
     wait_for_room_in_the_minute()
