@@ -72,7 +72,7 @@ def assemble(platform: Platform, control_map: ControlMap, map_file: Path, gather
     results = judge_checks(control_map.checks, gathered.verdict.checks, gathered.absent, gathered.otherwise)
     judged = judge_requirements(control_map, results)
     inputs = input_digests(platform, map_file)
-    judgements = recorded_scores(platform.environment, (host.name for host in platform.hosts))
+    judgements = recorded_scores(platform.environment, (machine.name for machine in platform.machines))
     source = source_of(PROJECT_ROOT)
     return Evidence(platform, control_map, map_file, gathered.verdict, results, judged, inputs, source, key, judgements)
 

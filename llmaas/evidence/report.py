@@ -68,7 +68,7 @@ def html_report(evidence: Evidence) -> str:
         gpus=declared,
         simulated=simulated,
         judgements=evidence.judgements,
-        not_judged=[host.name for host in evidence.platform.hosts if host.name not in judged_hosts],
+        not_judged=[each.name for each in evidence.platform.machines if each.name not in judged_hosts],
     )
 
 

@@ -1,10 +1,12 @@
 import json
+import re
 from dataclasses import replace
 
 from llmaas.evidence.assembly import Evidence
 from llmaas.evidence.oscal import assessment_results
 from llmaas.evidence.report import html_report
 from llmaas.hardening.record import Held, Judgement
+from llmaas.settings import load_platform
 
 
 def test_the_report_says_what_did_not_run_and_what_failed_and_why(evidence: Evidence) -> None:
@@ -37,6 +39,12 @@ def test_openscap_s_judgements_are_in_the_report_and_so_is_who_was_not_judged(ev
     assert "<td>30 of 49 (61.2 %)</td>\n<td>none</td>" in text
     assert "Not judged: control-01, gpu-host-01, gpu-host-03," in text
     assert "Not judged: control-01, gpu-host-01, gpu-host-02, gpu-host-03," in html_report(evidence)
+
+
+def test_key_servers_that_were_not_judged_are_named_too(evidence: Evidence) -> None:
+    platform = load_platform("production")
+    (named,) = re.findall("Not judged: (.*)[.]</p>", html_report(replace(evidence, platform=platform)))
+    assert named.split(", ") == [machine.name for machine in platform.machines]
 
 
 def test_a_record_without_figures_says_that_no_connection_was_tried(evidence: Evidence) -> None:
