@@ -90,9 +90,15 @@ class Guest:
 
     def start(self, without: tuple[DataDisk, ...] = ()) -> float:
         """Switch on, all disks but ``without`` attached, and wait for SSH; the seconds that it took."""
+        began = time.monotonic()
+        self.switch_on(without)
+        self.wait_for_ssh()
+        return time.monotonic() - began
+
+    def switch_on(self, without: tuple[DataDisk, ...] = ()) -> None:
+        """Switch on and wait for nothing. The host ends with the thread that calls this."""
         if self.process is not None and self.process.poll() is None:
             raise LabError(f"{self.host.name} runs already")
-        began = time.monotonic()
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
                 # ends with whoever started it, however that ends
@@ -101,8 +107,6 @@ class Guest:
                 stdout=console,
                 stderr=subprocess.STDOUT,
             )
-        self.wait_for_ssh()
-        return time.monotonic() - began
 
     def reboot(self) -> float:
         """Restart from within and wait for SSH; the seconds from the reset of the machine."""

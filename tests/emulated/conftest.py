@@ -1,12 +1,13 @@
-"""One emulated host and two key servers for all tests of this folder; needs root and qemu-system-x86, no lab.
+"""Two emulated hosts and two key servers for all tests of this folder; needs root and qemu-system-x86, no lab.
 
-Its states follow each other: bare, interrupted (a role failed in the middle), converged, restarted.
+Their states follow each other: bare, interrupted (a role failed in the middle), converged, restarted.
 """
 
 import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from emulated.fleet import (
@@ -16,6 +17,7 @@ from emulated.fleet import (
     KEY_SERVERS,
     LOGS,
     MIRROR,
+    OTHER,
     SWAP,
     Checked,
     Fleet,
@@ -26,6 +28,7 @@ from emulated.fleet import (
     what_is_there,
 )
 
+from lab.emulated.guest import Guest
 from lab.emulated.site import emulated_site
 from llmaas.hardening import Score
 from llmaas.verify.recorder import note
@@ -45,41 +48,46 @@ def figures() -> Iterator[Note]:
 
 @pytest.fixture(scope="session")
 def bare(figures: Note) -> Iterator[Fleet]:
-    """The host as it was delivered: swap in the clear, an empty disk, and one that holds somebody's file system."""
+    """The hosts as they were delivered: swap in the clear, an empty disk, and one that holds somebody's file system."""
     assert os.geteuid() == 0, "emulated hosts need root, for a network of their own"
-    guest = (*HOST, (LOGS, FOREIGN))
-    with emulated_site(KEY_SERVERS, [guest]) as site:
+    guests = [(*HOST, (LOGS, FOREIGN)), (*OTHER, (LOGS,))]
+    with emulated_site(KEY_SERVERS, guests) as site:
         identity = site.layout.state / "recovery-identity"
         fleet = Fleet(site, new_identity(identity), identity)
-        figures("switched on to SSH", fleet.guest.start())
-        fleet.guest.output(f"mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 {FOREIGN.path}")
-        fleet.guest.output(f"fallocate -l 64M {SWAP} && chmod 600 {SWAP} && mkswap {SWAP} && swapon {SWAP}")
-        fleet.guest.output(f"echo '{SWAP} none swap sw 0 0' >> /etc/fstab")
+        began = time.monotonic()
+        for guest in site.guests:
+            guest.switch_on()
         # the address of a mirror that is no more
         stale = f"echo '192.0.2.1 {MIRROR}' >> /etc/hosts"
-        fleet.guest.output(stale)
+        for guest in site.guests:
+            guest.wait_for_ssh()
+            figures(f"{guest.host.name} switched on to SSH", time.monotonic() - began)
+            guest.output(f"fallocate -l 64M {SWAP} && chmod 600 {SWAP} && mkswap {SWAP} && swapon {SWAP}")
+            guest.output(f"echo '{SWAP} none swap sw 0 0' >> /etc/fstab")
+            guest.output(stale)
+        fleet.guest.output(f"mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 {FOREIGN.path}")
         assert [server.ssh(stale).returncode for server in site.key_servers] == [0] * len(KEY_SERVERS)
         yield fleet
 
 
 @pytest.fixture(scope="session")
 def score_before(bare: Fleet, figures: Note) -> Score:
-    """What OpenSCAP says of the bare host."""
+    """What OpenSCAP says of the first bare host."""
     return judged(bare, "before", figures)
 
 
 @pytest.fixture(scope="session")
 def checked(bare: Fleet, figures: Note) -> Checked:
-    """A check run on the bare host."""
+    """A check run on the bare hosts."""
     before = what_is_there(bare)
     run = bare.playbook("--check", name=FOUNDATION)
-    figures("check run on the bare host", run.seconds)
+    figures("check run on the bare hosts", run.seconds)
     return Checked(run, before, what_is_there(bare))
 
 
 @pytest.fixture(scope="session")
 def interrupted(bare: Fleet, figures: Note) -> tuple[Fleet, Run]:
-    """The host after a run in which a role failed in the middle, and that run."""
+    """The hosts after a run in which a role failed in the middle, and that run."""
     run = bare.playbook("-e", json.dumps(WRONG), name=FOUNDATION)
     figures("first run, to the role that fails", run.seconds)
     return bare, run
@@ -87,7 +95,7 @@ def interrupted(bare: Fleet, figures: Note) -> tuple[Fleet, Run]:
 
 @pytest.fixture(scope="session")
 def converged(interrupted: tuple[Fleet, Run], figures: Note) -> tuple[Fleet, Run]:
-    """The host after the run that mended it, and that run."""
+    """The hosts after the run that mended them, and that run."""
     fleet, _ = interrupted
     run = fleet.playbook(name=FOUNDATION)
     assert run.returncode == 0, run.text
@@ -97,18 +105,23 @@ def converged(interrupted: tuple[Fleet, Run], figures: Note) -> tuple[Fleet, Run
 
 @pytest.fixture
 def encrypted(converged: tuple[Fleet, Run]) -> Fleet:
-    """The host after it was mended."""
+    """The hosts after they were mended."""
     return converged[0]
 
 
 @pytest.fixture(scope="session")
 def restarted(converged: tuple[Fleet, Run], figures: Note) -> Fleet:
-    """The host after a restart at which one of two key servers was silent."""
+    """The hosts after a restart at which one of two key servers was silent."""
     fleet, _ = converged
     fleet.silence("key-01")
     try:
-        figures("reset to SSH", fleet.guest.reboot())
-        figures("start of the kernel to unlocked, one of two key servers", wait_until_open(fleet))
+        with ThreadPoolExecutor() as pool:
+            resets = list(pool.map(Guest.reboot, fleet.site.guests))
+        for guest, seconds in zip(fleet.site.guests, resets, strict=True):
+            figures(f"{guest.host.name}: reset to SSH", seconds)
+            figures(
+                f"{guest.host.name}: start of the kernel to unlocked, one of two key servers", wait_until_open(guest)
+            )
     finally:
         fleet.let_answer("key-01")
     return fleet
@@ -116,7 +129,7 @@ def restarted(converged: tuple[Fleet, Run], figures: Note) -> Fleet:
 
 @pytest.fixture(scope="session")
 def score_after(restarted: Fleet, figures: Note) -> Score:
-    """What OpenSCAP says of the host when it is done."""
+    """What OpenSCAP says of the first host when it is done."""
     return judged(restarted, "after", figures)
 
 

@@ -1,4 +1,4 @@
-"""An environment of one emulated host and two key servers, and Ansible run against it as an operator would."""
+"""An environment of two emulated hosts and two key servers, and Ansible run against it as an operator would."""
 
 import json
 import re
@@ -24,7 +24,8 @@ from llmaas.settings.source import sections_of_file
 from llmaas.views.inventory import RUNTIME_PACKAGES, inventory
 
 KEY_SERVERS = (("key-01", "10.79.0.11"), ("key-02", "10.79.0.12"))
-HOST = ("store-01", "10.79.0.21")
+# What is tried on one host is tried on the first; the other is then to be as it was.
+HOST, OTHER = HOSTS = (("store-01", "10.79.0.21"), ("store-02", "10.79.0.22"))
 LOGS = DataDisk("data-01", 256)
 # holds somebody's file system
 FOREIGN = DataDisk("data-02", 128)
@@ -88,13 +89,22 @@ class Fleet:
 
     @property
     def guest(self) -> Guest:
-        """The one emulated host."""
+        """The first host."""
         return self.site.guests[0]
 
     @property
-    def records(self) -> Path:
-        """What is kept of the host's volumes on this machine."""
-        return self.site.layout.state / "disks" / HOST[0]
+    def other(self) -> Guest:
+        """The other host."""
+        return self.site.guests[1]
+
+    def guest_named(self, name: str) -> Guest:
+        """A host by its name."""
+        (found,) = (guest for guest in self.site.guests if guest.host.name == name)
+        return found
+
+    def records(self, name: str = HOST[0]) -> Path:
+        """What is kept of a host's volumes on this machine."""
+        return self.site.layout.state / "disks" / name
 
     def platform(
         self,
@@ -102,7 +112,13 @@ class Fleet:
         thumbprints: Mapping[str, str] | None = None,
         roles: Sequence[str] = ROLES,
     ) -> Platform:
-        """The lab's stack file with other hosts and no models; ``thumbprints`` are those of key servers by name."""
+        """The lab's stack file with other hosts and no models.
+
+        Args:
+            devices: of the first host; the other has the usual ones.
+            thumbprints: those of key servers by name.
+            roles: of the first host; the other serves.
+        """
         declared = thumbprints or {}
         _, sections = sections_of_file("lab")
         changed: dict[str, Any] = {
@@ -122,13 +138,11 @@ class Fleet:
             "kubernetes": sections["kubernetes"]
             | {"api_address": HOST[1], "control_plane_host_names": [f"kubernetes.{DOMAIN}"]},
             "hosts": [
-                {
-                    "name": HOST[0],
-                    "address": HOST[1],
-                    "country": "FR",
-                    "roles": list(roles),
-                    "data_devices": list(devices),
-                }
+                {"name": name, "address": address, "country": "FR", "roles": list(its), "data_devices": list(disks)}
+                for (name, address), its, disks in (
+                    (HOST, roles, devices),
+                    (OTHER, ("service",), DEVICES),
+                )
             ],
             "models": [],
             "demand": [],
@@ -191,7 +205,7 @@ class Fleet:
                 assert done.returncode == 0, done.stderr
 
     def judgement(self) -> Score:
-        """What OpenSCAP says of the host."""
+        """What OpenSCAP says of the first host."""
         platform = self.platform()
         return judge_host(HOST[0], self._remote, load_waivers().of(ENVIRONMENT, platform.hosts[0]))
 
@@ -199,9 +213,9 @@ class Fleet:
         arguments = self.site.network.inside([*ssh_command(self.site.layout, HOST[1]), command])
         return subprocess.run(arguments, input=given, capture_output=True, check=False, timeout=seconds)
 
-    def recovery_key(self, purpose: str) -> str:
-        """The recovery key of a volume, as its recipient reads it."""
-        (path,) = self.records.glob(f"{purpose}-*.recovery.age")
+    def recovery_key(self, purpose: str, name: str = HOST[0]) -> str:
+        """The recovery key of a host's volume, as its recipient reads it."""
+        (path,) = self.records(name).glob(f"{purpose}-*.recovery.age")
         return run(["age", "--decrypt", "--identity", self.identity, path]).splitlines()[-1]
 
 
@@ -226,20 +240,22 @@ def what_is_there(fleet: Fleet) -> tuple[str, ...]:
         "dpkg-query --show | sha256sum",
         "find /etc -type f -exec sha256sum {} + | sort | sha256sum",
     )
+    guests = (guest.output(command) for guest in fleet.site.guests for command in commands)
     servers = (server.ssh(command).stdout for server in fleet.site.key_servers for command in commands[2:])
-    return (*(fleet.guest.output(command) for command in commands), *servers)
+    return (*guests, *servers)
 
 
-def opened(fleet: Fleet) -> dict[str, float]:
-    done = fleet.guest.ssh(f"cat {OPENED}")
+def opened(guest: Guest) -> dict[str, float]:
+    """Purpose -> seconds from the start of the kernel to the opening of its volume."""
+    done = guest.ssh(f"cat {OPENED}")
     found: dict[str, float] = json.loads(done.stdout) if done.returncode == 0 else {}
     return found
 
 
-def wait_until_open(fleet: Fleet) -> float:
+def wait_until_open(guest: Guest) -> float:
     """Seconds from the start of the kernel to the last volume's opening."""
-    fleet.guest.wait(lambda: set(opened(fleet)) == set(MOUNTS), "open volumes", 420)
-    return max(opened(fleet).values())
+    guest.wait(lambda: set(opened(guest)) == set(MOUNTS), "open volumes", 420)
+    return max(opened(guest).values())
 
 
 def new_identity(path: Path) -> str:

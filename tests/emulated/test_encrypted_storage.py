@@ -7,6 +7,7 @@ from emulated.fleet import (
     FOREIGN,
     FOUNDATION,
     HOST,
+    HOSTS,
     KEY_SERVERS,
     LOGS,
     MIRROR,
@@ -20,6 +21,7 @@ from emulated.fleet import (
 )
 
 from lab.command import run
+from lab.emulated.guest import Guest
 from lab.emulated.site import ADDRESS
 from lab.site.services import WEB_PORT
 
@@ -29,17 +31,19 @@ pytestmark = pytest.mark.timeout(2400)
 DISKS = {"logs": LOGS}
 
 each_volume = pytest.mark.parametrize("purpose", list(MOUNTS))
+each_host = pytest.mark.parametrize("name", [name for name, _ in HOSTS])
 
 
-def header(fleet: Fleet, purpose: str) -> dict[str, dict[str, dict[str, object]]]:
-    text = fleet.guest.output(f"cryptsetup luksDump --dump-json-metadata {DISKS[purpose].path}")
+def header(guest: Guest, purpose: str) -> dict[str, dict[str, dict[str, object]]]:
+    text = guest.output(f"cryptsetup luksDump --dump-json-metadata {DISKS[purpose].path}")
     found: dict[str, dict[str, dict[str, object]]] = json.loads(text)
     return found
 
 
+@each_host
 @each_volume
-def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, purpose: str) -> None:
-    found = header(encrypted, purpose)
+def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, name: str, purpose: str) -> None:
+    found = header(encrypted.guest_named(name), purpose)
     bound = {slot for token in found["tokens"].values() if token["type"] == "clevis" for slot in token["keyslots"]}
     assert {segment["encryption"] for segment in found["segments"].values()} == {"aes-xts-plain64"}
     assert {slot["key_size"] for slot in found["keyslots"].values()} == {64}
@@ -48,46 +52,51 @@ def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, purpose: 
     assert len(bound) == 1
 
 
+@each_host
 @each_volume
-def test_data_lies_on_the_volume_and_on_nothing_else(encrypted: Fleet, purpose: str) -> None:
-    encrypted.guest.output(f"echo llmaas-plain-text-{purpose} > {MOUNTS[purpose]}/probe && sync")
-    assert encrypted.guest.output(f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}") == (
-        f"/dev/mapper/llmaas-{purpose}"
-    )
-    content = encrypted.guest.disk_file(DISKS[purpose]).read_bytes()
+def test_data_lies_on_the_volume_and_on_nothing_else(encrypted: Fleet, name: str, purpose: str) -> None:
+    guest = encrypted.guest_named(name)
+    guest.output(f"echo llmaas-plain-text-{purpose} > {MOUNTS[purpose]}/probe && sync")
+    assert guest.output(f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}") == (f"/dev/mapper/llmaas-{purpose}")
+    content = guest.disk_file(DISKS[purpose]).read_bytes()
     assert b"LUKS\xba\xbe" in content
     assert f"llmaas-plain-text-{purpose}".encode() not in content
 
 
+@each_host
 @each_volume
-def test_the_recovery_key_opens_the_volume_and_only_its_recipient_has_it(encrypted: Fleet, purpose: str) -> None:
-    key = encrypted.recovery_key(purpose)
-    encrypted.guest.output("sync")
+def test_the_recovery_key_opens_the_volume_and_only_its_recipient_has_it(
+    encrypted: Fleet, name: str, purpose: str
+) -> None:
+    guest, records = encrypted.guest_named(name), encrypted.records(name)
+    key = encrypted.recovery_key(purpose, name)
+    guest.output("sync")
     command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {DISKS[purpose].path}"
-    assert encrypted.guest.ssh(command, 300).returncode == 0
-    assert key.encode() not in (encrypted.guest.folder / "root.img").read_bytes()
-    kept = [path for path in encrypted.records.rglob("*") if key.encode() in path.read_bytes()]
+    assert guest.ssh(command, 300).returncode == 0
+    assert key.encode() not in (guest.folder / "root.img").read_bytes()
+    kept = [path for path in records.rglob("*") if key.encode() in path.read_bytes()]
     assert kept == []
 
 
+@each_host
 @each_volume
-def test_the_copy_of_the_header_is_encrypted_and_whole(encrypted: Fleet, purpose: str) -> None:
-    (path,) = encrypted.records.glob(f"{purpose}-*.header.age")
+def test_the_copy_of_the_header_is_encrypted_and_whole(encrypted: Fleet, name: str, purpose: str) -> None:
+    guest, records = encrypted.guest_named(name), encrypted.records(name)
+    (path,) = records.glob(f"{purpose}-*.header.age")
     assert b"LUKS" not in path.read_bytes()
     plain = path.with_suffix(".plain")
     run(["age", "--decrypt", "--identity", encrypted.identity, "--output", plain, path])
-    record = json.loads((encrypted.records / f"{purpose}.json").read_text())
+    record = json.loads((records / f"{purpose}.json").read_text())
     said = run(["blkid", "--probe", "--output", "value", "--match-tag", "UUID", plain]).strip()
     plain.unlink()
-    assert said == record["uuid"] == encrypted.guest.output(f"cryptsetup luksUUID {DISKS[purpose].path}")
+    assert said == record["uuid"] == guest.output(f"cryptsetup luksUUID {DISKS[purpose].path}")
     assert record["status"] == "ready"
 
 
 def test_a_host_opens_its_volumes_by_itself_when_one_key_server_answers(restarted: Fleet) -> None:
-    for purpose, mount in MOUNTS.items():
-        assert (
-            restarted.guest.output(f"findmnt --noheadings --output SOURCE {mount}") == f"/dev/mapper/llmaas-{purpose}"
-        )
+    for guest in restarted.site.guests:
+        for purpose, mount in MOUNTS.items():
+            assert guest.output(f"findmnt --noheadings --output SOURCE {mount}") == f"/dev/mapper/llmaas-{purpose}"
 
 
 def test_a_second_run_after_a_restart_changes_nothing(restarted: Fleet, figures: Note) -> None:
@@ -107,15 +116,18 @@ def test_a_host_stays_locked_and_says_so_when_no_key_server_answers(encrypted: F
         said = f"LOCKED: logs on {LOGS.path} (/var/log/pods): 1 of 2 key servers must answer"
         guest.wait(lambda: said in guest.console.read_text(errors="replace"), "word of the lock on the console", 420)
         assert said in guest.output('journal=$(journalctl --boot --unit llmaas-disks); echo "$journal"')
-        assert opened(encrypted) == {}
+        assert opened(guest) == {}
         for mount in MOUNTS.values():
             assert guest.ssh(f"mountpoint --quiet {mount}").returncode != 0
             # nothing is written beside the volume, and no service that needs it runs
             assert guest.ssh(f"touch {mount}/stray").returncode != 0
         assert guest.output("systemctl is-active kubelet || true") == "inactive"
+        # a volume that is open stays so
+        for mount in MOUNTS.values():
+            encrypted.other.output(f"touch {mount}/written && rm {mount}/written")
     finally:
         encrypted.let_answer("key-01", "key-02")
-    figures("key servers back to unlocked", guest.wait(lambda: set(opened(encrypted)) == set(MOUNTS), "volumes", 300))
+    figures("key servers back to unlocked", guest.wait(lambda: set(opened(guest)) == set(MOUNTS), "volumes", 300))
     guest.wait(lambda: guest.ssh("systemctl is-active --quiet kubelet").returncode == 0, "kubelet", 120)
     guest.output("systemctl disable --quiet --now kubelet && rm /etc/systemd/system/kubelet.service")
 
@@ -130,15 +142,16 @@ def test_a_swapped_disk_is_named_and_left_alone(converged: tuple[Fleet, Run]) ->
     try:
         guest.start()
         done = fleet.playbook()
-        uuid = json.loads((fleet.records / "logs.json").read_text())["uuid"]
+        uuid = json.loads((fleet.records() / "logs.json").read_text())["uuid"]
         assert done.returncode != 0
+        assert set(done.changed.values()) == {0}, done.text
         assert f"llmaas:hosts[0].data_devices[0].path: {LOGS.path} is not the recorded disk (LUKS {uuid})" in done.text
         assert guest.ssh(f"blkid --probe {LOGS.path}").returncode == 2
     finally:
         guest.power_off()
         kept.replace(guest.disk_file(LOGS))
         guest.start()
-    wait_until_open(fleet)
+    wait_until_open(guest)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +180,15 @@ def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet
     fleet, _ = converged
     devices = [*fleet_devices(), {"purpose": "weights", "path": FOREIGN.path}]
     given = json.dumps({"disk_encryption_erase": {HOST[0]: [FOREIGN.path]}})
-    before = fleet.guest.output(f"cryptsetup luksUUID {LOGS.path}")
+    ask = f"cryptsetup luksUUID {LOGS.path}"
+    before = [guest.output(ask) for guest in fleet.site.guests]
     done = fleet.playbook("-e", given, devices=devices)
     assert done.returncode == 0, done.text
     assert (
         fleet.guest.output("findmnt --noheadings --output SOURCE /var/lib/llmaas/models")
         == "/dev/mapper/llmaas-weights"
     )
-    assert fleet.guest.output(f"cryptsetup luksUUID {LOGS.path}") == before
+    assert [guest.output(ask) for guest in fleet.site.guests] == before
 
 
 def fleet_devices() -> list[dict[str, str]]:
@@ -183,7 +197,10 @@ def fleet_devices() -> list[dict[str, str]]:
 
 def test_the_mirror_s_name_leads_to_the_declared_address_alone(encrypted: Fleet) -> None:
     """Also where the table led elsewhere before, and nothing but the role packages writes it."""
-    for ask in (encrypted.guest.ssh, *(server.ssh for server in encrypted.site.key_servers)):
+    for ask in (
+        *(guest.ssh for guest in encrypted.site.guests),
+        *(server.ssh for server in encrypted.site.key_servers),
+    ):
         known = ask(f"getent --service files ahostsv4 {MIRROR}").stdout.splitlines()
         assert {line.split()[0] for line in known} == {str(ADDRESS.ip)}
 
@@ -196,7 +213,8 @@ def test_a_key_server_opens_disks_for_hosts_alone_and_opens_nothing_itself(
     (server,) = (each for each in encrypted.site.key_servers if each.host.name == name)
     from_here = {port: encrypted.site.network.run(["sh", "-c", knock.format(address, port)]) for port in (22, 7500)}
     assert {port: done.stdout.strip() for port, done in from_here.items()} == {22: "open", 7500: "closed"}
-    assert encrypted.guest.output(knock.format(address, 7500)) == "open"
-    assert encrypted.guest.output(knock.format(address, 22)) == "closed"
-    assert server.ssh(knock.format(HOST[1], 22)).stdout.strip() == "closed"
+    for guest in encrypted.site.guests:
+        assert guest.output(knock.format(address, 7500)) == "open"
+        assert guest.output(knock.format(address, 22)) == "closed"
+        assert server.ssh(knock.format(guest.host.address, 22)).stdout.strip() == "closed"
     assert server.ssh(knock.format(ADDRESS.ip, WEB_PORT)).stdout.strip() == "open"

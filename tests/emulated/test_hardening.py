@@ -1,13 +1,14 @@
-"""A host with a kernel of its own, after the roles and a restart: nothing that a kernel can show is left out."""
+"""Hosts with kernels of their own, after the roles and a restart: nothing that a kernel can show is left out."""
 
 import pytest
-from emulated.fleet import HOST, Checked, Fleet, Remote, Run
+from emulated.fleet import HOSTS, Checked, Fleet, Remote, Run
 
 # the checks of live hosts, asked of this one; those that need Kubernetes are left out
 from emulated.live_checks import *  # noqa: F403
 from host.probing import Attempt, Machine
 from host.test_volumes import test_no_swap_writes_memory_in_the_clear  # noqa: F401
 
+from lab.emulated.guest import Guest
 from lab.emulated.network import BRIDGE
 from lab.emulated.site import ADDRESS
 from lab.keys import ssh_command
@@ -23,14 +24,19 @@ def platform(restarted: Fleet) -> Platform:
     return restarted.platform()
 
 
-@pytest.fixture
-def declared(platform: Platform) -> Host:
-    return platform.hosts[0]
+@pytest.fixture(params=[name for name, _ in HOSTS])
+def declared(request: pytest.FixtureRequest, platform: Platform) -> Host:
+    return platform.host(request.param)
 
 
 @pytest.fixture
-def machine(restarted: Fleet) -> Machine:
-    return Machine(Remote(restarted.guest.ssh))
+def guest(restarted: Fleet, declared: Host) -> Guest:
+    return restarted.guest_named(declared.name)
+
+
+@pytest.fixture
+def machine(guest: Guest) -> Machine:
+    return Machine(Remote(guest.ssh))
 
 
 def test_a_role_that_fails_leaves_the_host_reachable_and_the_next_run_mends_it(
@@ -59,13 +65,13 @@ def test_the_outside_judge_finds_nothing_broken_that_no_exception_excuses(
     assert score_after.passed > score_before.passed
 
 
-def test_the_host_lets_nobody_in_but_its_bastion(restarted: Fleet) -> None:
+def test_a_host_lets_nobody_in_but_its_bastion(restarted: Fleet, guest: Guest) -> None:
     """The firewall keeps others away, and without it sshd refuses them, whatever key they have."""
-    network, guest = restarted.site.network, restarted.guest
+    network, address = restarted.site.network, guest.host.address
     for server in restarted.site.key_servers:
-        assert Machine(Remote(server.ssh)).attempt([Attempt(HOST[1], 22)]) == ["silent"]
+        assert Machine(Remote(server.ssh)).attempt([Attempt(address, 22)]) == ["silent"]
     stranger = str(ADDRESS.ip + 98)
-    program, *arguments = ssh_command(restarted.site.layout, HOST[1])
+    program, *arguments = ssh_command(restarted.site.layout, address)
     as_stranger = [program, f"-oBindAddress={stranger}", "-oConnectTimeout=30", *arguments, "true"]
     network.run(["ip", "address", "add", f"{stranger}/24", "dev", BRIDGE])
     guest.output("nft insert rule inet llmaas_hosts input tcp dport 22 accept")
@@ -79,15 +85,15 @@ def test_the_host_lets_nobody_in_but_its_bastion(restarted: Fleet) -> None:
     assert guest.ssh("true").returncode == 0
 
 
-def test_a_barred_driver_is_not_loaded_and_audit_rules_cannot_be_changed(restarted: Fleet) -> None:
-    assert restarted.guest.ssh("modprobe sctp").returncode != 0
-    assert restarted.guest.ssh("auditctl -D").returncode != 0
+def test_a_barred_driver_is_not_loaded_and_audit_rules_cannot_be_changed(guest: Guest) -> None:
+    assert guest.ssh("modprobe sctp").returncode != 0
+    assert guest.ssh("auditctl -D").returncode != 0
 
 
-def test_what_the_audit_watches_is_recorded(restarted: Fleet) -> None:
-    restarted.guest.output("touch /etc/ssh/llmaas-probe && rm /etc/ssh/llmaas-probe")
-    assert "llmaas-probe" in restarted.guest.output("sleep 1; ausearch --input-logs --key sshd --interpret")
+def test_what_the_audit_watches_is_recorded(guest: Guest) -> None:
+    guest.output("touch /etc/ssh/llmaas-probe && rm /etc/ssh/llmaas-probe")
+    assert "llmaas-probe" in guest.output("sleep 1; ausearch --input-logs --key sshd --interpret")
 
 
-def test_the_clock_s_daemon_is_confined(restarted: Fleet) -> None:
-    assert restarted.guest.output("cat /proc/$(pidof -s chronyd)/attr/current") == "/usr/sbin/chronyd (enforce)"
+def test_the_clock_s_daemon_is_confined(guest: Guest) -> None:
+    assert guest.output("cat /proc/$(pidof -s chronyd)/attr/current") == "/usr/sbin/chronyd (enforce)"

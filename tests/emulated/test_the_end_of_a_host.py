@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from emulated.fleet import HOST, LOGS, Fleet, Run
+from emulated.fleet import HOST, LOGS, Fleet, Run, wait_until_open
 from llmaas_gateway.audit.signing import ERASURE, Signer, Verifier
 
 from lab.emulated.site import ENVIRONMENT
@@ -26,11 +26,11 @@ def erased(converged: tuple[Fleet, Run]) -> tuple[Fleet, str]:
 
 
 def certificate(fleet: Fleet) -> Path:
-    (path,) = fleet.records.glob("erasure-*.json")
+    (path,) = fleet.records().glob("erasure-*.json")
     return path
 
 
-@pytest.mark.parametrize("arguments", [(), NAMED[:2], ("-e", "decommission_host=store-02", *NAMED[2:])])
+@pytest.mark.parametrize("arguments", [(), NAMED[:2], ("-e", "decommission_host=store-09", *NAMED[2:])])
 def test_a_host_that_is_not_named_is_not_touched(converged: tuple[Fleet, Run], arguments: tuple[str, ...]) -> None:
     fleet, _ = converged
     before = fleet.guest.output(f"cryptsetup luksDump --dump-json-metadata {LOGS.path}")
@@ -54,6 +54,13 @@ def test_neither_key_servers_nor_the_recovery_key_open_the_volume(erased: tuple[
     assert guest.ssh(f"clevis luks unlock -d {LOGS.path} -n llmaas-logs", 120).returncode != 0
     command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {LOGS.path}"
     assert guest.ssh(command, 300).returncode != 0
+
+
+def test_the_other_host_keeps_its_volume(erased: tuple[Fleet, str]) -> None:
+    other = erased[0].other
+    assert other.output("findmnt --noheadings --output SOURCE /var/log/pods") == "/dev/mapper/llmaas-logs"
+    other.reboot()
+    wait_until_open(other)
 
 
 def test_the_certificate_holds_and_names_the_disk(erased: tuple[Fleet, str]) -> None:
