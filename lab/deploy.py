@@ -5,7 +5,9 @@ import os
 import shlex
 import ssl
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -26,12 +28,18 @@ def _environment(layout: Layout) -> dict[str, str]:
     return {**os.environ, **tool_environment(layout)}
 
 
-def converge_hosts(layout: Layout, log: Path) -> tuple[int, int]:
-    """Everything on the hosts, by Ansible; the number of hosts and of changes."""
+def converge_hosts(layout: Layout, log: Path, variables: Mapping[str, str] = MappingProxyType({})) -> tuple[int, int]:
+    """Everything on the hosts, by Ansible; the number of hosts and of changes.
+
+    Args:
+        layout: of the lab.
+        log: where Ansible's words go.
+        variables: of Ansible's environment, such as ``ANSIBLE_PIPELINING``.
+    """
     printed = run(
         ["ansible-playbook", "playbooks/site.yml"],
         cwd=PROJECT_ROOT / "ansible",
-        environment=_environment(layout),
+        environment={**_environment(layout), **variables},
         log=log,
         remedy="read the log; to run it by hand: cd ansible && ansible-playbook playbooks/site.yml",
     )

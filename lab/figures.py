@@ -21,7 +21,7 @@ import httpx
 from lab.cgroups import lab_groups, processes_in
 from lab.command import run
 from lab.deploy import client, converge_hosts
-from lab.environment import demo_key_file, tool_environment
+from lab.environment import PIPELINING, demo_key_file, tool_environment
 from lab.errors import LabError
 from lab.layout import ENVIRONMENT, Layout
 from lab.phases import Start, times_file
@@ -36,7 +36,7 @@ _ASKED: Final = 30
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value beside what it should be."""
+    """One measured value beside what it should be; without a ``wanted`` it is only told."""
 
     what: str
     value: str
@@ -64,7 +64,13 @@ def measure(layout: Layout, log: Path) -> list[Figure]:
     """
     if not demo_key_file(layout).exists():
         raise LabError("the lab does not run", remedy="run: make up")
-    return [*_bring_up_times(layout), _ansible(layout, log), _preview(layout, log), _memory(), _first_token(layout)]
+    return [
+        *past_runs(layout),
+        *_second_converges(layout, log),
+        _preview(layout, log),
+        _memory(),
+        _first_token(layout),
+    ]
 
 
 def write_figures(figures: list[Figure]) -> Path:
@@ -73,7 +79,10 @@ def write_figures(figures: list[Figure]) -> Path:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     where = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {machine.release()}"
     marks = {True: "yes", False: "**no**", None: "not measured"}
-    rows = [f"| {figure.what} | {figure.value} | {figure.wanted} | {marks[figure.met]} |" for figure in figures]
+    rows = [
+        f"| {figure.what} | {figure.value} | {figure.wanted or '-'} | {marks[figure.met] if figure.wanted else '-'} |"
+        for figure in figures
+    ]
     lines = [
         "# Figures",
         "",
@@ -88,12 +97,13 @@ def write_figures(figures: list[Figure]) -> Path:
     return path
 
 
+def past_runs(layout: Layout) -> list[Figure]:
+    """What is known of earlier runs of `make up`."""
+    return [*_bring_up_times(layout), *_first_converges(layout)]
+
+
 def _bring_up_times(layout: Layout) -> list[Figure]:
-    latest: dict[str, dict[str, Any]] = {}
-    if times_file(layout).exists():
-        for line in times_file(layout).read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            latest[entry["start"]] = entry
+    latest = {entry["start"]: entry for entry in _ups(layout) if _pipelined(entry)}
     limits = {Start.COLD: 1800, Start.WARM: 360, Start.RUNNING: 60}
     found = []
     for start, limit in limits.items():
@@ -107,12 +117,51 @@ def _bring_up_times(layout: Layout) -> list[Figure]:
     return found
 
 
-def _ansible(layout: Layout, log: Path) -> Figure:
-    began = time.monotonic()
-    hosts, changes = converge_hosts(layout, log)
-    seconds = time.monotonic() - began
-    value = f"{seconds:.0f} s, {hosts} hosts, {changes} changes"
-    return Figure("Ansible, second run", value, "60 s at most, no change", seconds <= 60 and changes == 0)
+def _ups(layout: Layout) -> list[dict[str, Any]]:
+    """What is kept of each `make up` that came to its end, the latest last."""
+    path = times_file(layout)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _pipelined(entry: dict[str, Any]) -> bool:
+    """As the lab runs Ansible, and not as somebody who measures what that gains."""
+    return bool(entry.get("pipelining", True))
+
+
+def _first_converges(layout: Layout) -> list[Figure]:
+    """The latest runs of Ansible on bare hosts, one with pipelining and one without, if there were such runs."""
+    bare = [entry for entry in _ups(layout) if entry["start"] in {Start.COLD, Start.WARM}]
+    latest = {_pipelined(entry): entry for entry in bare}
+    hosts = len(load_platform(ENVIRONMENT).hosts)
+    return [
+        Figure(
+            f"Ansible, first run{how}",
+            f"{entry['phases']['ansible']:.0f} s, {hosts} hosts ({entry['at'][:10]})"
+            if (entry := latest.get(pipelining))
+            else f"no such run yet{remedy}",
+            "",
+            None,
+        )
+        for pipelining, how, remedy in (
+            (True, "", ""),
+            (False, ", without pipelining", f": make down; {PIPELINING}=no make up"),
+        )
+    ]
+
+
+def _second_converges(layout: Layout, log: Path) -> list[Figure]:
+    figures = []
+    for how, variables, wanted in (
+        ("", {}, "60 s at most, no change"),
+        (", without pipelining", {PIPELINING: "no"}, ""),
+    ):
+        began = time.monotonic()
+        hosts, changes = converge_hosts(layout, log, variables)
+        seconds = time.monotonic() - began
+        value = f"{seconds:.0f} s, {hosts} hosts, {changes} changes"
+        met = seconds <= 60 and changes == 0 if wanted else None
+        figures.append(Figure(f"Ansible, second run{how}", value, wanted, met))
+    return figures
 
 
 def _preview(layout: Layout, log: Path) -> Figure:

@@ -1,6 +1,7 @@
 """Phases of bringing the lab up: each has a name, a log, a time, and says what to do when it fails."""
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lab.environment import PIPELINING
 from lab.errors import LabError
 from lab.layout import Layout
 from llmaas.files import write_atomically
@@ -70,6 +72,7 @@ def record_times(layout: Layout, start: Start, seconds: dict[str, float]) -> Non
         "start": start.value,
         "total": round(sum(seconds.values()), 1),
         "phases": seconds,
+        "pipelining": os.environ.get(PIPELINING, "yes").lower() not in {"no", "false", "off", "0"},
     }
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     write_atomically(path, f"{text}{json.dumps(entry)}\n")
