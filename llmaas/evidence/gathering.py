@@ -18,7 +18,7 @@ from llmaas.verify import Check, Outcome, Verdict, run_checks
 from llmaas.verify.runner import FOLDERS, stack_digest
 
 _VERDICT: Final = TypeAdapter(Verdict)
-_NOT_ASKED: Final = "runs on emulated hosts and takes 20 minutes; ask for it with --emulated, or give its record"
+_NOT_ASKED: Final = "runs on emulated hosts and takes an hour; ask for it with --emulated, or give its record"
 _NOT_RECORDED: Final = "is not in the given records"
 _NOT_REPORTED: Final = "the run did not come to it"
 
