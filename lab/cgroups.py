@@ -7,6 +7,7 @@ starts stays below it: that is how ``down`` finds every process, also when no re
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -102,32 +103,42 @@ def processes_in(group: Path) -> set[int]:
 
 def _members(group: Path) -> set[int]:
     pids: set[int] = set()
-    for path in (group, *group.rglob("*")):
+    for path in _with_all_below(group):
         with contextlib.suppress(OSError):
             pids.update(int(line) for line in (path / "cgroup.procs").read_text(encoding="ascii").split())
     # a process of another namespace shows as 0
     return pids - {0}
 
 
+def _with_all_below(group: Path) -> list[Path]:
+    """The group and those below it, each before its own; groups may vanish meanwhile, as their processes end."""
+    return [Path(folder) for folder, _, _ in os.walk(group)]
+
+
 def end_group(name: str, seconds: float = 10, top: str = CGROUP) -> set[int]:
     """Kill every other process of the group ``name`` and remove its folders; the processes that would not end."""
     scope = f"{CGROUP}-{name}."
-    found = (folder for group in lab_groups(top) for folder in group.iterdir() if folder.is_dir())
-    return _end(tuple(folder for folder in found if folder.name == name or folder.name.startswith(scope)), seconds)
+    below = (folder for group in lab_groups(top) for folder in _with_all_below(group) if folder.parent == group)
+    return _end(tuple(folder for folder in below if folder.name == name or folder.name.startswith(scope)), seconds)
 
 
 def end_all_groups(seconds: float = 20) -> set[int]:
     """Kill every other process of the lab and remove all its groups; the processes that would not end."""
-    return _end(lab_groups(), seconds)
+    left = _end(lab_groups(), seconds)
+    if _systemd_runs() and not left and not any(os.getpid() in _members(group) for group in lab_groups()):
+        # the slice, empty now, would stay until the next start of the machine
+        subprocess.run(["systemctl", "stop", _SLICE], check=False, capture_output=True)
+    return left
 
 
 def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
     deadline = time.monotonic() + seconds
     for group in groups:
         # where systemd runs, this run has a scope of its own in the lab's slice
-        if (group / "cgroup.kill").exists() and os.getpid() not in _members(group):
-            # ends all of them at once: none can start another in between
-            (group / "cgroup.kill").write_text("1", encoding="ascii")
+        if os.getpid() not in _members(group):
+            # ends all of them at once: none can start another in between; where there is no such file (v1), see below
+            with contextlib.suppress(OSError), (group / "cgroup.kill").open("r+", encoding="ascii") as kill:
+                kill.write("1")
     while True:
         left = set().union(*(processes_in(group) for group in groups))
         for pid in left:
@@ -137,8 +148,8 @@ def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
             break
         time.sleep(0.1)
     for group in groups:
-        for folder in sorted((group, *group.rglob("*")), key=lambda path: len(path.parts), reverse=True):
-            if folder.is_dir():
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        for folder in reversed(_with_all_below(group)):
+            # one that holds this process stays
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     return left

@@ -1,6 +1,7 @@
 """Ending groups: whoever ends them may be in one, as it is where systemd runs, and must live."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,3 +45,23 @@ def test_when_the_whole_slice_is_ended_all_but_this_run_go(slice_with_this_run: 
     cgroups.end_all_groups(seconds=0)
     assert killed_at_once(slice_with_this_run) == set()
     assert child.wait(5) < 0
+
+
+def test_a_group_that_vanishes_while_they_are_ended_does_not_stop_it(
+    slice_with_this_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with cgroup.kill: a whole machine ends at once, and its groups go one by one."""
+    payload = slice_with_this_run / "llmaas-lab-host-01.7.1.scope" / "payload"
+    group(payload)
+    group(payload / "dev-hugepages.mount")
+    scandir = os.scandir
+
+    def vanishing(path: str | int) -> object:
+        found = scandir(path)
+        if path == str(payload):
+            shutil.rmtree(payload / "dev-hugepages.mount", ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert cgroups.end_all_groups(seconds=0) == set()
+    assert not (payload / "dev-hugepages.mount").exists()
