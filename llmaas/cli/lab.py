@@ -86,9 +86,8 @@ def bench(
         others = [] if also is None else read_figures(also)
         figures = [*measure(here, here.logs / "bench.log"), *others]
         for figure in figures:
-            console.print(
-                f"{figure.what:<48} {figure.value} (wanted: {figure.wanted})", highlight=False, soft_wrap=True
-            )
+            wanted = f" (wanted: {figure.wanted})" if figure.wanted else ""
+            console.print(f"{figure.what:<48} {figure.value}{wanted}", highlight=False, soft_wrap=True)
         console.print(f"written to {write_figures(figures)}", highlight=False)
     if any(figure.met is False for figure in figures):
         raise typer.Exit(1)

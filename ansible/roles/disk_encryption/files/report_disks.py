@@ -17,8 +17,8 @@ STATE = "/run/llmaas-disks/state.json"
 PATIENCE_SECONDS = 30
 SAY_AGAIN_SECONDS = 300
 TIMEOUT_SECONDS = 5
-# a mount that failed at the start, as on a host that is very busy, is tried again
-MOUNT_AGAIN_SECONDS = 30
+# what failed at the start, as on a host that is very busy, is tried again
+TRY_AGAIN_SECONDS = 30
 
 
 def mounted() -> dict[str, str]:
@@ -55,11 +55,18 @@ def reason(device: dict[str, str], servers: list[str], threshold: int) -> str:
     return "the key servers answer and it is being opened; if that lasts: journalctl -u clevis-luks-askpass"
 
 
-def mount_what_is_open(devices: list[dict[str, str]]) -> None:
-    """Let systemd mount the volumes that are open and not mounted."""
+def try_again(devices: list[dict[str, str]]) -> None:
+    """Let systemd open the devices that are there, and mount those that are open; what it is at already goes on."""
     for device in devices:
-        if os.path.exists(f"/dev/mapper/llmaas-{device['purpose']}"):
-            subprocess.run(["systemctl", "start", "--no-block", device["mount"]], check=False)
+        name = f"llmaas-{device['purpose']}"
+        if os.path.exists(f"/dev/mapper/{name}"):
+            unit = device["mount"]
+        elif os.path.exists(device["path"]):
+            escaped = name.replace("-", "\\x2d")
+            unit = f"systemd-cryptsetup@{escaped}.service"
+        else:
+            continue
+        subprocess.run(["systemctl", "start", "--no-block", unit], check=False)
 
 
 def main() -> int:
@@ -68,7 +75,7 @@ def main() -> int:
         configuration = json.load(file)
     opened: dict[str, float] = {}
     say_at = time.monotonic() + PATIENCE_SECONDS
-    mount_at = time.monotonic() + MOUNT_AGAIN_SECONDS
+    again_at = time.monotonic() + TRY_AGAIN_SECONDS
     while True:
         points = mounted()
         for device in configuration["devices"]:
@@ -85,9 +92,9 @@ def main() -> int:
                 f"llmaas: all {len(opened)} data devices are open, {max(opened.values(), default=0):.0f} s after start"
             )
             return 0
-        if time.monotonic() >= mount_at:
-            mount_at = time.monotonic() + MOUNT_AGAIN_SECONDS
-            mount_what_is_open(locked)
+        if time.monotonic() >= again_at:
+            again_at = time.monotonic() + TRY_AGAIN_SECONDS
+            try_again(locked)
         if time.monotonic() >= say_at:
             say_at = time.monotonic() + SAY_AGAIN_SECONDS
             for device in locked:

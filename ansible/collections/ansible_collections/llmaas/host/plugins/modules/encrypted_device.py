@@ -146,9 +146,11 @@ def mount(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, chec
         if not check:
             volume.make_file_system()
     uuid = given["uuid"] or volume.uuid()
-    options = ",".join([*given["mount_options"], "nofail", "_netdev", "x-systemd.device-timeout=infinity"])
+    # a disk that comes late, or a key server, is waited for: nobody is there to type anything
+    waiting = ["nofail", "_netdev", "x-systemd.device-timeout=infinity"]
+    options = ",".join([*given["mount_options"], *waiting])
     tables = {
-        "/etc/crypttab": (0, f"{volume.name} UUID={uuid} none luks,_netdev,nofail"),
+        "/etc/crypttab": (0, f"{volume.name} UUID={uuid} none {','.join(['luks', *waiting])}"),
         "/etc/fstab": (1, f"{volume.mapper} {given['mount']} ext4 {options} 0 2"),
     }
     changed = [table for table, (field, line) in tables.items() if ensure_line(table, field, line, check=check)]
