@@ -189,6 +189,15 @@ def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet
         == "/dev/mapper/llmaas-weights"
     )
     assert [guest.output(ask) for guest in fleet.site.guests] == before
+    # and taken away, so that the host is again what its declaration says
+    take_away = (
+        "umount /var/lib/llmaas/models",
+        "cryptsetup close llmaas-weights",
+        f"wipefs --all {FOREIGN.path}",
+        "sed -i '/llmaas-weights/d' /etc/fstab /etc/crypttab",
+        "systemctl daemon-reload",
+    )
+    fleet.guest.output(" && ".join(take_away))
 
 
 def fleet_devices() -> list[dict[str, str]]:

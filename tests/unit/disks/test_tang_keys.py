@@ -103,6 +103,18 @@ def test_a_binding_that_names_no_key_is_no_reason_to_forget() -> None:
         exchange_keys({"protected": encoded(header)})
 
 
+def test_a_volume_is_named_by_its_stable_id_where_it_has_one(tmp_path: Path) -> None:
+    for name in ("vda", "vdb", "vdc"):
+        (tmp_path / name).touch()
+    links = tmp_path / "by-id"
+    links.mkdir()
+    (links / "virtio-data-01").symlink_to(tmp_path / "vda")
+    (links / "virtio-data-02").symlink_to(tmp_path / "vdb")
+    names = [volume_bindings.stable_name(str(tmp_path / name), str(links)) for name in ("vdb", "vdc")]
+    assert names == [str(links / "virtio-data-02"), str(tmp_path / "vdc")]
+    assert volume_bindings.stable_name("/dev/vdz", str(tmp_path / "absent")) == "/dev/vdz"
+
+
 def test_every_volume_of_a_host_is_asked_and_every_binding_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volume_bindings, "output", lambda *_, **__: "/dev/nvme1n1\n/dev/nvme2n1\n")
     tokens = {"0": {"jwe": {"protected": encoded(TWO)}}, "1": {"jwe": share("three")}}

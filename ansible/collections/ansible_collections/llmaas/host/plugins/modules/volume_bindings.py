@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.key_servers import exchange_keys
@@ -22,11 +24,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bindings:
-  description: Each with path, the device, and key, the thumbprint of a key that some key server must still have.
+  description:
+    - Each with path, the device by its stable id where it has one, and key, the thumbprint of a key that some key
+      server must still have.
   returned: always
   type: list
   elements: dict
 """
+
+
+def stable_name(device: str, links: str = "/dev/disk/by-id") -> str:
+    """The name of a device that stays, as the stack file names it; the device itself where there is none."""
+    names = sorted(os.listdir(links)) if os.path.isdir(links) else []
+    for name in names:
+        path = os.path.join(links, name)
+        if os.path.realpath(path) == os.path.realpath(device):
+            return path
+    return device
 
 
 def volumes() -> list[str]:
@@ -39,7 +53,7 @@ def volumes() -> list[str]:
 def bindings() -> list[dict[str, str]]:
     """Every key that a volume is bound to."""
     return [
-        {"path": path, "key": key}
+        {"path": stable_name(path), "key": key}
         for path in volumes()
         for token in LuksVolume(path, "").bindings().values()
         for key in exchange_keys(token["jwe"])
