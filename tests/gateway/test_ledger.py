@@ -22,6 +22,7 @@ from llmaas_gateway.ledger.ledger import (
     connect,
 )
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.memory import TRACE_SECONDS
 
 T = TypeVar("T")
 # Counters expire by the clock of Redis: these windows are open for years.
@@ -232,6 +233,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.client.set(self.ledger.epoch_key, "1"))
         self.now = START
         self.held: dict[str, tuple[int, int, datetime, datetime]] = {}
+        self.lapsed: dict[str, datetime] = {}
+        self.given_up: set[str] = set()
         self.spent: list[tuple[int, int, datetime]] = []
         self.begun: list[datetime] = []
         self.began_at: dict[str, datetime] = {}
@@ -255,6 +258,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 return len(self.held)
 
     def lapse(self) -> None:
+        self.lapsed |= {name: self.now for name, call in self.held.items() if call[3] <= self.now}
         self.held = {name: call for name, call in self.held.items() if call[3] > self.now}
 
     @rule(target=calls, cost=st.integers(0, 400), output=st.integers(0, 200))
@@ -287,6 +291,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if call is not None:
             assert (settled.nano_eur, settled.output_tokens) == (min(cost, call[0]), min(output, call[1]))
             self.spent.append((settled.nano_eur, settled.output_tokens, call[2]))
+        elif identity in self.given_up:
+            assert (settled.first, settled.nano_eur, settled.output_tokens) == (False, 0, 0)
         else:
             assert settled.late
             self.spent.append((settled.nano_eur, settled.output_tokens, self.began_at[identity]))
@@ -295,6 +301,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
         self.loop.run_until_complete(self.ledger.lapse(self.now))
+        # what lapsed so long ago is settled no more
+        traced = timedelta(seconds=TRACE_SECONDS)
+        self.given_up |= {name for name, at in self.lapsed.items() if at + traced <= self.now}
         self.lapse()
 
     @invariant()

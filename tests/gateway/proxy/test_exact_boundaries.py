@@ -49,7 +49,8 @@ async def at_once(proxies: list[Proxy], key: str, stack: Stack) -> list[httpx.Re
     """Send all calls; those that are admitted wait at the model server until all others have been answered."""
     body, _ = dearest_call()
     answered: Counter[int] = Counter()
-    limits = httpx.Limits(max_connections=CALLS)
+    # none is used twice: a server closes one that was idle for some seconds, which on a busy machine is soon
+    limits = httpx.Limits(max_connections=CALLS, max_keepalive_connections=0)
 
     async with httpx.AsyncClient(timeout=120, limits=limits) as client:
 

@@ -147,7 +147,7 @@ def test_tokenizers_that_cannot_be_used_end_the_start_and_are_all_named(stack: S
     right.write_text(json.dumps(TOKENIZER))
     wrong.write_text("{}")
     models = yaml.safe_load((stack.folder / "gateway.yaml").read_text())["models"]
-    chat, spare, embedding = models
+    chat, spare, _, embedding = models
     chat["tokenizer"] = str(stack.folder / "missing.json")
     spare |= {"tokenizer": str(right), "tokenizer_sha256": "0" * 64}
     embedding["tokenizer"] = str(wrong)
