@@ -46,6 +46,8 @@ class _Echo(BaseHTTPRequestHandler):
     """Answers with what reached it."""
 
     protocol_version = "HTTP/1.1"
+    # head and body of an answer leave at once: a program that is killed has sent all of it or nothing
+    wbufsize = -1
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length") or 0)
