@@ -159,14 +159,14 @@ class Administration:
 
     async def list(self) -> "list[Row]":
         """All tenants with their credit, those with a name by name, then the erased."""
-        return await self.database.read("SELECT * FROM ledger.account ORDER BY name NULLS LAST, tenant")
+        return await self.database.read("SELECT * FROM ledger.tenant_account ORDER BY name NULLS LAST, tenant")
 
     async def find(self, tenant: str) -> Row:
         """A tenant by identifier or name, with its credit and teams."""
         async with self.database.change() as connection:
             found = (await tenants.find(connection, tenant))["tenant"]
             teams = await tenants.teams(connection, found)
-        row = (await self.database.read("SELECT * FROM ledger.account WHERE tenant = %s", [found]))[0]
+        row = (await self.database.read("SELECT * FROM ledger.tenant_account WHERE tenant = %s", [found]))[0]
         return {**row, "teams": teams}
 
     async def set_tier(self, actor: str, tenant: str, tier: str) -> Account:

@@ -56,7 +56,7 @@ async def migrate(database: Database) -> None:
 
 
 def account_of(row: Row) -> Account:
-    """The account from a row of ``ledger.account``."""
+    """The account from a row of ``ledger.tenant_account``."""
     return Account(
         tenant=row["tenant"],
         tier=row["tier"],
@@ -161,7 +161,7 @@ class Directory:
         return account_of(copy)
 
     async def _read(self, tenant: str) -> Account | None:
-        rows = await self._database.read("SELECT * FROM ledger.account WHERE tenant = %s", [tenant])
+        rows = await self._database.read("SELECT * FROM ledger.tenant_account WHERE tenant = %s", [tenant])
         return account_of(rows[0]) if rows else None
 
     async def _refresh(self, tenant: str) -> Account | None:

@@ -51,9 +51,13 @@ CREATE OR REPLACE TRIGGER tenant_history_append_only BEFORE UPDATE OR DELETE ON 
 
 CREATE OR REPLACE VIEW ledger.account AS
     SELECT t.tenant, t.name, t.tier, t.state, t.revision, t.created_at, t.changed_at,
-           coalesce((SELECT sum(nano_eur) FROM ledger.top_up u WHERE u.tenant = t.tenant), 0)::bigint AS credit_nano_eur,
-           t.budget_nano_eur
+           coalesce((SELECT sum(nano_eur) FROM ledger.top_up u WHERE u.tenant = t.tenant), 0)::bigint AS credit_nano_eur
     FROM ledger.tenant t;
+
+-- Beside it, so that a gateway from before there were budgets can start again: it makes its own view anew.
+CREATE OR REPLACE VIEW ledger.tenant_account AS
+    SELECT a.tenant, a.name, a.tier, a.state, a.revision, a.created_at, a.changed_at, a.credit_nano_eur, t.budget_nano_eur
+    FROM ledger.account a JOIN ledger.tenant t USING (tenant);
 
 -- LiteLLM's teams of a tenant; the first has the tenant's own identifier. Their names stand in LiteLLM only.
 CREATE TABLE IF NOT EXISTS ledger.team (

@@ -32,7 +32,7 @@ async def _one(connection: Connection, query: str, *parameters: Any) -> Row | No
 
 
 async def _account(connection: Connection, tenant: str) -> Account:
-    row = await _one(connection, "SELECT * FROM ledger.account WHERE tenant = %s", tenant)
+    row = await _one(connection, "SELECT * FROM ledger.tenant_account WHERE tenant = %s", tenant)
     if row is None:
         raise UnknownTenantError(f"there is no tenant {tenant!r}")
     return account_of(row)

@@ -137,7 +137,7 @@ class Reconciler:
     async def _directory(self) -> tuple[int, list[Finding]]:
         """The copies in Redis against PostgreSQL; a wrong one is written anew."""
         findings = []
-        accounts = [account_of(row) for row in await self.database.read("SELECT * FROM ledger.account")]
+        accounts = [account_of(row) for row in await self.database.read("SELECT * FROM ledger.tenant_account")]
         for account in accounts:
             try:
                 copy: Any = await self.redis.hget(self.directory.key(account.tenant), "revision")

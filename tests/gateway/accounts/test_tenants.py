@@ -119,16 +119,30 @@ def test_tables_made_before_tenants_had_budgets_get_them(in_stores: Run) -> None
     async def action(stores: Any) -> None:
         await made(stores)
         async with stores.database.change() as connection:
-            await connection.execute("DROP VIEW ledger.account")
+            await connection.execute("DROP VIEW ledger.tenant_account")
             for table in ("tenant", "tenant_history"):
                 await connection.execute(f"ALTER TABLE ledger.{table} DROP COLUMN budget_nano_eur")
-            # as it was
-            await connection.execute(
-                "CREATE VIEW ledger.account AS SELECT tenant, name, tier, state, revision, created_at, changed_at,"
-                " 0::bigint AS credit_nano_eur FROM ledger.tenant"
-            )
         await migrate(stores.database)
         assert (await act(stores, tenants.set_budget, "tn-a", EUR, NOW)).budget_nano_eur == EUR
+
+    in_stores(action)
+
+
+def test_a_gateway_from_before_budgets_can_start_again(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        async with stores.database.change() as connection:
+            # as it makes its view, and reads and writes a tenant
+            await connection.execute(
+                "CREATE OR REPLACE VIEW ledger.account AS SELECT tenant, name, tier, state, revision, created_at,"
+                " changed_at, 0::bigint AS credit_nano_eur FROM ledger.tenant"
+            )
+            await connection.execute("UPDATE ledger.tenant SET tier = 'T2', revision = revision + 1")
+            await connection.execute(
+                "INSERT INTO ledger.tenant_history (tenant, revision, act, tier, state, at)"
+                " SELECT tenant, revision, 'tier', tier, state, changed_at FROM ledger.tenant"
+            )
+        assert [(row["tier"], row["credit_nano_eur"]) for row in await rows(stores, "account")] == [("T2", 0)]
 
     in_stores(action)
 
