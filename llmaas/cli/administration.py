@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from llmaas_gateway.money import MoneyError, nano_eur
@@ -38,6 +38,8 @@ BudgetPeriod = Annotated[
 ]
 AsCsv = Annotated[bool, typer.Option("--csv", help="print CSV for spreadsheets")]
 RequestsPerMinute = Annotated[int | None, typer.Option(min=1, help="the most requests in a minute")]
+
+_PIPED_WIDTH: Final = 400
 
 
 @contextmanager
@@ -87,11 +89,14 @@ def plain(record: Any) -> dict[str, Any]:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """For people; a missing value is a dash."""
-    table = Table(*columns)
+    """For people; a missing value is a dash. Nothing is cut off: what is too long goes on in the next line."""
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("-" if value in {None, ()} else _text(value) for value in row))
-    Console().print(table)
+    # a file or a pipe has no width, and who searches it wants each row in one line
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -66,7 +66,7 @@ def list_(*, environment: Reached = None, as_json: AsJson = False) -> None:
         print_json([plain(tenant) for tenant in tenants])
     elif tiers:
         print_table(
-            ("tenant", "identifier", "tier", "state", "credit left €", "spent this month €", "of a budget of €"),
+            ("tenant", "identifier", "tier", "state", "credit left €", "spent this month €", "budget €"),
             ((t.name, t.id, t.tier, t.state, t.credit_left_eur, t.spend_eur, t.budget_eur) for t in tenants),
         )
     else:
