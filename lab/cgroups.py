@@ -118,7 +118,7 @@ def _with_all_below(group: Path) -> list[Path]:
 def end_group(name: str, seconds: float = 10, top: str = CGROUP) -> set[int]:
     """Kill every other process of the group ``name`` and remove its folders; the processes that would not end."""
     scope = f"{CGROUP}-{name}."
-    below = (folder for group in lab_groups(top) for folder in _with_all_below(group) if folder.parent == group)
+    below = (group / child for group in lab_groups(top) for child in next(os.walk(group), ("", [], []))[1])
     return _end(tuple(folder for folder in below if folder.name == name or folder.name.startswith(scope)), seconds)
 
 
@@ -135,10 +135,10 @@ def _end(groups: tuple[Path, ...], seconds: float) -> set[int]:
     deadline = time.monotonic() + seconds
     for group in groups:
         # where systemd runs, this run has a scope of its own in the lab's slice
-        if os.getpid() not in _members(group):
-            # ends all of them at once: none can start another in between; where there is no such file (v1), see below
-            with contextlib.suppress(OSError), (group / "cgroup.kill").open("r+", encoding="ascii") as kill:
-                kill.write("1")
+        if (group / "cgroup.kill").exists() and os.getpid() not in _members(group):
+            # ends all of them at once: none can start another in between; a group that is gone by now needs none
+            with contextlib.suppress(OSError):
+                (group / "cgroup.kill").write_text("1", encoding="ascii")
     while True:
         left = set().union(*(processes_in(group) for group in groups))
         for pid in left:

@@ -7,7 +7,6 @@ import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import httpx
 
@@ -28,7 +27,7 @@ def _environment(layout: Layout) -> dict[str, str]:
     return {**os.environ, **tool_environment(layout)}
 
 
-def converge_hosts(layout: Layout, log: Path, variables: Mapping[str, str] = MappingProxyType({})) -> tuple[int, int]:
+def converge_hosts(layout: Layout, log: Path, variables: Mapping[str, str] | None = None) -> tuple[int, int]:
     """Everything on the hosts, by Ansible; the number of hosts and of changes.
 
     Args:
@@ -39,7 +38,7 @@ def converge_hosts(layout: Layout, log: Path, variables: Mapping[str, str] = Map
     printed = run(
         ["ansible-playbook", "playbooks/site.yml"],
         cwd=PROJECT_ROOT / "ansible",
-        environment={**_environment(layout), **variables},
+        environment={**_environment(layout), **(variables or {})},
         log=log,
         remedy="read the log; to run it by hand: cd ansible && ansible-playbook playbooks/site.yml",
     )

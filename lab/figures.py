@@ -32,6 +32,7 @@ from llmaas.settings import load_platform
 _SERVING: Final = "llmaas-serving"
 _VLLM_PORT: Final = 8000
 _ASKED: Final = 30
+_UNPIPELINED: Final = ", without pipelining"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def measure(layout: Layout, log: Path) -> list[Figure]:
         raise LabError("the lab does not run", remedy="run: make up")
     return [
         *past_runs(layout),
-        *_second_converges(layout, log),
+        _second_converge(layout, log, "", {}, "60 s at most, no change"),
+        _second_converge(layout, log, _UNPIPELINED, {PIPELINING: "no"}, ""),
         _preview(layout, log),
         _memory(),
         _first_token(layout),
@@ -99,11 +101,20 @@ def write_figures(figures: list[Figure]) -> Path:
 
 def past_runs(layout: Layout) -> list[Figure]:
     """What is known of earlier runs of `make up`."""
-    return [*_bring_up_times(layout), *_first_converges(layout)]
+    path = times_file(layout)
+    ups = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    # the others are of somebody who measures what pipelining gains
+    pipelined = [entry for entry in ups if entry.get("pipelining", True)]
+    others = [entry for entry in ups if not entry.get("pipelining", True)]
+    return [
+        *_bring_up_times(pipelined),
+        _first_converge("", pipelined, ""),
+        _first_converge(_UNPIPELINED, others, f": make down; {PIPELINING}=no make up"),
+    ]
 
 
-def _bring_up_times(layout: Layout) -> list[Figure]:
-    latest = {entry["start"]: entry for entry in _ups(layout) if _pipelined(entry)}
+def _bring_up_times(ups: list[dict[str, Any]]) -> list[Figure]:
+    latest = {entry["start"]: entry for entry in ups}
     limits = {Start.COLD: 1800, Start.WARM: 360, Start.RUNNING: 60}
     found = []
     for start, limit in limits.items():
@@ -117,51 +128,23 @@ def _bring_up_times(layout: Layout) -> list[Figure]:
     return found
 
 
-def _ups(layout: Layout) -> list[dict[str, Any]]:
-    """What is kept of each `make up` that came to its end, the latest last."""
-    path = times_file(layout)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
-def _pipelined(entry: dict[str, Any]) -> bool:
-    """As the lab runs Ansible, and not as somebody who measures what that gains."""
-    return bool(entry.get("pipelining", True))
-
-
-def _first_converges(layout: Layout) -> list[Figure]:
-    """The latest runs of Ansible on bare hosts, one with pipelining and one without, if there were such runs."""
-    bare = [entry for entry in _ups(layout) if entry["start"] in {Start.COLD, Start.WARM}]
-    latest = {_pipelined(entry): entry for entry in bare}
+def _first_converge(how: str, ups: list[dict[str, Any]], remedy: str) -> Figure:
+    """The latest run of Ansible on bare hosts."""
+    value = f"no such run yet{remedy}"
     hosts = len(load_platform(ENVIRONMENT).hosts)
-    return [
-        Figure(
-            f"Ansible, first run{how}",
-            f"{entry['phases']['ansible']:.0f} s, {hosts} hosts ({entry['at'][:10]})"
-            if (entry := latest.get(pipelining))
-            else f"no such run yet{remedy}",
-            "",
-            None,
-        )
-        for pipelining, how, remedy in (
-            (True, "", ""),
-            (False, ", without pipelining", f": make down; {PIPELINING}=no make up"),
-        )
-    ]
+    for entry in ups:
+        if entry["start"] in {Start.COLD, Start.WARM}:
+            value = f"{entry['phases']['ansible']:.0f} s, {hosts} hosts ({entry['at'][:10]})"
+    return Figure(f"Ansible, first run{how}", value, "", None)
 
 
-def _second_converges(layout: Layout, log: Path) -> list[Figure]:
-    figures = []
-    for how, variables, wanted in (
-        ("", {}, "60 s at most, no change"),
-        (", without pipelining", {PIPELINING: "no"}, ""),
-    ):
-        began = time.monotonic()
-        hosts, changes = converge_hosts(layout, log, variables)
-        seconds = time.monotonic() - began
-        value = f"{seconds:.0f} s, {hosts} hosts, {changes} changes"
-        met = seconds <= 60 and changes == 0 if wanted else None
-        figures.append(Figure(f"Ansible, second run{how}", value, wanted, met))
-    return figures
+def _second_converge(layout: Layout, log: Path, how: str, variables: dict[str, str], wanted: str) -> Figure:
+    began = time.monotonic()
+    hosts, changes = converge_hosts(layout, log, variables)
+    seconds = time.monotonic() - began
+    value = f"{seconds:.0f} s, {hosts} hosts, {changes} changes"
+    met = seconds <= 60 and changes == 0 if wanted else None
+    return Figure(f"Ansible, second run{how}", value, wanted, met)
 
 
 def _preview(layout: Layout, log: Path) -> Figure:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from emulated.fleet import (
+    DEVICES,
     FOREIGN,
     FOUNDATION,
     HOST,
@@ -57,7 +58,7 @@ def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, name: str
 def test_data_lies_on_the_volume_and_on_nothing_else(encrypted: Fleet, name: str, purpose: str) -> None:
     guest = encrypted.guest_named(name)
     guest.output(f"echo llmaas-plain-text-{purpose} > {MOUNTS[purpose]}/probe && sync")
-    assert guest.output(f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}") == (f"/dev/mapper/llmaas-{purpose}")
+    assert guest.output(f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}") == f"/dev/mapper/llmaas-{purpose}"
     content = guest.disk_file(DISKS[purpose]).read_bytes()
     assert b"LUKS\xba\xbe" in content
     assert f"llmaas-plain-text-{purpose}".encode() not in content
@@ -178,7 +179,7 @@ def test_a_key_server_with_another_key_than_the_declared_one_is_refused(
 
 def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet, Run]) -> None:
     fleet, _ = converged
-    devices = [*fleet_devices(), {"purpose": "weights", "path": FOREIGN.path}]
+    devices = [*DEVICES, {"purpose": "weights", "path": FOREIGN.path}]
     given = json.dumps({"disk_encryption_erase": {HOST[0]: [FOREIGN.path]}})
     ask = f"cryptsetup luksUUID {LOGS.path}"
     before = [guest.output(ask) for guest in fleet.site.guests]
@@ -198,10 +199,6 @@ def test_a_confirmed_device_is_erased_and_the_others_stay(converged: tuple[Fleet
         "systemctl daemon-reload",
     )
     fleet.guest.output(" && ".join(take_away))
-
-
-def fleet_devices() -> list[dict[str, str]]:
-    return [{"purpose": purpose, "path": disk.path} for purpose, disk in DISKS.items()]
 
 
 def test_the_mirror_s_name_leads_to_the_declared_address_alone(encrypted: Fleet) -> None:

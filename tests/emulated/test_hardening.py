@@ -3,7 +3,7 @@
 import pytest
 from emulated.fleet import HOSTS, Checked, Fleet, Remote, Run
 
-# the checks of live hosts, asked of this one; those that need Kubernetes are left out
+# the checks of live hosts, asked of each of these; those that need Kubernetes are left out
 from emulated.live_checks import *  # noqa: F403
 from host.probing import Attempt, Machine
 from host.test_volumes import test_no_swap_writes_memory_in_the_clear  # noqa: F401

@@ -35,12 +35,9 @@ bindings:
 
 def stable_name(device: str, links: str = "/dev/disk/by-id") -> str:
     """The name of a device that stays, as the stack file names it; the device itself where there is none."""
-    names = sorted(os.listdir(links)) if os.path.isdir(links) else []
-    for name in names:
-        path = os.path.join(links, name)
-        if os.path.realpath(path) == os.path.realpath(device):
-            return path
-    return device
+    real = os.path.realpath(device)
+    paths = [os.path.join(links, name) for name in sorted(os.listdir(links))] if os.path.isdir(links) else []
+    return next((path for path in paths if os.path.realpath(path) == real), device)
 
 
 def volumes() -> list[str]:
@@ -53,8 +50,9 @@ def volumes() -> list[str]:
 def bindings() -> list[dict[str, str]]:
     """Every key that a volume is bound to."""
     return [
-        {"path": stable_name(path), "key": key}
+        {"path": name, "key": key}
         for path in volumes()
+        for name in [stable_name(path)]
         for token in LuksVolume(path, "").bindings().values()
         for key in exchange_keys(token["jwe"])
     ]
