@@ -53,7 +53,7 @@ standins-test: environment packages  ## stand-ins against a real API server, ker
 	$(PYTEST) -q $(PARALLEL) tests/standins
 
 .PHONY: emulated
-emulated: environment packages  ## hardening and encrypted storage on hosts with kernels of their own (an hour)
+emulated: environment packages  ## hardening and encrypted storage on hosts with kernels of their own (75 minutes)
 	$(PYTEST) -q -s tests/emulated
 
 .PHONY: check
