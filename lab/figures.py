@@ -24,6 +24,7 @@ from lab.deploy import client, converge_hosts
 from lab.environment import PIPELINING, demo_key_file, tool_environment
 from lab.errors import LabError
 from lab.layout import ENVIRONMENT, Layout
+from lab.machine import loop_seconds
 from lab.phases import Start, times_file
 from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
@@ -66,6 +67,7 @@ def measure(layout: Layout, log: Path) -> list[Figure]:
     if not demo_key_file(layout).exists():
         raise LabError("the lab does not run", remedy="run: make up")
     return [
+        _core(),
         *past_runs(layout),
         _second_converge(layout, log, "", {}, "60 s at most, no change"),
         _second_converge(layout, log, _UNPIPELINED, {PIPELINING: "no"}, ""),
@@ -73,6 +75,11 @@ def measure(layout: Layout, log: Path) -> list[Figure]:
         _memory(),
         _first_token(layout),
     ]
+
+
+def _core() -> Figure:
+    """The same loop on every machine: figures of two dates compare only as far as it does."""
+    return Figure("one core: ten million turns of a Python loop", f"{loop_seconds() * 1000:.0f} ms", "", None)
 
 
 def write_figures(figures: list[Figure]) -> Path:

@@ -1,6 +1,7 @@
 """Facts of the machine that the lab runs on, read from the kernel."""
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,3 +67,14 @@ def process_start(pid: int) -> int | None:
     # the command's name may hold blanks and parentheses: the fields begin behind the last one
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def loop_seconds() -> float:
+    """The best of five times for ten million turns of a plain loop: how fast one core is today."""
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(10_000_000):
+            pass
+        best = min(best, time.perf_counter() - began)
+    return best

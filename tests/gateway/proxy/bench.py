@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +23,9 @@ import redis
 from llmaas_gateway.accounts.account import Account, Budget, State, Tier, limits_of
 from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.limits import Window
+
+from lab.cgroups import lab_groups, processes_in
+from lab.machine import loop_seconds
 
 from .client import request
 from .stack import Proxy, Stack, running, running_stack
@@ -80,9 +83,10 @@ async def _client(url: str, message: bytes, number: int, seconds: list[float], a
         begun = time.perf_counter()
         writer.write(message)
         head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"{url} answered {head[:200]!r}")
         length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        if not head.startswith(b"HTTP/1.1 200"):
+            body = await reader.readexactly(length[0]) if length else b""
+            raise RuntimeError(f"{url} answered {head[:200]!r} {body[:1000]!r}")
         if length:
             await reader.readexactly(length[0])
             seconds.append(time.perf_counter() - begun)
@@ -198,6 +202,14 @@ async def _calls(port: int, tenants: int, keys: int) -> None:
     await client.aclose()
 
 
+def circumstances() -> Iterator[Line]:
+    """When, on what, and beside what else: a lab that runs takes its share of the cores."""
+    beside = "beside the lab that runs" if any(processes_in(group) for group in lab_groups()) else "the lab down"
+    core = f"ten million turns of a Python loop {loop_seconds() * 1000:.0f} ms"
+    text = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {beside}, {core}"
+    yield Line("what follows: the gateway by itself", text, "", None)
+
+
 def script(port: int) -> Iterator[Line]:
     """How long Redis takes for one script, by its own clock, with every limit there is."""
     with redis.Redis(port=port) as client:
@@ -232,6 +244,14 @@ def _stack() -> Iterator[tuple[Stack, Proxy, Proxy]]:
             yield stack, gated, bare
 
 
+def _measured(stack: Stack, servers: Mapping[str, Server], rounds: int) -> Iterator[Line]:
+    yield from circumstances()
+    yield from paired(servers, rounds)
+    yield from first_piece(servers, rounds)
+    yield from script(stack.redis.port)
+    yield from memory(stack.redis.port)
+
+
 def main() -> None:
     """Print the figures, and write them as JSON if wanted."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -249,18 +269,17 @@ def main() -> None:
             "bare": Server(bare.url, bare.pid, key),
             "model": Server(stack.upstream_url, stack.upstream.pid, key),
         }
-        for figures in (
-            paired(servers, options.rounds),
-            first_piece(servers, options.rounds),
-            script(stack.redis.port),
-            memory(stack.redis.port),
-        ):
-            for line in figures:
+        try:
+            for line in _measured(stack, servers, options.rounds):
                 lines.append(line)
                 print(
                     f"{line.what:52} {line.value:48} {line.wanted:16} {'' if line.met is None else line.met}",
                     flush=True,
                 )
+        except RuntimeError:
+            for proxy in (gated, bare):
+                print(f"{proxy.url} said at last:\n{proxy.end_of_log()}", file=sys.stderr)
+            raise
     if options.json:
         options.json.write_text(json.dumps([asdict(line) for line in lines], indent=2))
 

@@ -93,14 +93,15 @@ class Proxy:
                 # its log then says where each of its threads stands
                 os.kill(self.pid, signal.SIGUSR1)
                 time.sleep(1)
-            raise TimeoutError(f"{error}:\n{self._end_of_log()}") from None
+            raise TimeoutError(f"{error}:\n{self.end_of_log()}") from None
 
     def _ready_or_ended(self) -> bool:
         if self.pid is not None and has_ended(self.pid):
-            raise ChildProcessError(f"{self.url} ended:\n{self._end_of_log()}")
+            raise ChildProcessError(f"{self.url} ended:\n{self.end_of_log()}")
         return self.ready()
 
-    def _end_of_log(self) -> str:
+    def end_of_log(self) -> str:
+        """The last it said."""
         return self.log.read_text()[-12_000:]
 
 
