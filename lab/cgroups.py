@@ -101,6 +101,11 @@ def processes_in(group: Path) -> set[int]:
     return _members(group) - {os.getpid()}
 
 
+def lab_processes() -> set[int]:
+    """Numbers of all processes of the lab, but for this one."""
+    return set().union(*(processes_in(group) for group in lab_groups()))
+
+
 def _members(group: Path) -> set[int]:
     pids: set[int] = set()
     for path in _with_all_below(group):

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import httpx
 
-from lab.cgroups import lab_groups, processes_in
+from lab.cgroups import lab_processes
 from lab.command import run
 from lab.deploy import client, converge_hosts
 from lab.environment import PIPELINING, demo_key_file, tool_environment
 from lab.errors import LabError
 from lab.layout import ENVIRONMENT, Layout
-from lab.machine import loop_seconds
+from lab.machine import core_speed
 from lab.phases import Start, times_file
 from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
@@ -79,7 +79,7 @@ def measure(layout: Layout, log: Path) -> list[Figure]:
 
 def _core() -> Figure:
     """The same loop on every machine: figures of two dates compare only as far as it does."""
-    return Figure("one core: ten million turns of a Python loop", f"{loop_seconds() * 1000:.0f} ms", "", None)
+    return Figure("one core", core_speed(), "", None)
 
 
 def write_figures(figures: list[Figure]) -> Path:
@@ -171,7 +171,7 @@ def _preview(layout: Layout, log: Path) -> Figure:
 
 def _memory() -> Figure:
     """Proportional set sizes of all processes of the lab: shared pages are counted once."""
-    pids = set().union(*(processes_in(group) for group in lab_groups()))
+    pids = lab_processes()
     kib = 0
     for pid in pids:
         try:

@@ -24,8 +24,8 @@ from llmaas_gateway.accounts.account import Account, Budget, State, Tier, limits
 from llmaas_gateway.ledger.ledger import Ledger, connect
 from llmaas_gateway.ledger.limits import Window
 
-from lab.cgroups import lab_groups, processes_in
-from lab.machine import loop_seconds
+from lab.cgroups import lab_processes
+from lab.machine import core_speed
 
 from .client import request
 from .stack import Proxy, Stack, running, running_stack
@@ -204,9 +204,8 @@ async def _calls(port: int, tenants: int, keys: int) -> None:
 
 def circumstances() -> Iterator[Line]:
     """When, on what, and beside what else: a lab that runs takes its share of the cores."""
-    beside = "beside the lab that runs" if any(processes_in(group) for group in lab_groups()) else "the lab down"
-    core = f"ten million turns of a Python loop {loop_seconds() * 1000:.0f} ms"
-    text = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {beside}, {core}"
+    beside = "beside the lab that runs" if lab_processes() else "the lab down"
+    text = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {beside}, {core_speed()}"
     yield Line("what follows: the gateway by itself", text, "", None)
 
 
