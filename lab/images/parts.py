@@ -13,7 +13,7 @@ from typing import Final
 from lab.images.closure import assemble
 from lab.images.debian import resolve, unpack
 from lab.images.spec import CommandPart, DebianPart, GoPart, ImageError, ImageSpec, Part, ToolsPart
-from lab.toolchain import built_program, go_build
+from lab.toolchain import built_program, go_build, go_environment
 from lab.toolchain.build import module_key
 from lab.toolchain.tools import module_of
 from llmaas.files import locked
@@ -118,9 +118,9 @@ def _build(name: str, part: Part, target: Path) -> None:
                 shutil.copy2(built_program(program), binaries / program)
         case GoPart():
             command = go_build(target / part.output, ".", "-s -w")
-            _run(name, command, PROJECT_ROOT / part.source, {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"})
+            _run(name, command, PROJECT_ROOT / part.source, go_environment())
         case CommandPart():
-            _run(name, part.command, PROJECT_ROOT, {"LLMAAS_PART": str(target)})
+            _run(name, part.command, PROJECT_ROOT, {**os.environ, "LLMAAS_PART": str(target)})
 
 
 def _run(name: str, command: Iterable[str], folder: Path, environment: dict[str, str]) -> None:
@@ -131,7 +131,7 @@ def _run(name: str, command: Iterable[str], folder: Path, environment: dict[str,
             list(command),
             check=False,
             cwd=folder,
-            env={**os.environ, **environment},
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -8,7 +8,7 @@ from lab.toolchain.build import (
     tool_folders,
     tool_path,
 )
-from lab.toolchain.go import ToolchainError, go_build
+from lab.toolchain.go import ToolchainError, go_build, go_environment
 from lab.toolchain.plugins import plugin_path
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "built_program",
     "ensure_toolchain",
     "go_build",
+    "go_environment",
     "official_program",
     "plugin_path",
     "tool_env",

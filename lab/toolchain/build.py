@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from lab.toolchain.go import ToolchainError, go_build, go_version
+from lab.toolchain.go import BUILD_ENVIRONMENT, ToolchainError, go_build, go_environment, go_version
 from lab.toolchain.tools import MODULES, Module, module_of
 from llmaas.files import locked
 from llmaas.paths import cache_dir
@@ -20,8 +20,6 @@ Report = Callable[[str], None]
 
 _KEY_LENGTH: Final = 12
 _VERSION_TIMEOUT_SECONDS: Final = 20
-# CGO off: the same program runs in an image without a C library and on every host.
-_BUILD_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 
 
 def _quiet(_line: str) -> None:
@@ -34,7 +32,7 @@ def module_key(module: Module) -> str:
     sources = sorted(path for path in module.folder.iterdir() if path.suffix in {".mod", ".sum", ".go"})
     for path in sources:
         digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-    facts = (module.linker_flags, go_version(), *module.programs.values(), *_BUILD_ENVIRONMENT.values())
+    facts = (module.linker_flags, go_version(), *module.programs.values(), *BUILD_ENVIRONMENT.values())
     digest.update("\0".join(facts).encode())
     return digest.hexdigest()[:_KEY_LENGTH]
 
@@ -146,7 +144,7 @@ def _build_module(module: Module, partial: Path, report: Report) -> None:
                 go_build(binaries / program, package, module.linker_flags, report),
                 check=False,
                 cwd=module.folder,
-                env={**os.environ, **_BUILD_ENVIRONMENT},
+                env=go_environment(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

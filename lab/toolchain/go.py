@@ -27,6 +27,11 @@ _VERSION: Final = f"v0.0.1-go{RELEASE}.linux-amd64"
 _DEFAULT_PROXY: Final = "https://proxy.golang.org"
 _TIMEOUT_SECONDS: Final = 60
 
+# What is built depends on it. CGO off: the same program runs in an image without a C library and on every host.
+BUILD_ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+# How fast it is built depends on it: a compiler is gone before its garbage, up to this much, is worth collecting.
+_COMPILER_MEMORY: Final = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
+
 
 def _numbers(version: str) -> tuple[int, int, int]:
     found = [int(number) for number in re.findall(r"\d+", version)[:3]]
@@ -79,13 +84,30 @@ def go_program(report: Callable[[str], None] = print) -> Path:
 
 
 def go_build(output: Path, package: str, linker_flags: str, report: Callable[[str], None] = print) -> list[str]:
-    """The command that builds a package of the folder it is run in.
+    """The command that builds a package of the folder it is run in, with ``go_environment()``.
 
     Raises:
         ToolchainError: as of the compiler.
     """
     go = str(go_program(report))
-    return [go, "build", "-trimpath", "-ldflags", linker_flags, "-o", str(output), package]
+    # The linker leaves the debugger's tables out; so the compiler need not make them.
+    return [
+        go,
+        "build",
+        "-trimpath",
+        "-gcflags",
+        "all=-dwarf=false",
+        "-ldflags",
+        linker_flags,
+        "-o",
+        str(output),
+        package,
+    ]
+
+
+def go_environment() -> dict[str, str]:
+    """This process's environment with what a build is to have."""
+    return {**os.environ, **BUILD_ENVIRONMENT, **_COMPILER_MEMORY}
 
 
 def _fetched(report: Callable[[str], None]) -> Path:
