@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ def install(lock: Path, folder: Path) -> None:
     """Install exactly the locked packages, hashes checked, into ``folder``; the network is uv's ordinary index.
 
     Raises:
-        LabError: uv is missing or a package cannot be installed.
+        LabError: uv is missing, or a package cannot be installed or was left out.
     """
     found = sorted(cache_dir().glob("uv-*/bin/uv"))
     uv = str(found[-1]) if found else shutil.which("uv")
@@ -54,7 +55,25 @@ def install(lock: Path, folder: Path) -> None:
     target = ["--target", str(folder), "--python", image_python(), "--python-platform", _PLATFORM]
     # --link-mode copy: the files are changed below, and links would change uv's own cache
     exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"]
-    run([uv, "pip", "install", "--quiet", *exactly, *target, "--requirement", str(lock)])
+    folder.mkdir(parents=True)
+    # From there uv finds no pyproject.toml: what this project leaves out of its own environment is not for an image.
+    run([uv, "pip", "install", "--quiet", *exactly, *target, "--requirement", str(lock)], folder=folder)
+    left_out = _locked_names(lock) - {_canonical(package.name) for package in distributions(path=[str(folder)])}
+    if left_out:
+        raise LabError(
+            f"uv installed {lock} without {', '.join(sorted(left_out))}",
+            remedy="look whether a uv.toml, or a pyproject.toml above LLMAAS_CACHE, excludes it",
+        )
+
+
+def _locked_names(lock: Path) -> set[str]:
+    """The packages of a lock file."""
+    return {_canonical(name) for name in re.findall(r"^([\w.-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)}
+
+
+def _canonical(name: str) -> str:
+    """A package's name as it is compared; https://packaging.python.org/en/latest/specifications/name-normalization/."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def drop_unread(folder: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from llmaas.paths import PROJECT_ROOT
 
-TASKS = PROJECT_ROOT / "ansible" / "roles" / "packages" / "tasks" / "main.yml"
+TASKS = PROJECT_ROOT / "ansible" / "roles" / "packages" / "tasks" / "mirror_name.yml"
 NAME, ADDRESS = "mirror.llm.example.fr", "10.20.0.9"
 OURS = f"{ADDRESS} {NAME}\n"
 LOCAL = "127.0.0.1 localhost\n"
