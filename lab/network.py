@@ -4,7 +4,6 @@ import ipaddress
 import json
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 from lab.command import run
@@ -44,11 +43,12 @@ def _links() -> list[dict[str, Any]]:
 
 def bridge_owner() -> str | None:
     """The state folder of the lab that made the bridge, "" if it does not say, None if there is no bridge."""
-    # iproute2 may not be installed yet
-    try:
-        return Path(f"/sys/class/net/{BRIDGE}/ifalias").read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    # iproute2 may not be installed yet; who made a bridge had it
+    if shutil.which("ip") is None:
         return None
+    # not from /sys, which shows another network's links to a process that only entered a network namespace
+    links = json.loads(run(["ip", "-json", "link", "show"]))
+    return next((str(link.get("ifalias", "")) for link in links if link["ifname"] == BRIDGE), None)
 
 
 def bridge_up(layout: Layout, spec: LabSpec) -> None:

@@ -76,16 +76,8 @@ class PlainMachine:
                 return "".join(f"nodev\t{name}\n" for name in self.file_systems)
             case ["proc", "net", table]:
                 return self._sockets(table)
-            case ["sys", "class", "net", name, "ifalias"]:
-                return self._alias(name)
             case _:
                 return None
-
-    def _alias(self, name: str) -> str:
-        for link in self.links:
-            if link["ifname"] == name:
-                return f"{link.get('ifalias', '')}\n"
-        raise FileNotFoundError(name)
 
     def _sockets(self, table: str) -> str:
         lines = ["  sl  local_address rem_address   st"]
@@ -113,10 +105,10 @@ class PlainMachine:
                 return int(there != names), "".join(f"{name} installed\n" for name in there), ""
             case ["/usr/bin/go", *_]:
                 return 0, f"go{RELEASE}\n", ""
-            case ["ip", *rest] if "address" in rest:
-                return 0, json.dumps(self.addresses), ""
-            case ["ip", *rest] if "route" in rest:
-                return 0, json.dumps(self.routes), ""
+            case ["ip", "-json", *rest]:
+                facts = {"link": self.links, "address": self.addresses, "route": self.routes}
+                (asked,) = facts.keys() & set(rest)
+                return 0, json.dumps(facts[asked]), ""
             case _:
                 # Everything else is a program that is asked for its version, and says none.
                 return 0, "", ""
