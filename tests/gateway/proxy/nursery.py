@@ -33,6 +33,8 @@ def _replica(order: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # whoever waits for it in vain asks where it stands
     faulthandler.register(signal.SIGUSR1)
+    # a crash in a library's own code names the line of ours that led there
+    faulthandler.enable()
     code = 1
     try:
         code = main(order["arguments"], bare=order["bare"])

@@ -96,9 +96,17 @@ class Proxy:
             raise TimeoutError(f"{error}:\n{self.end_of_log()}") from None
 
     def _ready_or_ended(self) -> bool:
+        self.refuse_a_crash()
+        return self.ready()
+
+    def refuse_a_crash(self) -> None:
+        """Nothing if it runs or was ended.
+
+        Raises:
+            ChildProcessError: it ended by itself; the text is the end of its log.
+        """
         if self.pid is not None and has_ended(self.pid):
             raise ChildProcessError(f"{self.url} ended:\n{self.end_of_log()}")
-        return self.ready()
 
     def end_of_log(self) -> str:
         """The last it said."""
@@ -312,6 +320,8 @@ def running(proxies: Sequence[Proxy]) -> Iterator[None]:
         for proxy in proxies:
             proxy.wait()
         yield
+        for proxy in proxies:
+            proxy.refuse_a_crash()
     finally:
         for proxy in proxies:
             proxy.end(signal.SIGTERM)
