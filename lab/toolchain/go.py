@@ -91,18 +91,7 @@ def go_build(output: Path, package: str, linker_flags: str, report: Callable[[st
     """
     go = str(go_program(report))
     # The linker leaves the debugger's tables out; so the compiler need not make them.
-    return [
-        go,
-        "build",
-        "-trimpath",
-        "-gcflags",
-        "all=-dwarf=false",
-        "-ldflags",
-        linker_flags,
-        "-o",
-        str(output),
-        package,
-    ]
+    return [go, "build", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", linker_flags, "-o", str(output), package]
 
 
 def go_environment() -> dict[str, str]:

@@ -1,12 +1,12 @@
 """What the role key_server refuses, by Ansible itself on this machine; tang is not asked."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
+from playbooks import run_playbook
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -23,16 +23,8 @@ def tasks_of(name: str) -> list[dict[str, Any]]:
 def play(folder: Path, inventory: dict[str, Any], tasks: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
     """Run tasks on the hosts of the group key_servers."""
     content = [{"hosts": "key_servers", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}]
-    (folder / "inventory.json").write_text(json.dumps(inventory))
     (folder / "play.json").write_text(json.dumps(content))
-    return subprocess.run(
-        [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", folder / "inventory.json", folder / "play.json"],
-        cwd=PROJECT_ROOT / "ansible",
-        env=os.environ | {"ANSIBLE_INVENTORY_ENABLED": "yaml", "ANSIBLE_LOCAL_TEMP": str(folder / "ansible")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_playbook(folder, inventory, folder / "play.json")
 
 
 def test_a_key_server_with_a_key_that_is_not_the_declared_one_is_refused(tmp_path: Path) -> None:

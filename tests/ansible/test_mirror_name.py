@@ -1,14 +1,13 @@
 """Where the mirror's name leads on a host, as the role packages writes it; run by Ansible on files of this machine."""
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from playbooks import run_playbook
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -47,13 +46,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, i
         "packages_mirror_name": NAME,
         "packages_mirror_address": ADDRESS,
     }
-    (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
     (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    command = [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", folder / "inventory.json", folder / "play.json"]
-    environment = os.environ | {"ANSIBLE_INVENTORY_ENABLED": "yaml", "ANSIBLE_LOCAL_TEMP": str(folder / "ansible")}
-    done = subprocess.run(
-        command, cwd=PROJECT_ROOT / "ansible", env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_playbook(folder, {"all": {"hosts": hosts, "vars": shared}}, folder / "play.json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.MULTILINE)
     return folder, {host: int(count) for host, count in found}

@@ -1,28 +1,22 @@
 """What is refused before any host is changed, by Ansible itself. The host that is named has nobody who could answer."""
 
-import json
-import os
 import subprocess
 from datetime import date
 from pathlib import Path
 
 import pytest
+from playbooks import run_playbook
 
-from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import load_platform
 from llmaas.views import hardening
 
-ANSIBLE = PROJECT_ROOT / "ansible"
 NOBODY = {"ansible_host": "192.0.2.1", "ansible_connection": "ssh", "ansible_timeout": 1}
 
 
 def playbook(folder: Path, name: str, today: date) -> subprocess.CompletedProcess[str]:
     """Run a playbook on the lab's exceptions as they are judged on a day."""
     inventory = {"nodes": {"hosts": {"nobody": NOBODY}, "vars": hardening.common(load_platform("lab"), today)}}
-    (folder / "hosts.json").write_text(json.dumps(inventory))
-    command = [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", folder / "hosts.json", f"playbooks/{name}"]
-    environment = os.environ | {"ANSIBLE_INVENTORY_ENABLED": "yaml", "ANSIBLE_LOCAL_TEMP": str(folder / "ansible")}
-    return subprocess.run(command, cwd=ANSIBLE, env=environment, capture_output=True, text=True, check=False)
+    return run_playbook(folder, inventory, f"playbooks/{name}")
 
 
 @pytest.mark.parametrize("name", ["hosts.yml", "disks.yml", "models.yml", "foundation.yml", "site.yml"])

@@ -1,13 +1,9 @@
 """What our strategy computes in its own process comes out as Ansible's own strategy has it from its workers."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
-
-from llmaas.paths import PROJECT_ROOT
+from playbooks import run_playbook
 
 HOSTS = ("one", "two", "three")
 INCLUDED = """
@@ -62,21 +58,8 @@ PLAY = """
 
 def told(folder: Path, strategy: str) -> list[str]:
     """What a run says, in an order that does not depend on which host is first."""
-    environment = os.environ | {
-        "ANSIBLE_INVENTORY_ENABLED": "yaml",
-        "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
-        "ANSIBLE_STRATEGY": strategy,
-    }
-    command = [
-        PROJECT_ROOT / ".venv/bin/ansible-playbook",
-        "-v",
-        "-i",
-        folder / "inventory.json",
-        folder / "play.yml",
-    ]
-    done = subprocess.run(
-        command, cwd=PROJECT_ROOT / "ansible", env=environment, capture_output=True, text=True, check=False
-    )
+    inventory = {"all": {"hosts": {host: {"ansible_connection": "local"} for host in HOSTS}}}
+    done = run_playbook(folder, inventory, folder / "play.yml", "-v", ANSIBLE_STRATEGY=strategy)
     assert done.returncode == 2, done.stdout + done.stderr
     return sorted(done.stdout.splitlines())
 
@@ -86,8 +69,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     folder = tmp_path_factory.mktemp("strategies")
     (folder / "play.yml").write_text(PLAY)
     (folder / "included.yml").write_text(INCLUDED)
-    hosts = {host: {"ansible_connection": "local"} for host in HOSTS}
-    (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     return {strategy: told(folder, strategy) for strategy in ("mitogen_linear", "ansible.builtin.linear")}
 
 

@@ -7,16 +7,17 @@ from ansible._internal import _task
 from ansible.executor.task_executor import TaskExecutor
 from ansible.executor.task_result import _RawTaskResult
 from ansible.plugins.loader import filter_loader, get_plugin_loader_namespace, test_loader
+from ansible.utils.fqcn import add_internal_fqcns
 from ansible_mitogen.plugins.strategy.mitogen_linear import StrategyModule as MitogenLinear
 
 __all__ = ["StrategyModule"]
 
 # They ask nothing of a host and wait for nothing.
-_COMPUTED: Final = {
-    f"{prefix}{action}"
-    for prefix in ("", "ansible.builtin.", "ansible.legacy.")
-    for action in ("assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "validate_argument_spec")
-}
+_COMPUTED: Final = frozenset(
+    add_internal_fqcns(
+        ("assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "validate_argument_spec")
+    )
+)
 
 
 class StrategyModule(MitogenLinear):

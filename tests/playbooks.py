@@ -1,0 +1,28 @@
+"""Runs Ansible as this project has it set up, on an inventory of the test's own."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from llmaas.paths import PROJECT_ROOT
+
+_ANSIBLE = PROJECT_ROOT / "ansible"
+
+
+def run_playbook(
+    folder: Path, inventory: dict[str, Any], playbook: Path | str, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook, named from ``ansible/``; ``folder`` takes its files, ``variables`` go into its environment."""
+    hosts = folder / "inventory.json"
+    hosts.write_text(json.dumps(inventory))
+    environment = {"ANSIBLE_INVENTORY_ENABLED": "yaml", "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"), **variables}
+    return subprocess.run(
+        [PROJECT_ROOT / ".venv/bin/ansible-playbook", *options, "-i", hosts, playbook],
+        cwd=_ANSIBLE,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
