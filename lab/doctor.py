@@ -15,6 +15,7 @@ from lab.layout import BRIDGE, ENVIRONMENT, Layout
 from lab.machine import unified_cgroups
 from lab.network import address_conflicts, bridge_owner, route_conflicts
 from lab.processes import ProcessTable
+from lab.reach import answering_hosts
 from lab.site.services import CLOCK_PORT, REGISTRY_PORT, WEB_PORT
 from lab.spec import LabSpec
 from lab.toolchain import official_program
@@ -71,6 +72,7 @@ def diagnose(here: Layout, spec: LabSpec | None) -> list[Finding]:
         _go(),
         *(_network(here, spec) if spec else [_NOT_LOOKED_AT]),
         *(_ports(here, spec) if spec else []),
+        *(_hosts(here, spec) if spec else []),
         *_official(),
     ]
 
@@ -234,6 +236,16 @@ def _ports(here: Layout, spec: LabSpec) -> list[Finding]:
         remedy = f"see who has it: ss -lnp 'sport = :{port}'; end it or let it listen elsewhere"
         found.append(_judge(f"port {port}", text, remedy, good=not taken))
     return found
+
+
+def _hosts(here: Layout, spec: LabSpec) -> list[Finding]:
+    """Those that run must answer; where none runs there is nothing to tell."""
+    running, silent = answering_hosts(here, spec)
+    if not running:
+        return []
+    remedy = f"see {here.hosts}/NAME/console.log; to start one afresh: bin/llmaas lab hosts down NAME, then make up"
+    text = "; ".join(f"{name} does not answer: {why}" for name, why in silent.items()) or f"{running} run and answer"
+    return [_judge("hosts", text, remedy, good=not silent)]
 
 
 def listens(protocol: str, port: int, address: ipaddress.IPv4Address) -> bool:

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from lab.layout import ENVIRONMENT, Layout
-from lab.spec import LabSpec
+from lab.spec import LabSpec, lab_spec
 from lab.toolchain import plugin_path, tool_folders
 from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT
 from llmaas.secrets import SecretStore
@@ -23,6 +23,7 @@ PIPELINING = "ANSIBLE_PIPELINING"
 def tool_environment(layout: Layout) -> dict[str, str]:
     """For Pulumi, Ansible and kubectl: what does not depend on a running lab."""
     folders = [PROJECT_ROOT / ".venv" / "bin", *tool_folders()]
+    direct = _without_proxy(lab_spec())
     return {
         "PATH": ":".join([*map(str, folders), plugin_path()]),
         "KUBECONFIG": str(layout.state / "kubeconfig"),
@@ -34,6 +35,9 @@ def tool_environment(layout: Layout) -> dict[str, str]:
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         ENVIRONMENT_VARIABLE: ENVIRONMENT,
         "ANSIBLE_CONFIG": str(PROJECT_ROOT / "ansible" / "ansible.cfg"),
+        # a proxy of the machine's must not be asked for the lab's addresses
+        "NO_PROXY": direct,
+        "no_proxy": direct,
     }
 
 
@@ -57,27 +61,25 @@ def has_api(layout: Layout) -> bool:
     return (layout.state / "pki" / "root.crt").exists() and demo_key_file(layout).exists()
 
 
-def client_environment(layout: Layout, spec: LabSpec) -> dict[str, str]:
+def client_environment(layout: Layout) -> dict[str, str]:
     """For clients of the API and its administration; only where ``has_api``."""
     root = layout.state / "pki" / "root.crt"
     key = demo_key_file(layout)
-    direct = _without_proxy(str(spec.network))
     return {
         "OPENAI_BASE_URL": base_url(),
         "OPENAI_API_KEY": key.read_text(encoding="utf-8").strip(),
         "SSL_CERT_FILE": str(root),
         "LLMAAS_ADMIN_URL": administration_url(),
         "LLMAAS_ADMIN_KEY": SecretStore.open(ENVIRONMENT).text("litellm-master-key", prefix="sk-"),
-        # a proxy of the machine's must not be asked for the lab's addresses
-        "NO_PROXY": direct,
-        "no_proxy": direct,
     }
 
 
-def _without_proxy(network: str) -> str:
+def _without_proxy(spec: LabSpec) -> str:
     """What is reached directly: what this shell says already, in its order, and the lab."""
     own = re.split(r"[,\s]+", f"{os.environ.get('NO_PROXY', '')},{os.environ.get('no_proxy', '')}")
-    entries = dict.fromkeys(entry for entry in [*own, network, "127.0.0.1", "localhost"] if entry)
+    # one by one as well: clients on httpx, OpenAI's among them, do not understand a network
+    lab = [str(spec.network), spec.site_address, *(host.address for host in spec.hosts), "127.0.0.1", "localhost"]
+    entries = dict.fromkeys(entry for entry in [*own, *lab] if entry)
     # many programs take a star for everything only where it stands alone
     return "*" if "*" in entries else ",".join(entries)
 

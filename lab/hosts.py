@@ -20,7 +20,7 @@ from lab.spec import LabHost, LabSpec
 
 # Booting takes the processor: more at once than this is no faster and starves what else runs.
 _AT_ONCE: Final = 4
-_BOOT_SECONDS: Final = 90
+BOOT_SECONDS: Final = 90
 _STOP_SECONDS: Final = 12
 _SETTLED: Final = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
 # How hosts that share this machine's kernel are started, whatever network they stand in: with what kubelet, runc and
@@ -131,7 +131,7 @@ def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> No
 def _await_host(layout: Layout, table: ProcessTable, host: LabHost, cancelled: threading.Event) -> str:
     """Wait until the host answers over SSH and its systemd has settled; what state it settled in."""
     console = layout.hosts / host.name / "console.log"
-    deadline = time.monotonic() + _BOOT_SECONDS
+    deadline = time.monotonic() + BOOT_SECONDS
     why = ""
     while time.monotonic() < deadline and not cancelled.is_set():
         if table.get(process_name(host)) is None:
@@ -145,7 +145,7 @@ def _await_host(layout: Layout, table: ProcessTable, host: LabHost, cancelled: t
         why = answer.stderr.strip()
         time.sleep(0.5)
     raise LabError(
-        f"{host.name} does not answer at {host.address} after {_BOOT_SECONDS} s: {why}",
+        f"{host.name} does not answer at {host.address} after {BOOT_SECONDS} s: {why}",
         log=console,
         remedy="read its console log; to start it afresh: bin/llmaas lab hosts down, then make up",
     )

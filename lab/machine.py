@@ -1,5 +1,6 @@
 """Facts of the machine that the lab runs on: read from the kernel, and how fast it is."""
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ def process_start(pid: int) -> int | None:
     # the command's name may hold blanks and parentheses: the fields begin behind the last one
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def process_age(start_ticks: int) -> float:
+    """Seconds since a process started that did so at these clock ticks since boot."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def core_speed() -> str:

@@ -51,14 +51,14 @@ class Bringup:
         self._spec = spec
 
     def doctor(self, log: Path) -> str:
-        """Can this machine carry the lab? Nothing was changed yet."""
+        """Can this machine carry the lab? At most what an interrupted run had left at work was ended before."""
         findings = diagnose(self._layout, self._spec)
         report = Report(log)
         for finding in findings:
             report(f"{finding.level.value:<5} {finding.subject}: {finding.text}")
         problems = problems_text(findings)
         if problems:
-            raise LabError(problems, remedy="mend these, then run `make up` again; nothing was changed")
+            raise LabError(problems, remedy="mend these, then run `make up` again; nothing was begun")
         return f"{len(findings)} checks"
 
     def packages(self, log: Path) -> str:

@@ -25,8 +25,8 @@ _MEBIBYTE = 1 << 20
 @app.command()
 def build(names: Names = None, environment: Environment = "lab") -> None:
     """Build what changed, push it, write the lock."""
-    platform = load_platform(environment)
     with told():
+        platform = load_platform(environment)
         lock_file = lock_path(environment, platform.images.lock)
         ensure_images(registry_of(platform), lock_file, names or (), mirrored=mirrored_images(platform))
 
@@ -34,8 +34,8 @@ def build(names: Names = None, environment: Environment = "lab") -> None:
 @app.command()
 def lock(environment: Environment = "lab") -> None:
     """Write the lock again from what the registry holds."""
-    platform = load_platform(environment)
     with told():
+        platform = load_platform(environment)
         lock_file = lock_path(environment, platform.images.lock)
         write_lock(registry_of(platform), lock_file, mirrored=mirrored_images(platform))
 
@@ -43,10 +43,10 @@ def lock(environment: Environment = "lab") -> None:
 @app.command("list")
 def show(names: Names = None, environment: Environment = "lab") -> None:
     """What the registry holds, and whether it is made of today's inputs; exit code 2 where it is not."""
-    registry = registry_of(load_platform(environment))
     table = Table("image", "tag", "MiB to pull", "state")
     stale = False
     with told():
+        registry = registry_of(load_platform(environment))
         for image in select(names or ()):
             pushed = registry.find(image.path, image.tag)
             current = pushed is not None and pushed.labels.get(KEY_LABEL) == image_key(image)

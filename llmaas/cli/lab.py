@@ -68,7 +68,7 @@ def env() -> None:
     with told():
         variables = tool_environment(here)
         if has_api(here):
-            variables |= client_environment(here, _spec())
+            variables |= client_environment(here)
         else:
             console.print("the lab has no API yet, so nothing of it is set; run: make up", style="yellow")
         print(exports(variables))

@@ -1,18 +1,18 @@
 """What a shell is given to use the lab by hand is whole, and is read back as it was meant."""
 
-import ipaddress
 import os
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 from typer.testing import CliRunner
 
 from lab.environment import client_environment, demo_key_file, exports, has_api, tool_environment
 from lab.layout import ENVIRONMENT, Layout, layout
-from lab.spec import lab_spec
 from lab.toolchain import build
 from lab.toolchain.tools import MODULES
 from llmaas.admin.connection import open_http
@@ -31,6 +31,8 @@ TOOLS = {
     "PULUMI_HOME",
     "LLMAAS_ENVIRONMENT",
     "ANSIBLE_CONFIG",
+    "NO_PROXY",
+    "no_proxy",
 }
 CLIENTS = {
     "OPENAI_BASE_URL",
@@ -38,8 +40,6 @@ CLIENTS = {
     "SSL_CERT_FILE",
     "LLMAAS_ADMIN_URL",
     "LLMAAS_ADMIN_KEY",
-    "NO_PROXY",
-    "no_proxy",
 }
 ADMINISTRATION_PORT = 8444
 KEY = "sk-of-the-demonstration"
@@ -156,7 +156,7 @@ def test_there_is_an_api_once_its_authority_and_a_key_are_there(here: Layout) ->
 
 
 def test_clients_are_given_addresses_keys_and_whom_to_trust(served: Layout) -> None:
-    variables = client_environment(served, lab_spec())
+    variables = client_environment(served)
     assert variables.keys() >= CLIENTS
     assert variables["OPENAI_BASE_URL"] == f"https://{service_address()}/v1"
     assert variables["OPENAI_API_KEY"] == KEY
@@ -165,17 +165,28 @@ def test_clients_are_given_addresses_keys_and_whom_to_trust(served: Layout) -> N
     assert "BEGIN CERTIFICATE" in Path(variables["SSL_CERT_FILE"]).read_text()
 
 
-@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy_is_asked_for_what_is_on_this_machine(served: Layout, name: str) -> None:
-    entries = client_environment(served, lab_spec())[name].split(",")
-    assert {"127.0.0.1", "localhost"} <= set(entries)
-    networks = [ipaddress.ip_network(entry) for entry in entries if "/" in entry]
-    hosts = [str(host.address) for host in load_platform(ENVIRONMENT).hosts]
-    assert [each for each in hosts if not any(ipaddress.ip_address(each) in network for network in networks)] == []
+def directly(url: str) -> bool:
+    """Whether clients on httpx, as OpenAI's is one, and Python's own connect to it themselves."""
+    with httpx.Client() as client:
+        own = client._transport_for_url(httpx.URL(url)) is client._transport  # noqa: SLF001 - a call needs a server
+    return own and bool(urllib.request.proxy_bypass(httpx.URL(url).host))
+
+
+def test_a_proxy_of_the_machine_is_asked_for_nothing_of_the_lab(here: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = load_platform(ENVIRONMENT)
+    addresses = [platform.site.address, *(host.address for host in platform.hosts), "127.0.0.1", "localhost"]
+    variables = tool_environment(here)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://192.0.2.1:3128")
+    assert [address for address in addresses if directly(f"https://{address}:6443")] == []
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, variables[name])
+    assert [address for address in addresses if not directly(f"https://{address}:6443")] == []
+    assert not directly("https://api.example")
 
 
 def test_clients_need_nothing_else(served: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in client_environment(served, lab_spec()).items():
+    for name, value in client_environment(served).items():
         monkeypatch.setenv(name, value)
     with openai.OpenAI() as client:
         assert (client.base_url.host, client.api_key) == (service_address(), KEY)
@@ -192,6 +203,6 @@ def test_before_there_is_an_api_a_shell_is_given_the_tools_alone(here: Layout) -
 
 def test_with_an_api_a_shell_is_given_all_of_it(served: Layout) -> None:
     variables, said = printed()
-    assert variables.items() >= {**tool_environment(served), **client_environment(served, lab_spec())}.items()
+    assert variables.items() >= {**tool_environment(served), **client_environment(served)}.items()
     assert variables.keys() >= TOOLS | CLIENTS
     assert said == ""

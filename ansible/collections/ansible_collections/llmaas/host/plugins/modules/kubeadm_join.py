@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.commands import output
+from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import stands, to_the_end
 
 DOCUMENTATION = r"""
 module: kubeadm_join
 short_description: Joins a host to its cluster by kubeadm
 description:
-  - Runs C(kubeadm join) unless the host has joined. The files it needs hold a token; they lie in memory and are removed
-    whatever happens.
+  - Runs C(kubeadm join) unless the host has joined. A join that was begun and not brought to its end, by a failure or
+    by a kill, is undone first.
+  - The files it needs hold a token; they lie in memory and are removed whatever happens.
 options:
   discovery:
     description: The kubeconfig to find the cluster with; the configuration names it as C(/run/llmaas/discovery.yaml).
@@ -59,7 +60,7 @@ def join(discovery: str, configuration: str) -> str:
     try:
         for path, content in files.items():
             write_secret(path, content)
-        return output("kubeadm", "join", "--config", f"{FOLDER}/join.yaml")
+        return to_the_end("join", "--config", f"{FOLDER}/join.yaml")
     finally:
         for path in files:
             if os.path.exists(path):
@@ -75,14 +76,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if os.path.exists(JOINED):
+    if stands(JOINED):
         module.exit_json(changed=False)
     if module.check_mode:
         module.exit_json(changed=True)
     try:
         said = join(module.params["discovery"], module.params["configuration"])
     except (OSError, ValueError) as error:
-        module.fail_json(msg=f"kubeadm join: {error}")
+        module.fail_json(msg=f"{error}\nThe next run undoes what was begun and begins anew.")
     module.exit_json(changed=True, lines=said.splitlines())
 
 

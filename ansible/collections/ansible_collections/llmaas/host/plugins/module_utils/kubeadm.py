@@ -1,0 +1,34 @@
+"""What kubeadm does to a host, begun anew where it was not brought to its end."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.llmaas.host.plugins.module_utils.commands import output
+
+# Lies there from before kubeadm changes anything until it has succeeded. Its own files, admin.conf and kubelet.conf,
+# are among the first things it writes: they do not say that it came to its end.
+BEGUN = "/var/lib/llmaas/kubeadm-begun"
+
+
+def stands(file: str) -> bool:
+    """Whether what leaves ``file`` was brought to its end on this host."""
+    return os.path.exists(file) and not os.path.exists(BEGUN)
+
+
+def to_the_end(*arguments: str) -> str:
+    """Run kubeadm, after undoing what a run before it has begun; what it said.
+
+    Raises:
+        ValueError: it failed. What it left stays for who looks for the reason, until the next run.
+    """
+    if os.path.exists(BEGUN):
+        output("kubeadm", "reset", "--force")
+    os.makedirs(os.path.dirname(BEGUN), exist_ok=True)
+    with open(BEGUN, "w", encoding="utf-8") as file:
+        file.write(" ".join(["kubeadm", *arguments]) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    said = output("kubeadm", *arguments)
+    os.unlink(BEGUN)
+    return said
