@@ -4,12 +4,14 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Self
 
 import kubernetes
 import openai
 import pytest
 from api.environment import ENTRANCES, PLATFORM, MakeKey
+from host.probing import Machine, reach
 
 Client = Callable[..., openai.OpenAI]
 QUESTION = [{"role": "user", "content": "Bonjour"}]
@@ -20,6 +22,20 @@ LOAD_BEFORE_SECONDS, LOAD_AFTER_SECONDS = 5, 30
 ANSWER_TOKENS = 200
 PAUSE_SECONDS = 0.05
 BACK_WITHIN_SECONDS = 280
+# All that runs in a pod but what holds its network; its control groups carry its number, in one spelling or the other.
+KILL_SCRIPT = """
+import os, pathlib, signal, sys
+numbers, killed = {sys.argv[1], sys.argv[1].replace("-", "_")}, []
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        groups, name = (process / "cgroup").read_text(), (process / "comm").read_text().strip()
+        if name != "pause" and not name.startswith("containerd") and any(number in groups for number in numbers):
+            os.kill(int(process.name), signal.SIGKILL)
+            killed.append(name)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+print(len(killed))
+"""
 
 
 class SteadyLoad:
@@ -76,10 +92,6 @@ def load(client_of: Client, make_key: MakeKey) -> Iterator[SteadyLoad]:
         yield running
 
 
-def _pods(cluster: kubernetes.client.CoreV1Api, namespace: str, selector: str) -> list[kubernetes.client.V1Pod]:
-    return list(cluster.list_namespaced_pod(namespace, label_selector=selector).items)
-
-
 def _ready(pods: list[kubernetes.client.V1Pod]) -> int:
     return sum(
         any(item.type == "Ready" and item.status == "True" for item in pod.status.conditions or ())
@@ -88,41 +100,81 @@ def _ready(pods: list[kubernetes.client.V1Pod]) -> int:
     )
 
 
-def _kill_one_and_wait(
-    cluster: kubernetes.client.CoreV1Api, namespace: str, selector: str, grace_seconds: int | None
-) -> None:
-    before = _pods(cluster, namespace, selector)
-    replicas = _ready(before)
-    assert replicas > 1, f"{replicas} replicas of {selector} are ready; a kill would show nothing"
-    victim = before[0].metadata.name
-    options = kubernetes.client.V1DeleteOptions(grace_period_seconds=grace_seconds)
-    cluster.delete_namespaced_pod(victim, namespace, body=options)
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
-    time.sleep(LOAD_AFTER_SECONDS)
-    while _ready(_pods(cluster, namespace, selector)) < replicas:
-        assert time.monotonic() < deadline, f"{victim} was not replaced within {BACK_WITHIN_SECONDS} s"
-        time.sleep(2)
+def _restarts(pods: list[kubernetes.client.V1Pod], name: str) -> int:
+    return sum(
+        status.restart_count
+        for pod in pods
+        if pod.metadata.name == name
+        for status in pod.status.container_statuses or ()
+    )
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Machine]:
+    return reach(PLATFORM, tmp_path_factory.mktemp("ssh"))
+
+
+def _kill(machine: Machine, pod: kubernetes.client.V1Pod) -> None:
+    """End what runs in the pod as a lack of memory would: at once, and nobody is told."""
+    killed = machine.json("/usr/bin/python3", "-c", KILL_SCRIPT, pod.metadata.uid)
+    assert killed, f"nothing of {pod.metadata.name} runs on {pod.spec.node_name}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is lost of a part: all of its replicas carry the labels."""
+
+    cluster: kubernetes.client.CoreV1Api
+    machines: dict[str, Machine]
+    namespace: str
+    labels: str
+
+    def lose_one(self, how: str) -> None:
+        """Lose one of the replicas that are ready and wait until there are as many again."""
+        before = self._pods()
+        replicas = _ready(before)
+        assert replicas > 1, f"{replicas} replicas of {self.labels} are ready; a kill would show nothing"
+        victim, name = before[0], before[0].metadata.name
+        if how == "killed":
+            _kill(self.machines[victim.spec.node_name], victim)
+        else:
+            self.cluster.delete_namespaced_pod(name, self.namespace)
+        deadline = time.monotonic() + BACK_WITHIN_SECONDS
+        time.sleep(LOAD_AFTER_SECONDS)
+        while _ready(found := self._pods()) < replicas:
+            assert time.monotonic() < deadline, f"{name} was not replaced within {BACK_WITHIN_SECONDS} s"
+            time.sleep(2)
+        if how == "killed":
+            assert _restarts(found, name) > _restarts(before, name), f"{name} was killed and nothing started it again"
+
+    def _pods(self) -> list[kubernetes.client.V1Pod]:
+        return list(self.cluster.list_namespaced_pod(self.namespace, label_selector=self.labels).items)
+
+
+def _costs_no_call(load: SteadyLoad) -> None:
+    load.stop()
+    print(f"{load.calls} calls, the slowest took {load.slowest_seconds:.1f} s")
+    assert load.failures == [], f"{len(load.failures)} of {load.calls} calls failed"
+
+
+each_way = pytest.mark.parametrize("how", ["killed", "ended"])
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("grace_seconds", [0, None], ids=["killed", "ended"])
+@each_way
 def test_a_lost_model_replica_costs_no_call(
-    cluster: kubernetes.client.CoreV1Api, load: SteadyLoad, grace_seconds: int | None
+    cluster: kubernetes.client.CoreV1Api, machines: dict[str, Machine], load: SteadyLoad, how: str
 ) -> None:
     model = next(model for model in PLATFORM.models if model.phase == "stable" and len(model.placement) > 1)
-    selector = f"{PART_LABEL}=vllm,{MODEL_LABEL}={model.slug}"
-    _kill_one_and_wait(cluster, "llmaas-serving", selector, grace_seconds)
-    load.stop()
-    print(f"{load.calls} calls, the slowest took {load.slowest_seconds:.1f} s")
-    assert load.failures == [], f"{len(load.failures)} of {load.calls} calls failed"
+    labels = f"{PART_LABEL}=vllm,{MODEL_LABEL}={model.slug}"
+    Part(cluster, machines, "llmaas-serving", labels).lose_one(how)
+    _costs_no_call(load)
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("grace_seconds", [0, None], ids=["killed", "ended"])
+@each_way
 def test_a_lost_proxy_costs_no_call(
-    cluster: kubernetes.client.CoreV1Api, load: SteadyLoad, grace_seconds: int | None
+    cluster: kubernetes.client.CoreV1Api, machines: dict[str, Machine], load: SteadyLoad, how: str
 ) -> None:
-    _kill_one_and_wait(cluster, "llmaas-gateway", f"{PART_LABEL}=litellm", grace_seconds)
-    load.stop()
-    print(f"{load.calls} calls, the slowest took {load.slowest_seconds:.1f} s")
-    assert load.failures == [], f"{len(load.failures)} of {load.calls} calls failed"
+    Part(cluster, machines, "llmaas-gateway", f"{PART_LABEL}=litellm").lose_one(how)
+    _costs_no_call(load)

@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import kubernetes
 import pytest
-import testinfra
-from host.probing import Machine
+from host.probing import Machine, reach
 
 from llmaas.settings import Machine as Declared
 from llmaas.settings import Platform, load_platform
-from llmaas.verify.connection import kubeconfig, write_ssh_configuration
+from llmaas.verify.connection import kubeconfig
 
 PLATFORM = load_platform(os.environ.get("LLMAAS_ENVIRONMENT") or "lab")
 
@@ -32,11 +30,7 @@ def platform() -> Platform:
 @pytest.fixture(scope="session")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Machine]:
     """Every host and key server by its name."""
-    configuration = write_ssh_configuration(PLATFORM, _short_folder(tmp_path_factory))
-    return {
-        host.name: Machine(testinfra.get_host(f"ssh://{host.name}", ssh_config=str(configuration)))
-        for host in PLATFORM.machines
-    }
+    return reach(PLATFORM, tmp_path_factory.mktemp("ssh"))
 
 
 @pytest.fixture
@@ -55,8 +49,3 @@ def cluster() -> Iterator[kubernetes.client.CoreV1Api]:
     assert path.exists(), f"no kubeconfig at {path}; run: make up"
     with kubernetes.config.new_client_from_config(str(path)) as client:
         yield kubernetes.client.CoreV1Api(client)
-
-
-def _short_folder(factory: pytest.TempPathFactory) -> Path:
-    # A socket of SSH must have a short path.
-    return factory.mktemp("ssh")

@@ -10,6 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import testinfra
+
+from llmaas.settings import Platform
+from llmaas.verify.connection import write_ssh_configuration
+
 # The text of what runs on hosts, which have Python but nothing of ours.
 SCRIPT: Final = (Path(__file__).parent / "attempts_script.py").read_text(encoding="utf-8")
 
@@ -85,6 +90,15 @@ class Machine:
         # One argument of a command holds 128 KiB; hundreds of attempts are the same words again and again.
         packed = base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
         return self.json("/usr/bin/python3", "-c", SCRIPT, task, packed)
+
+
+def reach(platform: Platform, folder: Path) -> dict[str, Machine]:
+    """Every host and key server by its name; ``folder`` has a short path, as a socket of SSH must."""
+    configuration = write_ssh_configuration(platform, folder)
+    return {
+        machine.name: Machine(testinfra.get_host(f"ssh://{machine.name}", ssh_config=str(configuration)))
+        for machine in platform.machines
+    }
 
 
 def _socket(line: str) -> Socket:
