@@ -99,7 +99,7 @@ def demo_key(layout: Layout, log: Path) -> str:
     return f"tenant {DEMO_TENANT}, a new key"
 
 
-def client(layout: Layout, key: str) -> httpx.Client:
+def _client(layout: Layout, key: str) -> httpx.Client:
     """A client of the public API with a tenant's key; the edge's certificate is checked."""
     context = ssl.create_default_context(cafile=str(layout.state / "pki" / "root.crt"))
     return httpx.Client(
@@ -109,7 +109,7 @@ def client(layout: Layout, key: str) -> httpx.Client:
 
 def _status(layout: Layout, key: str) -> int:
     try:
-        with client(layout, key) as api:
+        with _client(layout, key) as api:
             return api.get("/models").status_code
     except httpx.HTTPError:
         return 0
@@ -128,7 +128,7 @@ def first_answer(layout: Layout, model: str) -> str:
     while time.monotonic() < deadline:
         try:
             began = time.monotonic()
-            with client(layout, key) as api:
+            with _client(layout, key) as api:
                 answer = api.post("/chat/completions", json=question)
             if answer.status_code == 200:
                 tokens = answer.json()["usage"]["total_tokens"]

@@ -1,28 +1,21 @@
 """Measures the lab as it runs and writes what it found, with the date and the machine, to docs/figures.md."""
 
-import collections
 import json
 import os
 import platform as machine
 import re
-import socket
-import statistics
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
 from lab.cgroups import lab_processes
 from lab.command import run
-from lab.deploy import client, converge_hosts
+from lab.deploy import converge_hosts
 from lab.environment import PIPELINING, demo_key_file, tool_environment
 from lab.errors import LabError
+from lab.first_token import first_token
 from lab.layout import ENVIRONMENT, Layout
 from lab.machine import core_speed
 from lab.phases import Start, times_file
@@ -30,9 +23,6 @@ from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import load_platform
 
-_SERVING: Final = "llmaas-serving"
-_VLLM_PORT: Final = 8000
-_ASKED: Final = 30
 _UNPIPELINED: Final = ", without pipelining"
 
 
@@ -187,73 +177,7 @@ def _memory() -> Figure:
 
 
 def _first_token(layout: Layout) -> Figure:
-    """Median time to the first streamed piece through the edge, less that of the model server asked directly."""
-    model = load_platform(ENVIRONMENT).models[0].name
-    key = demo_key_file(layout).read_text(encoding="utf-8").strip()
-    with client(layout, key) as edge:
-        through = _median_first_piece(edge, "chat/completions", model)
-    with _forwarded(layout) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", trust_env=False) as direct:
-        alone = _median_first_piece(direct, "chat/completions", model)
+    through, alone = first_token(layout)
     added = (through - alone) * 1000
-    value = f"{added:.0f} ms ({through * 1000:.0f} ms through the edge, {alone * 1000:.0f} ms direct)"
+    value = f"{added:.0f} ms ({through * 1000:.0f} ms through the edge, {alone * 1000:.0f} ms inside the server's pod)"
     return Figure("first token through the edge, over vLLM direct", value, "+30 ms at most", added <= 30)
-
-
-def _median_first_piece(asked: httpx.Client, path: str, model: str) -> float:
-    question = {
-        "model": model,
-        "messages": [{"role": "user", "content": "Bonjour"}],
-        "max_tokens": 4,
-        "stream": True,
-    }
-    seconds = []
-    for _ in range(_ASKED):
-        began = time.monotonic()
-        with asked.stream("POST", path, json=question) as answer:
-            answer.raise_for_status()
-            lines = answer.iter_lines()
-            next(line for line in lines if '"content"' in line)
-            seconds.append(time.monotonic() - began)
-            # to its end, so that the next question does not meet this answer
-            collections.deque(lines, maxlen=0)
-    return statistics.median(seconds)
-
-
-@contextmanager
-def _forwarded(layout: Layout) -> Iterator[int]:
-    """A port of this machine that leads to a model server's own port inside its pod."""
-    environment = {**os.environ, **tool_environment(layout)}
-    slug = load_platform(ENVIRONMENT).models[0].slug
-    names = run(
-        ["kubectl", "-n", _SERVING, "get", "pods", "--field-selector=status.phase=Running", "-o", "name"],
-        environment=environment,
-    ).split()
-    pod = next((name for name in names if slug in name), None)
-    if pod is None:
-        raise LabError(f"no running pod of {slug} in {_SERVING}: {', '.join(names)}", remedy="run: make up")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    forward = subprocess.Popen(
-        ["kubectl", "-n", _SERVING, "port-forward", pod, f"{port}:{_VLLM_PORT}"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _await_port(port)
-        yield port
-    finally:
-        forward.terminate()
-        forward.wait()
-
-
-def _await_port(port: int, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise LabError(f"kubectl port-forward does not listen on {port} after {seconds:.0f} s")
