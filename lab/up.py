@@ -177,4 +177,5 @@ def bring_up(layout: Layout, spec: LabSpec, console: Console, until: str = "") -
         f"tenant key  in {demo_key_file(layout)}: {demo_key_file(layout).read_text(encoding='utf-8').strip()}\n\n"
         'Next: eval "$(bin/llmaas lab env)"',
         highlight=False,
+        soft_wrap=True,
     )
