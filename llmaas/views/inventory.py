@@ -33,6 +33,8 @@ BASE_PACKAGES: Final = (
     "sudo",
 )
 RUNTIME_PACKAGES: Final = ("conntrack", "containerd", "containernetworking-plugins", "ethtool", "runc")
+# What must not start by being installed: it would fill a folder on which an encrypted disk is mounted later.
+RUNTIME_UNITS: Final = ("containerd.service",)
 
 
 def inventory(platform: Platform, today: date | None = None) -> dict[str, Any]:
@@ -167,6 +169,7 @@ def _host(platform: Platform, host: Host) -> dict[str, Any]:
     artefacts = sorted({model.artefact for model in models})
     counted = t.served_artefacts(platform) if "service" in host.roles else ()
     return _machine(platform, host, RUNTIME_PACKAGES) | {
+        "packages_held_units": list(RUNTIME_UNITS),
         "control_plane_name": host.name,
         "control_plane_address": str(host.address),
         "kubernetes_node_name": host.name,

@@ -1,6 +1,7 @@
-"""In which order one call writes files, reads units anew, runs commands and starts units."""
+"""In which order one call writes files, reads units anew, runs commands and starts units; which units are held back."""
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self.unit = folder / "a.service"
+        self.packaged = folder / "packaged.service"
         self.other = folder / "other.conf"
         self.asked: list[str] = []
 
@@ -37,12 +39,16 @@ class Host:
 
     def ensure(self, unit: str = "one", other: str = "one") -> list[str]:
         """Run the module as a role does; what was asked of the host."""
-        self.asked.clear()
         arguments = {
             "files": [self.entry(self.unit, unit), self.entry(self.other, other)],
             "units": [{"name": "a.service", "restart_if": [str(self.unit)]}],
             "apply": [{"command": "take effect"}],
         }
+        return self.call(arguments)
+
+    def call(self, arguments: dict[str, Any]) -> list[str]:
+        """Run the module; what was asked of the host."""
+        self.asked.clear()
         with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
             file_set.main()
         assert not ended.value.code
@@ -56,6 +62,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(units)
     monkeypatch.setattr(effects, "RECORDS", str(tmp_path / "applied"))
     monkeypatch.setattr(systemd_units, "UNITS", f"{units}/")
+    monkeypatch.setattr(systemd_units, "PACKAGED", f"{tmp_path}/packaged/")
     monkeypatch.setattr(systemd_units, "output", made.systemctl)
     monkeypatch.setattr(effects, "output", made.shell)
     return made
@@ -75,3 +82,57 @@ def test_each_file_that_changes_moves_what_belongs_to_it(host: Host) -> None:
     # other.conf lies beside the unit, so systemd reads units again, but it restarts none
     assert host.ensure(other="two") == ["daemon-reload", "take effect"]
     assert host.ensure(unit="two", other="two") == ["daemon-reload", "take effect", "restart a.service"]
+
+
+HOLD = {"held_units": ["packaged.service"]}
+START = {"units": [{"name": "packaged.service"}]}
+
+
+def changed(printed: pytest.CaptureFixture[str]) -> bool:
+    """Whether the last call said that it changed something."""
+    return bool(json.loads(printed.readouterr().out.splitlines()[-1])["changed"])
+
+
+def install(tmp_path: Path) -> None:
+    """The package brings its unit along."""
+    (tmp_path / "packaged").mkdir()
+    (tmp_path / "packaged" / "packaged.service").touch()
+
+
+def test_a_unit_is_held_from_before_its_installation_until_a_role_starts_it(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.ensure()
+    capsys.readouterr()
+    for installed, expected in ((False, True), (False, False), (True, False)):
+        if installed:
+            install(tmp_path)
+        host.call(HOLD)
+        assert host.packaged.readlink() == Path(os.devnull)
+        assert changed(capsys) is expected
+    assert host.call(START) == ["daemon-reload"]
+    assert changed(capsys)
+    for arguments in (HOLD, START):
+        assert host.call(arguments) == []
+        assert not changed(capsys)
+        assert not os.path.lexists(host.packaged)
+
+
+def test_a_unit_that_is_installed_already_is_not_held(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path)
+    host.call(HOLD)
+    assert not changed(capsys)
+    assert not os.path.lexists(host.packaged)
+
+
+@pytest.mark.parametrize(("before", "arguments"), [(False, HOLD), (True, START)], ids=["to hold", "to start"])
+def test_a_check_run_tells_of_a_mask_and_leaves_it(
+    host: Host, capsys: pytest.CaptureFixture[str], *, before: bool, arguments: dict[str, Any]
+) -> None:
+    if before:
+        host.packaged.symlink_to(os.devnull)
+    assert host.call({**arguments, "_ansible_check_mode": True}) == []
+    assert changed(capsys)
+    assert os.path.lexists(host.packaged) is before

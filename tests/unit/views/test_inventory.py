@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+import yaml
 
+from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import load_platform
-from llmaas.views.inventory import RUNTIME_PACKAGES, inventory
+from llmaas.views.inventory import RUNTIME_PACKAGES, RUNTIME_UNITS, inventory
 
 FOLDER = "/var/lib/llmaas/volumes/tokenizers"
 
@@ -64,6 +66,7 @@ def test_a_key_server_is_made_as_hosts_are_but_for_what_pods_need() -> None:
     server, host = view["hosts"]["key-01"], view["hosts"]["gpu-host-04"]
     assert set(host["packages_names"]) - set(server["packages_names"]) == set(RUNTIME_PACKAGES)
     assert server["packages_masked_units"] == host["packages_masked_units"]
+    assert "packages_held_units" not in server
     assert server["trust_names"] == ["key-01.llm.example.fr", "key-01"]
     assert server["trust_addresses"] == ["10.20.0.51"]
     assert server["firewall_forward"] == []
@@ -88,3 +91,14 @@ def test_a_service_of_the_site_that_has_no_name_needs_none() -> None:
     variables = inventory(load_platform("lab"))["all"]
     assert variables["base_host_names"]["10.77.0.1"] == ["registry.lab.llmaas.internal"]
     assert not variables["packages_mirror_name"]
+
+
+def test_what_installation_does_not_start_a_role_starts_once_the_disks_are_mounted() -> None:
+    hosts = inventory(load_platform("production"))["hosts"]
+    assert hosts["gpu-host-04"]["packages_held_units"] == list(RUNTIME_UNITS)
+    tasks = yaml.safe_load((PROJECT_ROOT / "ansible/roles/container_runtime/tasks/main.yml").read_text())
+    started = {unit["name"] for task in tasks for unit in task.get("llmaas.host.file_set", {}).get("units", [])}
+    assert started >= set(RUNTIME_UNITS)
+    plays = yaml.safe_load((PROJECT_ROOT / "ansible/playbooks/site.yml").read_text())
+    order = [play["ansible.builtin.import_playbook"] for play in plays]
+    assert order.index("foundation.yml") < order.index("cluster.yml")

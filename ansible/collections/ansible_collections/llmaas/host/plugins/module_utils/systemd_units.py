@@ -9,6 +9,7 @@ from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.effects import is_due, remember, state_of
 
 UNITS = "/etc/systemd/system/"
+PACKAGED = "/lib/systemd/system/"
 SHOWN = "UnitFileState,ActiveState,NeedDaemonReload"
 
 
@@ -16,6 +17,35 @@ def is_masked(name: str) -> bool:
     """Whether nothing can start the unit: its name is a link to nothing."""
     path = os.path.join(UNITS, name)
     return os.path.islink(path) and os.readlink(path) == os.devnull
+
+
+def ensure_masked(name: str, *, check: bool) -> str | None:
+    """Mask a unit as systemd does, by a link to nothing; the path of the link, or None when it is there."""
+    if is_masked(name):
+        return None
+    path = os.path.join(UNITS, name)
+    if not check:
+        temporary = f"{path}.new"
+        os.symlink(os.devnull, temporary)
+        os.replace(temporary, path)
+    return path
+
+
+def ensure_held(name: str, *, check: bool) -> str | None:
+    """Mask a unit whose package is still to come, so that its installation starts nothing; the path, or None.
+
+    One that is installed is left as it is: it runs, or it is held since before its installation.
+    """
+    return None if os.path.exists(os.path.join(PACKAGED, name)) else ensure_masked(name, check=check)
+
+
+def release(units: list[dict[str, Any]], *, check: bool) -> list[str]:
+    """Take the masks off units that shall run; the paths of their links."""
+    paths = [os.path.join(UNITS, unit["name"]) for unit in units if is_masked(unit["name"])]
+    if not check:
+        for path in paths:
+            os.unlink(path)
+    return paths
 
 
 def states_of(names: list[str]) -> dict[str, dict[str, str]]:

@@ -14,7 +14,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.digests import sha256_of
 from ansible_collections.llmaas.host.plugins.module_utils.effects import APPLY, apply
-from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import UNITS, ensure_units, is_masked, read_anew
+from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import (
+    ensure_held,
+    ensure_masked,
+    ensure_units,
+    read_anew,
+    release,
+)
 
 DOCUMENTATION = r"""
 module: file_set
@@ -52,6 +58,13 @@ options:
     type: list
     elements: str
     default: []
+  held_units:
+    description:
+      - Units that packages bring along and that start no sooner than a later call names them in I(units).
+        They are masked while their package is not installed; one that is installed is left as it is.
+    type: list
+    elements: str
+    default: []
   existing:
     description: Paths of which those that are there are returned, so that later tasks need not look.
     type: list
@@ -66,6 +79,7 @@ options:
     description:
       - Units of systemd that must be enabled and run, each with name. Where files of units changed, now or before,
         systemd reads them as soon as all files are written; units start after the commands of I(apply).
+      - One that is masked, as I(held_units) are, is masked no longer.
       - Those whose I(restart_if) names a file written since their last start are restarted.
       - With I(start) false a unit is only enabled.
     type: list
@@ -204,18 +218,6 @@ def ensure_file(entry: dict[str, Any], *, check: bool) -> dict[str, str] | None:
     return {"before_header": path, "after_header": path, "before": text_of(before), "after": text_of(content)}
 
 
-def ensure_masked(name: str, *, check: bool) -> str | None:
-    """Mask a unit as systemd does, by a link to nothing; the path of the link, or None when it is there."""
-    if is_masked(name):
-        return None
-    path = os.path.join(UNITS, name)
-    if not check:
-        temporary = f"{path}.new"
-        os.symlink(os.devnull, temporary)
-        os.replace(temporary, path)
-    return path
-
-
 def surplus_files(folders: list[dict[str, Any]]) -> list[str]:
     """Files that lie in exclusive folders without being named."""
     found = []
@@ -239,6 +241,7 @@ def main() -> None:
             "absent": {"type": "list", "elements": "path", "default": []},
             "exclusive": {"type": "list", "elements": "dict", "default": []},
             "masked_units": {"type": "list", "elements": "str", "default": []},
+            "held_units": {"type": "list", "elements": "str", "default": []},
             "existing": {"type": "list", "elements": "path", "default": []},
             "expected": {"type": "list", "elements": "dict", "default": []},
             "units": {"type": "list", "elements": "dict", "default": []},
@@ -259,7 +262,9 @@ def main() -> None:
                 changed.append(entry["path"])
                 diffs.append(diff)
         masked = [ensure_masked(name, check=module.check_mode) for name in module.params["masked_units"]]
+        masked += [ensure_held(name, check=module.check_mode) for name in module.params["held_units"]]
         changed.extend(path for path in masked if path is not None)
+        changed.extend(release(module.params["units"], check=module.check_mode))
         for path in [*module.params["absent"], *surplus_files(module.params["exclusive"])]:
             if os.path.lexists(path):
                 changed.append(path)
