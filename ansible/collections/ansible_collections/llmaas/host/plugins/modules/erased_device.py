@@ -6,17 +6,18 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.block_devices import is_mounted, probe
+from ansible_collections.llmaas.host.plugins.module_utils.block_devices import probe
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.luks_erasure import erase, identity, served_key
 from ansible_collections.llmaas.host.plugins.module_utils.luks_volume import LuksVolume
+from ansible_collections.llmaas.host.plugins.module_utils.mounts import of_device, unmount
 
 DOCUMENTATION = r"""
 module: erased_device
 short_description: A data device that nobody can read any more
 description:
-  - Stops the services that use the device, unmounts and closes it, erases every key slot and every binding to key
-    servers, and tries to open it with the key that opened it before.
+  - Stops the services that use the device, unmounts it and all that is mounted on it, closes it, erases every key slot
+    and every binding to key servers, and tries to open it with the key that opened it before.
 options:
   path:
     description: Stable name of the device.
@@ -82,11 +83,11 @@ def without(table: str, field: int, key: str) -> bool:
 
 
 def take_out_of_use(volume: LuksVolume, given: dict[str, Any]) -> None:
-    """Stop what uses the volume, unmount it, forget it in the tables, and close it, which drops its key."""
+    """Stop what uses the volume, unmount it and what lies on it, forget it in the tables, and close it with its key."""
     if given["services"]:
         output("systemctl", "stop", *given["services"], accepted=(0, 5))
-    if is_mounted(given["mount"]) == volume.mapper:
-        output("umount", given["mount"])
+    if volume.is_open():
+        unmount(of_device(volume.mapper, given["mount"]))
     forgotten = [without("/etc/fstab", 1, given["mount"]), without("/etc/crypttab", 0, volume.name)]
     if any(forgotten):
         output("systemctl", "daemon-reload")
