@@ -36,6 +36,10 @@ options:
     type: list
     elements: str
     default: []
+  mode:
+    description: Mode of the folder that a new file system begins with.
+    type: str
+    default: "0755"
   format:
     description: Whether the device is new. Everything on it is lost.
     type: bool
@@ -141,7 +145,8 @@ def prepare(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, ch
 
 def mount(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, check: bool) -> None:
     """Make the file system, name the volume for every start, and mount it."""
-    if given["format"] or (given["file_system"] and not volume.has_file_system()):
+    new = given["format"] or (given["file_system"] and not volume.has_file_system())
+    if new:
         actions.append(f"make ext4 on {volume.mapper}")
         if not check:
             volume.make_file_system()
@@ -169,6 +174,8 @@ def mount(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, chec
         with contextlib.suppress(ValueError):
             output("chattr", "+i", given["mount"])
         output("mount", given["mount"])
+        if new:
+            os.chmod(given["mount"], int(given["mode"], 8))
 
 
 def main() -> None:
@@ -179,6 +186,7 @@ def main() -> None:
             "purpose": {"type": "str", "required": True},
             "mount": {"type": "str", "required": True},
             "mount_options": {"type": "list", "elements": "str", "default": []},
+            "mode": {"type": "str", "default": "0755"},
             "format": {"type": "bool", "default": False},
             "file_system": {"type": "bool", "default": False},
             "uuid": {"type": "str", "default": ""},
