@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from emulated.fleet import (
+    DISKS,
     FOREIGN,
     FOUNDATION,
     HOST,
     KEY_SERVERS,
-    LOGS,
     MIRROR,
     OTHER,
     SWAP,
@@ -27,6 +27,7 @@ from emulated.fleet import (
     wait_until_open,
     what_is_there,
 )
+from emulated.pods import RUNTIME
 
 from lab.emulated.guest import Guest
 from lab.emulated.site import emulated_site
@@ -50,7 +51,7 @@ def figures() -> Iterator[Note]:
 def bare(figures: Note) -> Iterator[Fleet]:
     """The hosts as they were delivered: swap in the clear, an empty disk, and one that holds somebody's file system."""
     assert os.geteuid() == 0, "emulated hosts need root, for a network of their own"
-    guests = [(*HOST, (LOGS, FOREIGN)), (*OTHER, (LOGS,))]
+    guests = [(*HOST, (*DISKS[HOST[0]].values(), FOREIGN)), (*OTHER, tuple(DISKS[OTHER[0]].values()))]
     with emulated_site(KEY_SERVERS, guests) as site:
         identity = site.layout.state / "recovery-identity"
         fleet = Fleet(site, new_identity(identity), identity)
@@ -125,6 +126,16 @@ def restarted(converged: tuple[Fleet, Run], figures: Note) -> Fleet:
     finally:
         fleet.let_answer("key-01")
     return fleet
+
+
+@pytest.fixture(scope="session")
+def running(converged: tuple[Fleet, Run], figures: Note) -> tuple[Fleet, Run]:
+    """The first host after the role of the container runtime, and that run."""
+    fleet, _ = converged
+    run = fleet.playbook(name=RUNTIME)
+    assert run.returncode == 0, run.text
+    figures("container runtime", run.seconds)
+    return fleet, run
 
 
 @pytest.fixture(scope="session")

@@ -29,12 +29,17 @@ HOST, OTHER = HOSTS = (("store-01", "10.79.0.21"), ("store-02", "10.79.0.22"))
 LOGS = DataDisk("data-01", 256)
 # holds somebody's file system
 FOREIGN = DataDisk("data-02", 128)
+CONTAINERS, KUBELET = DataDisk("data-03", 512), DataDisk("data-04", 128)
+# host -> purpose -> disk; the first host is one of Kubernetes as far as its disks and packages go
+DISKS = {HOST[0]: {"logs": LOGS, "containers": CONTAINERS, "kubelet": KUBELET}, OTHER[0]: {"logs": LOGS}}
+VOLUMES = [(name, purpose) for name, disks in DISKS.items() for purpose in disks]
 MIRROR = f"site.{DOMAIN}"
 # as the installer leaves it
 SWAP = "/swapfile"
-MOUNTS = {"logs": "/var/log/pods"}
 OPENED = "/run/llmaas-disks/state.json"
-DEVICES = ({"purpose": "logs", "path": LOGS.path},)
+DEVICES, OTHER_DEVICES = (
+    tuple({"purpose": purpose, "path": disk.path} for purpose, disk in disks.items()) for disks in DISKS.values()
+)
 ROLES = ("control", "service")
 FOUNDATION = "foundation.yml"
 
@@ -141,7 +146,7 @@ class Fleet:
                 {"name": name, "address": address, "country": "FR", "roles": list(its), "data_devices": list(disks)}
                 for (name, address), its, disks in (
                     (HOST, roles, devices),
-                    (OTHER, ("service",), DEVICES),
+                    (OTHER, ("service",), OTHER_DEVICES),
                 )
             ],
             "models": [],
@@ -166,12 +171,11 @@ class Fleet:
         name: str = "disks.yml",
         seconds: float = 1200,
     ) -> Run:
-        """Run a playbook against the environment."""
+        """Run a playbook of the project, or any by its whole path, against the environment."""
         view = inventory(self.platform(devices, thumbprints, roles))
-        for variables in view["hosts"].values():
-            # there is no Kubernetes here
-            names = variables.get("packages_names", [])
-            variables["packages_names"] = [name for name in names if name not in RUNTIME_PACKAGES]
+        # one host shows what comes of the container runtime; the other is not made to install it
+        other = view["hosts"][OTHER[0]]
+        other["packages_names"] = [name for name in other["packages_names"] if name not in RUNTIME_PACKAGES]
         hosts = dict(view["hosts"].items())
         groups = {group: {"hosts": dict.fromkeys(names)} for group, names in view["groups"].items()}
         document = {"all": {"vars": view["all"], "hosts": hosts, "children": groups}}
@@ -185,7 +189,7 @@ class Fleet:
             # connections of an earlier start of the host would only time out
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s -o Compression=no",
         }
-        command = [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", path, f"playbooks/{name}", *arguments]
+        command = [PROJECT_ROOT / ".venv/bin/ansible-playbook", "-i", path, Path("playbooks", name), *arguments]
         began = time.monotonic()
         done = self.site.network.run(["env", "-C", PROJECT_ROOT / "ansible", *command], seconds, environment)
         return Run(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
@@ -254,7 +258,7 @@ def opened(guest: Guest) -> dict[str, float]:
 
 def wait_until_open(guest: Guest) -> float:
     """Seconds from the start of the kernel to the last volume's opening."""
-    guest.wait(lambda: set(opened(guest)) == set(MOUNTS), "open volumes", 420)
+    guest.wait(lambda: set(opened(guest)) == set(DISKS[guest.host.name]), "open volumes", 420)
     return max(opened(guest).values())
 
 

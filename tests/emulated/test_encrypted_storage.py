@@ -5,14 +5,15 @@ import json
 import pytest
 from emulated.fleet import (
     DEVICES,
+    DISKS,
     FOREIGN,
     FOUNDATION,
     HOST,
-    HOSTS,
     KEY_SERVERS,
     LOGS,
     MIRROR,
-    MOUNTS,
+    OTHER,
+    VOLUMES,
     Fleet,
     Note,
     Run,
@@ -20,28 +21,26 @@ from emulated.fleet import (
     wait_until_open,
     what_is_there,
 )
+from emulated.pods import stand_in_kubelet
 
 from lab.command import run
 from lab.emulated.guest import Guest
 from lab.emulated.site import ADDRESS
 from lab.site.services import WEB_PORT
+from llmaas.views.disks import MOUNTS
 
 # starts and restarts of an emulated host, and Ansible on it, take minutes
 pytestmark = pytest.mark.timeout(2400)
 
-DISKS = {"logs": LOGS}
-
-each_volume = pytest.mark.parametrize("purpose", list(MOUNTS))
-each_host = pytest.mark.parametrize("name", [name for name, _ in HOSTS])
+each_volume = pytest.mark.parametrize(("name", "purpose"), VOLUMES)
 
 
 def header(guest: Guest, purpose: str) -> dict[str, dict[str, dict[str, object]]]:
-    text = guest.output(f"cryptsetup luksDump --dump-json-metadata {DISKS[purpose].path}")
+    text = guest.output(f"cryptsetup luksDump --dump-json-metadata {DISKS[guest.host.name][purpose].path}")
     found: dict[str, dict[str, dict[str, object]]] = json.loads(text)
     return found
 
 
-@each_host
 @each_volume
 def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, name: str, purpose: str) -> None:
     found = header(encrypted.guest_named(name), purpose)
@@ -53,18 +52,16 @@ def test_a_volume_is_luks2_with_aes_xts_and_argon2id(encrypted: Fleet, name: str
     assert len(bound) == 1
 
 
-@each_host
 @each_volume
 def test_data_lies_on_the_volume_and_on_nothing_else(encrypted: Fleet, name: str, purpose: str) -> None:
     guest = encrypted.guest_named(name)
     guest.output(f"echo llmaas-plain-text-{purpose} > {MOUNTS[purpose]}/probe && sync")
     assert guest.output(f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}") == f"/dev/mapper/llmaas-{purpose}"
-    content = guest.disk_file(DISKS[purpose]).read_bytes()
+    content = guest.disk_file(DISKS[name][purpose]).read_bytes()
     assert b"LUKS\xba\xbe" in content
     assert f"llmaas-plain-text-{purpose}".encode() not in content
 
 
-@each_host
 @each_volume
 def test_the_recovery_key_opens_the_volume_and_only_its_recipient_has_it(
     encrypted: Fleet, name: str, purpose: str
@@ -72,14 +69,13 @@ def test_the_recovery_key_opens_the_volume_and_only_its_recipient_has_it(
     guest, records = encrypted.guest_named(name), encrypted.records(name)
     key = encrypted.recovery_key(purpose, name)
     guest.output("sync")
-    command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {DISKS[purpose].path}"
+    command = f"printf %s {key} | cryptsetup open --test-passphrase --key-file - {DISKS[name][purpose].path}"
     assert guest.ssh(command, 300).returncode == 0
     assert key.encode() not in (guest.folder / "root.img").read_bytes()
     kept = [path for path in records.rglob("*") if key.encode() in path.read_bytes()]
     assert kept == []
 
 
-@each_host
 @each_volume
 def test_the_copy_of_the_header_is_encrypted_and_whole(encrypted: Fleet, name: str, purpose: str) -> None:
     guest, records = encrypted.guest_named(name), encrypted.records(name)
@@ -90,14 +86,14 @@ def test_the_copy_of_the_header_is_encrypted_and_whole(encrypted: Fleet, name: s
     record = json.loads((records / f"{purpose}.json").read_text())
     said = run(["blkid", "--probe", "--output", "value", "--match-tag", "UUID", plain]).strip()
     plain.unlink()
-    assert said == record["uuid"] == guest.output(f"cryptsetup luksUUID {DISKS[purpose].path}")
+    assert said == record["uuid"] == guest.output(f"cryptsetup luksUUID {DISKS[name][purpose].path}")
     assert record["status"] == "ready"
 
 
 def test_a_host_opens_its_volumes_by_itself_when_one_key_server_answers(restarted: Fleet) -> None:
-    for guest in restarted.site.guests:
-        for purpose, mount in MOUNTS.items():
-            assert guest.output(f"findmnt --noheadings --output SOURCE {mount}") == f"/dev/mapper/llmaas-{purpose}"
+    for name, purpose in VOLUMES:
+        asked = f"findmnt --noheadings --output SOURCE {MOUNTS[purpose]}"
+        assert restarted.guest_named(name).output(asked) == f"/dev/mapper/llmaas-{purpose}"
 
 
 def test_a_second_run_after_a_restart_changes_nothing(restarted: Fleet, figures: Note) -> None:
@@ -109,28 +105,42 @@ def test_a_second_run_after_a_restart_changes_nothing(restarted: Fleet, figures:
 
 def test_a_host_stays_locked_and_says_so_when_no_key_server_answers(encrypted: Fleet, figures: Note) -> None:
     guest = encrypted.guest
-    unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
-    guest.output(f"printf '{unit}' > /etc/systemd/system/kubelet.service && systemctl enable --quiet kubelet")
-    encrypted.silence("key-01", "key-02")
-    try:
-        guest.reboot()
-        said = f"LOCKED: logs on {LOGS.path} (/var/log/pods): 1 of 2 key servers must answer"
-        guest.wait(lambda: said in guest.console.read_text(errors="replace"), "word of the lock on the console", 420)
-        assert said in guest.output('journal=$(journalctl --boot --unit llmaas-disks); echo "$journal"')
-        assert opened(guest) == {}
-        for mount in MOUNTS.values():
-            assert guest.ssh(f"mountpoint --quiet {mount}").returncode != 0
-            # nothing is written beside the volume, and no service that needs it runs
-            assert guest.ssh(f"touch {mount}/stray").returncode != 0
-        assert guest.output("systemctl is-active kubelet || true") == "inactive"
-        # a volume that is open stays so
-        for mount in MOUNTS.values():
-            encrypted.other.output(f"touch {mount}/written && rm {mount}/written")
-    finally:
-        encrypted.let_answer("key-01", "key-02")
-    figures("key servers back to unlocked", guest.wait(lambda: set(opened(guest)) == set(MOUNTS), "volumes", 300))
-    guest.wait(lambda: guest.ssh("systemctl is-active --quiet kubelet").returncode == 0, "kubelet", 120)
-    guest.output("systemctl disable --quiet --now kubelet && rm /etc/systemd/system/kubelet.service")
+    disks = DISKS[HOST[0]]
+    why = "1 of 2 key servers must answer"
+    said = [f"LOCKED: {purpose} on {disk.path} ({MOUNTS[purpose]}): {why}" for purpose, disk in disks.items()]
+    with stand_in_kubelet(guest):
+        encrypted.silence("key-01", "key-02")
+        try:
+            guest.reboot()
+            guest.wait(
+                lambda: all(line in guest.console.read_text(errors="replace") for line in said), "word of the lock", 420
+            )
+            journal = guest.output('journal=$(journalctl --boot --unit llmaas-disks); echo "$journal"')
+            assert [line for line in said if line not in journal] == []
+            assert opened(guest) == {}
+            for purpose in disks:
+                assert guest.ssh(f"mountpoint --quiet {MOUNTS[purpose]}").returncode != 0
+                # nothing is written beside the volume, and no service that needs it runs
+                assert guest.ssh(f"touch {MOUNTS[purpose]}/stray").returncode != 0
+            assert guest.output("systemctl is-active kubelet || true") == "inactive"
+            # the rules of the audit need no volume
+            assert "enabled 2" in guest.output("auditctl -s")
+            # a volume that is open stays so
+            for purpose in DISKS[OTHER[0]]:
+                encrypted.other.output(f"touch {MOUNTS[purpose]}/written && rm {MOUNTS[purpose]}/written")
+        finally:
+            encrypted.let_answer("key-01", "key-02")
+        figures("key servers back to unlocked", guest.wait(lambda: set(opened(guest)) == set(disks), "volumes", 300))
+        guest.wait(lambda: guest.ssh("systemctl is-active --quiet kubelet").returncode == 0, "kubelet", 120)
+
+
+def test_changes_of_kubelet_s_configuration_are_audited_on_its_volume(restarted: Fleet) -> None:
+    """The rules were loaded and locked while the volume was not yet mounted."""
+    guest, path = restarted.guest, f"{MOUNTS['kubelet']}/config.yaml"
+    with stand_in_kubelet(guest):
+        guest.output(f"systemctl start kubelet && touch {path} && rm {path}")
+    assert "enabled 2" in guest.output("auditctl -s")
+    assert path in guest.output("sleep 1; ausearch --input-logs --key kubernetes --interpret")
 
 
 def test_a_swapped_disk_is_named_and_left_alone(converged: tuple[Fleet, Run]) -> None:

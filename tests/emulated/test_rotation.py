@@ -1,7 +1,7 @@
 """Keys of a key server and recovery keys are exchanged while the volumes stay open."""
 
 import pytest
-from emulated.fleet import HOSTS, LOGS, Fleet
+from emulated.fleet import DISKS, HOSTS, LOGS, VOLUMES, Fleet
 
 # starts and restarts of an emulated host, and Ansible on it, take minutes
 pytestmark = pytest.mark.timeout(2400)
@@ -21,8 +21,9 @@ def opens(fleet: Fleet, key: str) -> bool:
 
 
 def assert_key_servers_open_all(fleet: Fleet) -> None:
-    for guest in fleet.site.guests:
-        assert guest.output(f"clevis luks pass -d {LOGS.path} -s 1 | wc -c") != "0"
+    for name, purpose in VOLUMES:
+        asked = f"clevis luks pass -d {DISKS[name][purpose].path} -s 1 | wc -c"
+        assert fleet.guest_named(name).output(asked) != "0"
 
 
 def test_no_key_is_forgotten_while_a_volume_is_bound_to_it(encrypted: Fleet) -> None:
@@ -33,7 +34,7 @@ def test_no_key_is_forgotten_while_a_volume_is_bound_to_it(encrypted: Fleet) -> 
     assert min(before) > 0
     refused = encrypted.playbook("-e", "key_server_forget=true", "--limit", "key_servers")
     assert refused.returncode != 0
-    bound = ", ".join(f"{LOGS.path} of {name}" for name, _ in HOSTS)
+    bound = ", ".join(sorted(f"{DISKS[name][purpose].path} of {name}" for name, purpose in VOLUMES))
     assert f"{bound}; bind them anew first" in " ".join(refused.text.split())
     assert old_keys(encrypted) == before
     assert_key_servers_open_all(encrypted)
