@@ -71,7 +71,8 @@ ZONES: Final = (
         ANYWHERE,
         "outside",
         "callers from wherever they are; tenants",
-        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS, KEY_SERVERS),
+        # not key servers: their own firewalls let them call nobody but the mirror, the clocks and the log hosts
+        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS),
     ),
     Zone(OUTSIDE, "outside", "every address that is neither the platform's nor the site's"),
     Zone(BASTIONS, "site", "the machines that administrators come from"),

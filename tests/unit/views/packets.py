@@ -6,17 +6,17 @@ from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from llmaas.settings import Host, Platform
+from llmaas.settings import Machine, Platform
 from llmaas.views.host_rules import HostRules, Rule, host_rules
 from llmaas.views.network_policies import name_service_policy, network_policies
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a packet comes from or goes to: a host, a pod on a host, or (neither) somebody around the platform."""
+    """Where a packet comes from or goes to: a host or key server, a pod on a host, or somebody around the platform."""
 
     address: str
-    host: Host | None = None
+    host: Machine | None = None
     namespace: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -29,7 +29,7 @@ class Judge:
     """All rendered rules of an environment; ``passes`` says whether a new connection gets through."""
 
     def __init__(self, platform: Platform) -> None:
-        self.rules: dict[str, HostRules] = {host.name: host_rules(platform, host) for host in platform.hosts}
+        self.rules: dict[str, HostRules] = {each.name: host_rules(platform, each) for each in platform.machines}
         self.policies = (*network_policies(platform), name_service_policy(platform))
 
     def passes(self, source: Place, destination: Place, protocol: str, port: int) -> bool:

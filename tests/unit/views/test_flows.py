@@ -146,6 +146,18 @@ def test_zones_within_a_zone_exist_and_every_part_is_a_zone() -> None:
     assert {part.name for part in (*z.PARTS, *z.GPU_PARTS)} == set(z.zone(z.PODS).members)
 
 
+def test_key_servers_open_nothing_but_what_disks_md_says() -> None:
+    production = load_platform("production")
+    to = {(flow.destination, *flow.protocols, *flow.ports) for flow in select_flows(production, source=z.KEY_SERVERS)}
+    assert to == {("site", "tcp", 8443), ("time-servers", "udp", 123), ("log", "tcp", 6514)}
+    for server in production.key_servers:
+        assert {rule.name for rule in host_rules(production, server).output} == {
+            "packages-of-key-servers",
+            "time-of-key-servers",
+            "logs-of-key-servers",
+        }
+
+
 def test_an_unknown_zone_is_named_with_those_that_are_known() -> None:
     with pytest.raises(ValueError, match="no zone 'nowhere'; zones are: anywhere, outside, bastions"):
         z.zone("nowhere")

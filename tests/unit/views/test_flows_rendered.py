@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from unit.views.packets import Judge, Place
 
-from llmaas.settings import Host, Platform, build_platform, load_platform
+from llmaas.settings import Machine, Platform, build_platform, load_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations
@@ -55,10 +55,10 @@ def judge(platform: Platform) -> Judge:
     return Judge(platform)
 
 
-def hosts_of(platform: Platform) -> list[Host]:
-    """Two hosts of every kind where there are two: rules are the same for all of a kind."""
-    kinds: dict[tuple[str, ...], list[Host]] = {}
-    for host in platform.hosts:
+def hosts_of(platform: Platform) -> list[Machine]:
+    """Two hosts of every kind where there are two, key servers too: rules are the same for all of a kind."""
+    kinds: dict[tuple[str, ...], list[Machine]] = {}
+    for host in platform.machines:
         kinds.setdefault(z.zones_of_host(host), []).append(host)
     return [host for found in kinds.values() for host in found[:2]]
 
@@ -81,7 +81,7 @@ def in_pods(platform: Platform) -> list[Party]:
 def around(platform: Platform) -> list[Party]:
     """The site's machines as they are reached, each of which may be in several zones, and somebody outside."""
     zones: dict[str, list[str]] = {}
-    for name in (z.BASTIONS, z.SITE, z.TIME_SERVERS, z.KEY_SERVERS):
+    for name in (z.BASTIONS, z.SITE, z.TIME_SERVERS):
         for address in z.addresses(platform, name):
             zones.setdefault(address, []).append(name)
     found: list[Party] = [(Place(address), (*names, z.ANYWHERE)) for address, names in zones.items()]
