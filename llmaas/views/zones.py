@@ -62,8 +62,8 @@ PARTS: Final = (
     Part(t.MONITORING, t.PROMETHEUS_SERVICE),
     NAME_SERVICE_PART,
 )
-# Parts that only environments with real GPUs have.
-GPU_PARTS: Final = (Part(t.GPU, t.GPU_EXPORTER_SERVICE),)
+# Parts that only environments with real GPUs have; no flow leads to the device plugin or from it.
+GPU_PARTS: Final = (Part(t.GPU, t.GPU_EXPORTER_SERVICE), Part(t.GPU, t.DEVICE_PLUGIN_PART))
 
 # In the order in which they are listed: from the outside to the inside.
 ZONES: Final = (
@@ -93,6 +93,7 @@ ZONES: Final = (
     Zone(t.REDIS_SERVICE, "pods", "Redis: the ledger and the limits"),
     Zone(t.PROMETHEUS_SERVICE, "pods", "Prometheus"),
     Zone(t.GPU_EXPORTER_SERVICE, "pods", "DCGM exporter: temperatures and errors of real GPUs"),
+    Zone(t.DEVICE_PLUGIN_PART, "pods", "device plugin: gives real GPUs to pods, by a socket of the kubelet's"),
     Zone(NAME_SERVICE, "pods", "CoreDNS of the cluster, in kube-system"),
 )
 _BY_NAME: Final = {zone.name: zone for zone in ZONES}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import kubernetes
 import pytest
@@ -108,3 +109,12 @@ def test_tls_listeners_of_the_host_speak_1_3_only(
         assert found == ["TLSv1.3"] * len(ports)
     else:
         assert all(text.startswith("rejected") for text in found), dict(zip(ports, found, strict=True))
+
+
+@pytest.mark.parametrize("server", PLATFORM.site.urls)
+def test_a_server_of_the_site_speaks_tls_1_3_only(control: Machine, platform: Platform, server: str) -> None:
+    """Packages, images and weights, asked at the address that hosts ask."""
+    address, port = str(platform.site.address), urlsplit(platform.site.urls[server]).port or 443
+    old, new = control.attempt([Attempt(address, port, tls="1.2"), Attempt(address, port, tls="1.3")])
+    assert old.startswith("rejected"), old
+    assert new == "TLSv1.3"

@@ -7,8 +7,11 @@ import pytest
 from llmaas.preview.placeholders import images_of, placeholder_materials
 from llmaas.preview.recorder import Declared, record
 from llmaas.settings import load_platform
+from llmaas.views import zones as z
 from llmaas.views.litellm import TokenPrices
 from llmaas.views.network_policies import network_policies
+
+LABEL = "app.kubernetes.io/name"
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,18 @@ def test_the_exporter_is_reached_by_prometheus_alone_and_reaches_nobody() -> Non
     assert allow["policyTypes"] == ["Ingress"]
     (peer,) = allow["ingress"][0]["from"]
     assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
+
+
+def test_every_pod_with_a_network_of_its_own_is_of_a_part_of_the_matrix(
+    production: list[Declared], declared: list[Declared]
+) -> None:
+    """What no part names, no live check asks whom it reaches and where it listens."""
+    for environment, resources in (("production", production), ("lab", declared)):
+        parts = z.parts(load_platform(environment))
+        workloads = [each for each in resources if "template" in each.inputs.get("spec", {})]
+        found = {(each.namespace, each.inputs["spec"]["template"]["metadata"]["labels"][LABEL]) for each in workloads}
+        assert found == {(part.namespace, part.name) for part in parts if part.name != z.NAME_SERVICE}
+        assert [each.name for each in workloads if "hostNetwork" in each.pod] == []
 
 
 def test_a_lab_has_nothing_of_it(declared: list[Declared]) -> None:
