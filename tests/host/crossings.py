@@ -185,13 +185,22 @@ def pairs_to_try(platform: Platform) -> list[tuple[str, str]]:
 
 def flows_to_try(platform: Platform) -> list[str]:
     """All flows that somebody whom the checks command can open to somebody else, by their names."""
+    left_out = flows_left_out(platform)
+    return [flow.name for flow in flow_matrix(platform) if flow.name not in left_out]
+
+
+def flows_left_out(platform: Platform) -> dict[str, str]:
+    """The flows that nobody can try, by their names, and why."""
     alone = len(platform.hosts_with_role("control")) == 1
-    return [
-        flow.name
-        for flow in flow_matrix(platform)
-        if flow.source not in {PASSING_PART, z.SITE, z.TIME_SERVERS}
-        and not (alone and flow.source == flow.destination == z.CONTROL)
-    ]
+    found = {}
+    for flow in flow_matrix(platform):
+        if flow.source == PASSING_PART:
+            found[flow.name] = "its pod ends with its work"
+        elif flow.source in {z.SITE, z.TIME_SERVERS}:
+            found[flow.name] = "checks start nothing on the site's machines"
+        elif alone and flow.source == flow.destination == z.CONTROL:
+            found[flow.name] = "there is one control host, and no other to ask"
+    return found
 
 
 class _Here:
@@ -244,10 +253,11 @@ def record(platform: Platform, tried: Sequence[Crossing]) -> dict[str, int]:
     return counts
 
 
-def figures(counts: Mapping[str, int]) -> dict[str, str]:
-    """What was counted, as people read it."""
-    return {
+def figures(counts: Mapping[str, int], left_out: Mapping[str, str]) -> dict[str, str]:
+    """What was counted, and which flows were not tried and why, as people read it."""
+    counted = {
         f"{verdict} connections": f"{counts[f'{verdict}_tried']} tried, "
         f"{counts[f'{verdict}_as_expected']} found as the flow matrix says"
         for verdict in ("allowed", "forbidden")
     }
+    return counted | {"flows not tried": "; ".join(f"{name}: {why}" for name, why in left_out.items()) or "none"}
