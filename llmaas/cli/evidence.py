@@ -42,7 +42,7 @@ def make(  # noqa: PLR0913 - one for each option
         typer.Option("--from", help="take tests from this record (`llmaas verify --json`) instead of running them"),
     ] = None,
     emulated: Annotated[
-        bool, typer.Option("--emulated", help="run the tests on hosts with kernels of their own too (an hour)")
+        bool, typer.Option("--emulated", help="run the tests on hosts with kernels of their own too (75 minutes)")
     ] = False,
     certificates: Annotated[Path | None, typer.Option(help="a folder of certificates of erasure to enclose")] = None,
 ) -> None:

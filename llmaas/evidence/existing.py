@@ -20,7 +20,7 @@ PREVIEW_SUBJECTS: Final = ("plan", "promises", "prices", "policies", "secrets", 
 
 # Run against the live environment by `llmaas verify`.
 LIVE: Final = ("tests/host/", "tests/api/")
-# Need a machine with a kernel of its own and much time; run when they are asked for.
+# Need much time; run when they are asked for.
 EMULATED: Final = ("tests/emulated/",)
 
 
@@ -43,8 +43,19 @@ def without_name(checks: Iterable[str], names: Iterable[str]) -> list[str]:
 
 
 def _tests(root: Path) -> Iterator[str]:
-    for path in sorted((root / "tests").rglob("test_*.py")):
+    tests = root / "tests"
+    for path in sorted(tests.rglob("test_*.py")):
         place = path.relative_to(root).as_posix()
-        for node in ast.parse(path.read_bytes()).body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-                yield f"{place}::{node.name}"
+        yield from (f"{place}::{name}" for name in _names(path, tests))
+
+
+def _names(path: Path, tests: Path) -> Iterator[str]:
+    """The tests of a file and those that it imports: the checks of live hosts are asked of emulated ones so."""
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield node.name
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            source = tests / f"{node.module.replace('.', '/')}.py"
+            imported = {alias.name for alias in node.names}
+            if source.exists():
+                yield from (name for name in _names(source, tests) if name in imported or "*" in imported)

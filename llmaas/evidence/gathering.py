@@ -18,7 +18,7 @@ from llmaas.verify import Check, Outcome, Verdict, run_checks
 from llmaas.verify.runner import FOLDERS, stack_digest
 
 _VERDICT: Final = TypeAdapter(Verdict)
-_NOT_ASKED: Final = "runs on emulated hosts and takes an hour; ask for it with --emulated, or give its record"
+_NOT_ASKED: Final = "runs on emulated hosts and takes more than an hour; ask for it with --emulated, or give its record"
 _NOT_RECORDED: Final = "is not in the given records"
 _NOT_REPORTED: Final = "the run did not come to it"
 
@@ -71,10 +71,14 @@ def gather(
 
 
 def places_to_run(control_map: ControlMap, *, emulated: bool) -> list[str]:
-    """What is run, as paths below ``tests``: all live checks, and of the others those that the map names."""
-    others = (check for check in control_map.checks if check.startswith(TESTS) and not check.startswith(LIVE))
-    wanted = (check for check in others if emulated or not check.startswith(EMULATED))
-    return [*FOLDERS, *(check.removeprefix(TESTS) for check in wanted)]
+    """What is run, as paths below ``tests``: all live checks, of the software's own those that the map names.
+
+    Those of emulated hosts are run all: the states of these hosts follow each other in the order of their folder.
+    """
+    named = (check for check in control_map.checks if check.startswith(TESTS))
+    own = [check.removeprefix(TESTS) for check in named if not check.startswith((*LIVE, *EMULATED))]
+    folders = [folder.removeprefix(TESTS).rstrip("/") for folder in EMULATED] if emulated else []
+    return [*FOLDERS, *folders, *own]
 
 
 def read_record(path: Path, environment: str) -> Verdict:

@@ -16,7 +16,7 @@ from llmaas.verify.verdict import DECLARED
 pytestmark = pytest.mark.key_servers_too
 
 _SCRIPT: Final = (Path(__file__).parent / "hardening_script.py").read_text(encoding="utf-8")
-_FACTS: Final[dict[str, dict[str, Any]]] = {}
+_FACTS: Final[dict[tuple[str, str], dict[str, Any]]] = {}
 
 # Written out here on purpose: a wrong setting must not weaken its own check.
 SSHD = {
@@ -82,11 +82,13 @@ BARRED_MODULES = ("cramfs", "dccp", "firewire-core", "hfs", "sctp", "tipc", "usb
 
 
 @pytest.fixture
-def facts(machine: Machine, declared: Declared) -> dict[str, Any]:
+def facts(machine: Machine, declared: Declared, platform: Platform) -> dict[str, Any]:
     """What the host's live parts say; it is asked once."""
-    if declared.name not in _FACTS:
-        _FACTS[declared.name] = json.loads(machine.output("/usr/bin/python3", "-c", _SCRIPT))
-    return _FACTS[declared.name]
+    # emulated hosts, which one run may ask too, have names that others may bear
+    place = platform.environment, declared.name
+    if place not in _FACTS:
+        _FACTS[place] = json.loads(machine.output("/usr/bin/python3", "-c", _SCRIPT))
+    return _FACTS[place]
 
 
 @pytest.fixture

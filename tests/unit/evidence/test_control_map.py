@@ -82,12 +82,35 @@ def test_a_framework_that_is_not_whole_says_what_it_leaves_out(real: ControlMap)
     assert {framework.id for framework in real.frameworks if not framework.left_out} <= whole
 
 
-def test_all_live_checks_run_and_of_others_what_is_named(real: ControlMap) -> None:
+def test_all_live_checks_run_and_of_the_software_s_own_what_is_named(real: ControlMap) -> None:
     places = places_to_run(real, emulated=False)
     assert places[:2] == ["host", "api"]
-    assert not any(place.startswith("emulated") for place in places)
-    assert [place for place in places_to_run(real, emulated=True) if place.startswith("emulated")]
-    assert not any(place.startswith(("host/", "api/")) for place in places)
+    assert not any(place.startswith(("emulated", "host/", "api/")) for place in places)
+
+
+def test_emulated_hosts_are_asked_everything_in_the_order_of_their_folder(real: ControlMap) -> None:
+    """Their states follow each other: a test out of its turn would judge a bare host when it is hardened already."""
+    others = places_to_run(real, emulated=False)
+    assert places_to_run(real, emulated=True) == [*others[:2], "emulated", *others[2:]]
+
+
+def test_a_check_that_a_file_imports_is_a_check_of_that_file(tmp_path: Path) -> None:
+    for folder in ("host", "emulated"):
+        (tmp_path / "tests" / folder).mkdir(parents=True)
+    files = {
+        "host/test_live.py": "import os\ndef test_one(): pass\ndef test_two(): pass\ndef helper(): pass\n",
+        "emulated/live.py": "from host.test_live import *\n",
+        "emulated/test_all.py": "from emulated.live import *\nimport pytest\ndef test_own(): pass\n",
+        "emulated/test_some.py": "from host.test_live import helper, test_two\n",
+    }
+    for name, text in files.items():
+        (tmp_path / "tests" / name).write_text(text)
+    assert sorted(check for check in existing_checks(tmp_path) if check.startswith(EMULATED)) == [
+        "tests/emulated/test_all.py::test_one",
+        "tests/emulated/test_all.py::test_own",
+        "tests/emulated/test_all.py::test_two",
+        "tests/emulated/test_some.py::test_two",
+    ]
 
 
 def _changed(tmp_path: Path, **changes: Any) -> Path:
