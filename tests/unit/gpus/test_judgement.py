@@ -42,6 +42,14 @@ def test_a_bare_host_is_taken() -> None:
     assert g.before(facts(**NO_DRIVER, headers="available", secure_boot="off"), declared()) == g.Judgement(())
 
 
+def test_a_host_that_knows_no_packages_of_the_site_is_told_that_its_headers_are_judged_later() -> None:
+    judgement = g.before(facts(**NO_DRIVER, headers="unknown", secure_boot="off"), declared())
+    assert judgement.problems == ()
+    (note,) = judgement.notes
+    assert note.startswith("llmaas:hosts[3].gpus: the host does not know the site's packages yet")
+    assert "6.1.0-41-amd64 is judged once it does, before the driver is installed" in note
+
+
 @pytest.mark.parametrize(("name", "stage"), CASES, ids=[f"{name}, {stage}" for name, stage in CASES])
 def test_a_fault_is_named_with_its_path_and_a_remedy(name: str, stage: str) -> None:
     fault = FAULTS[name]

@@ -13,6 +13,9 @@ QUERY = (
 )
 NVIDIA = "0x10de"
 _SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+# what the role packages writes, and what apt then knows of it
+_SITE_SOURCES = "/etc/apt/sources.list.d/site.sources"
+_PACKAGE_LISTS = "/var/lib/apt/lists/*_Packages*"
 # the key that DKMS signs modules with
 _SIGNING_KEY = "/var/lib/dkms/mok.pub"
 
@@ -71,9 +74,11 @@ def _modules() -> str:
 
 
 def _headers(release: str) -> str:
-    """``installed``, ``available`` in the package lists, or ``missing``."""
+    """``installed``, ``available`` from the site, ``missing``, or ``unknown`` where apt has no lists of the site."""
     if os.path.exists(f"/lib/modules/{release}/build/Makefile"):
         return "installed"
+    if not (os.path.exists(_SITE_SOURCES) and glob(_PACKAGE_LISTS)):
+        return "unknown"
     shown, _ = _said("apt-cache", "policy", f"linux-headers-{release}")
     candidates = [line.partition(":")[2].strip() for line in shown.splitlines() if "Candidate:" in line]
     return "available" if candidates and candidates[0] != "(none)" else "missing"

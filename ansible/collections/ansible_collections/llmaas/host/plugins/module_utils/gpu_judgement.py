@@ -79,6 +79,11 @@ def before(facts: dict[str, str], declared: Declared) -> Judgement:
         f"{declared.where}: the driver {driver} is replaced by {declared.driver}"
         for driver in sorted({row["driver_version"] for row in rows} - {declared.driver})
     ]
+    if facts["headers"] == "unknown":
+        notes.append(
+            f"{declared.where}: the host does not know the site's packages yet; whether they have headers of its kernel"
+            f" {facts['kernel']} is judged once it does, before the driver is installed"
+        )
     if declared.nvswitch and rows and facts["fabric_manager"] == "absent":
         notes.append(f"{declared.where}.nvswitch: fabric manager is missing and is installed")
     if declared.mig and any(row["mig.mode.current"] == "Disabled" for row in rows):
