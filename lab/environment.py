@@ -16,8 +16,9 @@ from llmaas.views.topology import ADMINISTRATION_PORT, service_addresses
 # The lab's state never leaves this machine; see docs/decisions/0002-public-passphrase-in-the-lab.md.
 PULUMI_PASSPHRASE = "llmaas-lab"  # noqa: S105 - public on purpose
 DEMO_KEY = "demo-key"
-# Ansible's; another value than that of ansible.cfg is for who measures.
+# Ansible's; other values than those of ansible.cfg are for who measures.
 PIPELINING = "ANSIBLE_PIPELINING"
+STRATEGY = "ANSIBLE_STRATEGY"
 
 
 def tool_environment(layout: Layout) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from lab.cgroups import lab_processes
 from lab.command import run
 from lab.deploy import converge_hosts
-from lab.environment import PIPELINING, demo_key_file, tool_environment
+from lab.environment import PIPELINING, STRATEGY, demo_key_file, tool_environment
 from lab.errors import LabError
 from lab.first_token import first_token
 from lab.layout import ENVIRONMENT, Layout
@@ -23,7 +23,10 @@ from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import load_platform
 
-_UNPIPELINED: Final = ", without pipelining"
+# Mitogen keeps a Python on each host and has nothing to pipeline: only by Ansible's own strategy is there a difference.
+_OWN_STRATEGY: Final = {STRATEGY: "linear"}
+_OWN: Final = ", by Ansible's own strategy"
+_UNPIPELINED: Final = f"{_OWN} without pipelining"
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def measure(layout: Layout, log: Path) -> list[Figure]:
         _core(),
         *past_runs(layout),
         _second_converge(layout, log, "", {}, "60 s at most, no change"),
-        _second_converge(layout, log, _UNPIPELINED, {PIPELINING: "no"}, ""),
+        _second_converge(layout, log, _OWN, _OWN_STRATEGY, ""),
+        _second_converge(layout, log, _UNPIPELINED, _OWN_STRATEGY | {PIPELINING: "no"}, ""),
         _preview(layout, log),
         _memory(),
         _first_token(layout),
@@ -100,13 +104,17 @@ def past_runs(layout: Layout) -> list[Figure]:
     """What is known of earlier runs of `make up`."""
     path = times_file(layout)
     ups = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    # the others are of somebody who measures what pipelining gains
-    pipelined = [entry for entry in ups if entry.get("pipelining", True)]
-    others = [entry for entry in ups if not entry.get("pipelining", True)]
+    # those with another strategy are of somebody who measures what Mitogen and pipelining gain
+    usual = [entry for entry in ups if not entry.get("strategy") and entry.get("pipelining", True)]
+    own = [entry for entry in ups if entry.get("strategy") == _OWN_STRATEGY[STRATEGY]]
+    pipelined = [entry for entry in own if entry["pipelining"]]
+    others = [entry for entry in own if not entry["pipelining"]]
+    by_hand = f"{STRATEGY}={_OWN_STRATEGY[STRATEGY]}"
     return [
-        *_bring_up_times(pipelined),
-        _first_converge("", pipelined, ""),
-        _first_converge(_UNPIPELINED, others, f": make down; {PIPELINING}=no make up"),
+        *_bring_up_times(usual),
+        _first_converge("", usual, ""),
+        _first_converge(_OWN, pipelined, f": make down; {by_hand} make up"),
+        _first_converge(_UNPIPELINED, others, f": make down; {by_hand} {PIPELINING}=no make up"),
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lab.environment import PIPELINING
+from lab.environment import PIPELINING, STRATEGY
 from lab.errors import LabError
 from lab.layout import Layout
 from llmaas.files import write_atomically
@@ -72,6 +72,7 @@ def record_times(layout: Layout, start: Start, seconds: dict[str, float]) -> Non
         "start": start.value,
         "total": round(sum(seconds.values()), 1),
         "phases": seconds,
+        "strategy": os.environ.get(STRATEGY, ""),
         "pipelining": os.environ.get(PIPELINING, "yes").lower() not in {"no", "false", "off", "0"},
     }
     text = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.environment import PIPELINING
+from lab.environment import PIPELINING, STRATEGY
 from lab.figures import past_runs
 from lab.layout import Layout
 from lab.phases import Start, record_times
@@ -22,7 +22,8 @@ def told(layout: Layout) -> dict[str, tuple[str, bool | None]]:
 def test_without_a_run_nothing_was_measured(here: Layout) -> None:
     assert set(told(here).values()) == {
         ("no such run yet", None),
-        (f"no such run yet: make down; {PIPELINING}=no make up", None),
+        ("no such run yet: make down; ANSIBLE_STRATEGY=linear make up", None),
+        ("no such run yet: make down; ANSIBLE_STRATEGY=linear ANSIBLE_PIPELINING=no make up", None),
     }
 
 
@@ -31,12 +32,18 @@ def test_the_latest_run_of_each_kind_counts(here: Layout, monkeypatch: pytest.Mo
     record_times(here, Start.WARM, {"images": 1.0, "ansible": 120.0})
     record_times(here, Start.RUNNING, {"ansible": 30.0})
     record_times(here, Start.PARTLY, {"ansible": 50.0})
-    monkeypatch.setenv(PIPELINING, "False")
+    monkeypatch.setenv(STRATEGY, "linear")
     record_times(here, Start.WARM, {"images": 1.0, "ansible": 200.0})
+    monkeypatch.setenv(PIPELINING, "False")
+    record_times(here, Start.WARM, {"images": 1.0, "ansible": 300.0})
+    # Mitogen pipelines nothing: such a run says nothing of pipelining, and is none of the usual ones
+    monkeypatch.delenv(STRATEGY)
+    record_times(here, Start.WARM, {"images": 1.0, "ansible": 400.0})
     assert told(here) == {
         "`make up`, cold cache": ("1900 s", False),
         "`make up`, warm cache, after make down": ("121 s", True),
         "`make up`, nothing to do": ("30 s", True),
         "Ansible, first run": ("120 s, 13 hosts", None),
-        "Ansible, first run, without pipelining": ("200 s, 13 hosts", None),
+        "Ansible, first run, by Ansible's own strategy": ("200 s, 13 hosts", None),
+        "Ansible, first run, by Ansible's own strategy without pipelining": ("300 s, 13 hosts", None),
     }
