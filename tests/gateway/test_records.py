@@ -89,6 +89,24 @@ def test_records_arrive_once_in_the_partition_of_their_month(redis_port: int, po
     ]
 
 
+def test_a_batch_has_calls_of_both_sides_of_a_month_of_utc(redis_port: int, postgres: PostgresServer) -> None:
+    async def action(ledger: Ledger) -> list[Any]:
+        consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
+        turn = datetime(2097, 12, 1, 1, 0, tzinfo=START.tzinfo)  # of the month of UTC; in Paris it is an hour old
+        async with await psycopg.AsyncConnection.connect(postgres.url) as connection:
+            await migrate(connection)
+            # One after the turn is settled before one that began before it.
+            await call(ledger, "turn-a", turn + timedelta(seconds=1))
+            await call(ledger, "turn-b", turn - timedelta(seconds=1))
+            assert await consumer.consume(connection, wait_ms=10) == 2
+            return await rows(connection, "turn-")
+
+    assert run(redis_port, action) == [
+        ("turn-a", 29_000, "ledger.record_2097_12"),
+        ("turn-b", 29_000, "ledger.record_2097_11"),
+    ]
+
+
 def test_a_batch_that_was_committed_but_not_acknowledged_is_not_doubled(
     redis_port: int, postgres: PostgresServer
 ) -> None:

@@ -99,6 +99,12 @@ def _row(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
     }
 
 
+def _month(began_at: str) -> datetime:
+    """The month of a record's partition: that of UTC, which ends at another moment than that of the windows."""
+    moment = datetime.fromisoformat(began_at).astimezone(UTC)
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
 def _counted(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, int, datetime | None]]:
     """What a settlement adds to which counter, and when that counter expires."""
     amounts = {"money": int(fields[b"charged"]), "output": int(fields[b"output"]), "requests": 1}
@@ -131,8 +137,8 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
     if not rows:
         return 0
     async with connection.transaction():
-        for moment in {row["began_at"][:7]: row["began_at"] for row in rows.values()}.values():
-            await connection.execute("SELECT ledger.ensure_month(%s)", [moment])
+        for month in sorted({_month(row["began_at"]) for row in rows.values()}):
+            await connection.execute("SELECT ledger.ensure_month(%s)", [month])
         cursor = await connection.execute(_INSERT.encode(), [Jsonb(list(rows.values()))])
         new = [str(identity) for (identity,) in await cursor.fetchall()]
         sums: dict[str, tuple[int, datetime | None]] = {}
