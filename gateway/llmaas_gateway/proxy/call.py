@@ -11,6 +11,7 @@ from typing import Any
 from llmaas_gateway.dialects.dialect import Dialect
 from llmaas_gateway.ledger.limits import Limit
 from llmaas_gateway.proxy.settings import ServedModel
+from llmaas_gateway.proxy.usage import normalised, summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Call:
         dialect: the API that the client speaks, where it is not the model's own.
         fault: what is wrong with the request; answered only to who has a valid key.
         refusal: the answer that the hook decided on.
-        usage: of the answer, the last that the model told; of a stream, so far.
+        usage: of the whole answer.
+        usage_by_choice: of a stream, what the model told last of each choice.
         pieces: parts of a stream that held something, a lower bound of its tokens.
         system_tokens: of the prompt, those of system messages, by the tokenizer of the model that was asked for.
         complete: whether the answer came to its end.
@@ -95,6 +97,7 @@ class Call:
     refusal: Refusal | None = None
     admitted: Admitted | None = None
     usage: Mapping[str, Any] | None = None
+    usage_by_choice: dict[int, Any] = field(default_factory=dict)
     pieces: int = 0
     system_tokens: int = 0
     settled: bool = False
@@ -109,6 +112,15 @@ class Call:
     def renew_identity(self) -> None:
         """Go on under a new id; what was reserved under the old one is given up."""
         self.identity = uuid.uuid4().hex
+
+    @property
+    def usage_so_far(self) -> Mapping[str, Any] | None:
+        """The usage of the answer, or of what has come of it; None as long as the model has told none."""
+        return normalised(self.usage) or summed(self.usage_by_choice, self.body.get("n") or 1)
+
+    def forget_usage(self) -> None:
+        """Nothing is charged, whatever the model has told."""
+        self.usage, self.usage_by_choice, self.pieces = None, {}, 0
 
     @property
     def stream(self) -> bool:

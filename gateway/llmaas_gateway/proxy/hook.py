@@ -96,6 +96,22 @@ def sent_along(call: Call) -> dict[str, Any]:
     return {"extra_body": extra, **own, **({"stream_options": _STREAM_OPTIONS} if call.stream else {})}
 
 
+def _note(call: Call, piece: Any) -> None:
+    call.pieces += 1
+    usage, choices = _told(piece, "usage"), _told(piece, "choices") or []
+    if usage is None:
+        return
+    if len(choices) == 1:
+        # Of this choice alone.
+        call.usage_by_choice[_told(choices[0], "index") or 0] = usage
+    else:
+        call.usage = usage
+
+
+def _told(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+
+
 def watch_streams() -> None:
     """Note the usage that comes with each piece of a stream; LiteLLM takes it out and has no hook that would see it."""
     original = CustomStreamWrapper.chunk_creator
@@ -103,10 +119,7 @@ def watch_streams() -> None:
     def chunk_creator(self: Any, chunk: Any) -> Any:
         call = CURRENT.get()
         if call is not None:
-            call.pieces += 1
-            usage = chunk.get("usage") if isinstance(chunk, dict) else getattr(chunk, "usage", None)
-            if usage is not None:
-                call.usage = usage
+            _note(call, chunk)
         return original(self, chunk=chunk)
 
     CustomStreamWrapper.chunk_creator = chunk_creator

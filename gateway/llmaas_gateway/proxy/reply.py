@@ -14,7 +14,6 @@ from llmaas_gateway.proxy.usage import (
     DONE,
     StreamReader,
     is_error,
-    normalised,
     told_usage,
     usage_of_body,
     usage_of_event,
@@ -196,9 +195,9 @@ class Reply:
             yield from stream.failed(502, _BROKEN)
 
     def _tokens(self) -> Tokens:
-        return tokens_of(told_usage(normalised(self._call.usage), self._call.system_tokens))
+        return tokens_of(told_usage(self._call.usage_so_far, self._call.system_tokens))
 
     async def _settle_failed(self) -> None:
         """A failed call costs nothing, whatever a try of it may have told."""
-        self._call.usage, self._call.pieces = None, 0
+        self._call.forget_usage()
         await self._settlement.settle(self._call, "error")

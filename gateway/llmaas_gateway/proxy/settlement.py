@@ -21,7 +21,6 @@ from llmaas_gateway.ledger.records import CallRecord
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.call import Admitted, Call
 from llmaas_gateway.proxy.costs import Costs
-from llmaas_gateway.proxy.usage import normalised
 
 _TURN_SECONDS: Final = 0.5
 # The ledger keeps the trace of a settlement for two hours: one that is tried again later could be charged twice.
@@ -145,14 +144,14 @@ class Settlement:
             self._settling -= 1
 
     def _price(self, call: Call, admitted: Admitted, status: str) -> _Owed:
-        call.usage = normalised(call.usage)
+        call.usage = call.usage_so_far
         model = call.answered_by or (call.model.name if call.model else "")
         try:
             usage, charge = self._costs.charge(call, model, admitted.at, admitted.factor)
         except UsageError as error:
             # An answer that contradicts itself is not billed on a guess.
             _log.error("request %s: usage of %s refused: %s", call.identity, model, error)
-            call.usage, call.pieces = None, 0
+            call.forget_usage()
             usage, charge = self._costs.charge(call, model, admitted.at, admitted.factor)
         record = CallRecord(
             request_id=call.identity,

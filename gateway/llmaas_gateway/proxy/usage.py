@@ -1,7 +1,7 @@
 """The usage of an answer, wherever it stands: in a JSON body, in a stream, in the words of either API."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llmaas_gateway.charging import UsageError, usage_of
@@ -20,6 +20,35 @@ def normalised(usage: Any) -> Mapping[str, Any] | None:
     if "prompt_tokens" in usage:
         return usage
     return None
+
+
+def summed(by_choice: Mapping[int, Any], choices_a_prompt: int) -> Mapping[str, Any] | None:
+    """The usage of a stream that broke off, from what each of its choices told last; None where none told any.
+
+    vLLM tells with each piece the tokens of that choice and of its prompt; only its very last piece tells the sum.
+
+    Args:
+        by_choice: usages by the choice's index; of several prompts, those of the first have the lowest.
+        choices_a_prompt: how many of them answer the same prompt, which is counted once.
+    """
+    choices = {index: usage for index, told in by_choice.items() if (usage := normalised(told)) is not None}
+    if len(choices) <= 1:
+        return next(iter(choices.values()), None)
+    prompts = {index // choices_a_prompt: usage for index, usage in choices.items()}
+    return {
+        "prompt_tokens": _sum(prompts.values(), "prompt_tokens"),
+        "completion_tokens": _sum(choices.values(), "completion_tokens"),
+        "prompt_tokens_details": _sum_of_details(prompts.values(), "prompt_tokens_details", "cached_tokens"),
+        "completion_tokens_details": _sum_of_details(choices.values(), "completion_tokens_details", "reasoning_tokens"),
+    }
+
+
+def _sum(usages: Iterable[Mapping[str, Any]], name: str) -> int:
+    return sum(int(usage.get(name) or 0) for usage in usages)
+
+
+def _sum_of_details(usages: Iterable[Mapping[str, Any]], whole: str, part: str) -> dict[str, int]:
+    return {part: _sum((usage.get(whole) or {} for usage in usages), part)}
 
 
 def usage_of_body(body: bytes) -> Mapping[str, Any] | None:

@@ -37,6 +37,11 @@ def ask(proxy: Proxy, key: str, path: str = "/v1/chat/completions", **fields: An
     return httpx.post(f"{proxy.url}{path}", json=request(path, **fields), headers=headers(key), timeout=60)
 
 
+def task(**said: Any) -> str:
+    """A prompt that says what the model server shall do."""
+    return json.dumps(said)
+
+
 def events(answer: httpx.Response) -> list[dict[str, Any]]:
     """The events of a stream without its end mark."""
     data = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]

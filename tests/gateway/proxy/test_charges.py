@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .client import ask, events, hang_up
+from .client import ask, events, hang_up, task
 from .stack import Proxy, Stack
 
 NewKey = Callable[..., tuple[str, str]]
@@ -118,3 +118,51 @@ def test_a_client_that_hangs_up_pays_for_what_was_generated_and_no_more(
     # The model server was told to stop, and knows how far it had come.
     stack.wait_until(lambda: bool(stack.seen()["gone_after"]), "the model to stop")
     assert seen <= record["counts"]["output"] <= stack.seen()["gone_after"][0] < 90
+
+
+@pytest.mark.parametrize(
+    ("path", "prompts", "choices"),
+    [
+        ("/v1/chat/completions", [10], 2),
+        ("/v1/completions", [10], 2),
+        ("/v1/completions", [10, 7], 1),
+        ("/v1/completions", [10, 7], 2),
+    ],
+)
+def test_every_choice_of_a_stream_is_charged_and_every_prompt_once_even_if_the_client_hangs_up(
+    stack: Stack, proxy: Proxy, new_key: NewKey, path: str, *, prompts: list[int], choices: int
+) -> None:
+    httpx.delete(f"{stack.upstream_url}/seen")
+    tenant, key = new_key("open")
+    fields: dict[str, Any] = {"n": choices, "output": 60, "pause": 0.03}
+    if len(prompts) > 1:
+        fields["prompt"] = [task(**{**fields, "input": tokens}) for tokens in prompts]
+    # Each has told of itself then.
+    seen = hang_up(proxy, key, 6 * len(prompts) * choices, path, **fields)
+    record = only_record(stack, tenant)
+    stack.wait_until(lambda: bool(stack.seen()["gone_after"]), "the model to stop")
+    assert record["status"] == "abandoned"
+    assert record["counts"]["input"] == sum(prompts)
+    assert seen <= record["counts"]["output"] <= stack.seen()["gone_after"][0] < 60 * len(prompts) * choices
+    assert (record["output_tokens"], record["nano_eur"]) == (
+        record["counts"]["output"],
+        sum(prompts) * INPUT + record["counts"]["output"] * OUTPUT,
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "counts"),
+    [
+        ("/v1/chat/completions", {}, {"input": 10, "output": 10}),
+        ("/v1/completions", {"prompt": [task(input=10), task(input=7)]}, {"input": 17, "output": 20}),
+    ],
+)
+def test_a_whole_stream_of_several_choices_is_charged_by_the_sum_that_ends_it(
+    stack: Stack, proxy: Proxy, new_key: NewKey, path: str, *, fields: dict[str, Any], counts: dict[str, int]
+) -> None:
+    tenant, key = new_key("open")
+    answer = ask(proxy, key, path, stream=True, n=2, **fields)
+    told = [event["usage"] for event in events(answer) if event.get("usage")]
+    assert [usage["completion_tokens"] for usage in told] == [counts["output"]]
+    record = only_record(stack, tenant)
+    assert (record["status"], record["counts"]) == ("success", counts)

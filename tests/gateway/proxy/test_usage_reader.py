@@ -5,7 +5,15 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from llmaas_gateway.proxy.usage import DONE, StreamReader, is_error, usage_of_body, usage_of_event, with_system_tokens
+from llmaas_gateway.proxy.usage import (
+    DONE,
+    StreamReader,
+    is_error,
+    summed,
+    usage_of_body,
+    usage_of_event,
+    with_system_tokens,
+)
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
 EVENTS = [b'{"choices":[{"delta":{"content":"\\"usage\\""}}]}', json.dumps({"usage": USAGE}).encode(), DONE]
@@ -24,6 +32,19 @@ def test_events_are_whole_however_they_are_cut(cuts: list[int]) -> None:
 def test_what_is_no_usage_is_none() -> None:
     for body in (b"", b"[]", b'{"usage": null}', b'{"usage": 3}', b"not json", b'{"usage": {}}'):
         assert usage_of_body(body) is None
+
+
+def test_a_prompt_is_summed_once_with_its_cached_part_and_each_choice_with_its_reasoning() -> None:
+    def told(prompt: int, cached: int, completion: int, reasoning: int) -> dict[str, object]:
+        details = {"prompt_tokens_details": {"cached_tokens": cached}}
+        details |= {"completion_tokens_details": {"reasoning_tokens": reasoning}}
+        return {"prompt_tokens": prompt, "completion_tokens": completion, **details}
+
+    # Two choices a prompt; of the second prompt one has not begun.
+    by_choice = {0: told(30, 20, 4, 1), 1: told(30, 20, 6, 2), 3: told(9, 0, 5, 0)}
+    assert summed(by_choice, 2) == told(39, 20, 15, 3)
+    assert summed({1: USAGE}, 2) == USAGE
+    assert summed({}, 1) is None
 
 
 def test_an_error_is_known() -> None:

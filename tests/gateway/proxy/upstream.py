@@ -5,7 +5,8 @@ seconds before the answer and ``pause`` between pieces of a stream, ``status`` t
 many times before, ``fail_model`` to fail as that model alone, ``die_after`` pieces; ``silent`` to answer nothing or,
 with ``silent_after`` pieces, no more until the caller goes; ``held`` to wait for a ``POST /release``; ``thought`` to
 tell before the answer, ``tool`` to call instead of a text, with the arguments ``{"city": "Paris"}``, ``finish`` for
-another reason to end, ``untold`` for a stream without usage. ``GET /seen`` tells the bodies that came, ``DELETE /seen``
+another reason to end, ``untold`` for a stream without usage. Of several prompts the first says all but the tokens that
+each has. ``GET /seen`` tells the bodies that came, ``DELETE /seen``
 forgets them.
 
 Run by uvicorn with LiteLLM's packages: ``uvicorn upstream:app``.
@@ -25,30 +26,42 @@ _gone: list[int] = []
 _released = asyncio.Event()
 
 
-def _task(body: dict[str, Any]) -> dict[str, Any]:
+def _tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each prompt says."""
     if "messages" in body:
         said = [message["content"] for message in body["messages"] if message["role"] == "user"]
         text = (said or [body["messages"][-1]["content"]])[-1]
-        if isinstance(text, list):
-            text = text[0].get("text")
+        texts = [text[0].get("text") if isinstance(text, list) else text]
     else:
         prompt = body.get("prompt", body.get("input"))
-        text = prompt[0] if isinstance(prompt, list) else prompt
+        # A list of numbers is one prompt.
+        texts = prompt if isinstance(prompt, list) and isinstance(prompt[0], str) else [prompt]
+    return [{"input": 10, "output": 5, **_said(text)} for text in texts]
+
+
+def _said(text: Any) -> dict[str, Any]:
     try:
         task = json.loads(text)
     except (TypeError, ValueError):
-        task = {}
-    return {"input": 10, "output": 5, **(task if isinstance(task, dict) else {})}
+        return {}
+    return task if isinstance(task, dict) else {}
 
 
-def _usage(task: dict[str, Any], output: int | None = None) -> dict[str, Any]:
-    produced = task["output"] if output is None else output
+def _choices(body: dict[str, Any], tasks: list[dict[str, Any]]) -> int:
+    """How many there are over all prompts; those of the first prompt come first."""
+    return (body.get("n") or 1) * len(tasks)
+
+
+def _usage(tasks: list[dict[str, Any]], *produced: int) -> dict[str, Any]:
+    """Of prompts, and of choices that have so many tokens."""
+    prompt, completion = sum(task["input"] for task in tasks), sum(produced)
+    reasoning = sum(min(number, tasks[0].get("reasoning", 0)) for number in produced)
     return {
-        "prompt_tokens": task["input"],
-        "completion_tokens": produced,
-        "total_tokens": task["input"] + produced,
-        "prompt_tokens_details": {"cached_tokens": task.get("cached", 0)},
-        "completion_tokens_details": {"reasoning_tokens": min(produced, task.get("reasoning", 0))},
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": sum(task.get("cached", 0) for task in tasks)},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
 
 
@@ -65,8 +78,9 @@ async def _reply(send: Send, status: int, content: Any) -> None:
     await answer(send, status, [JSON], json.dumps(content).encode())
 
 
-def _whole(path: str, body: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
-    common = {"id": "up-1", "model": body["model"], "created": 1, "usage": _usage(task)}
+def _whole(path: str, body: dict[str, Any], tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    task, number = tasks[0], _choices(body, tasks)
+    common = {"id": "up-1", "model": body["model"], "created": 1, "usage": _usage(tasks, *[task["output"]] * number)}
     text = "x " * task["output"]
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if "thought" in task:
@@ -79,9 +93,10 @@ def _whole(path: str, body: dict[str, Any], task: dict[str, Any]) -> dict[str, A
         data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         return {**common, "object": "list", "data": data, "usage": usage}
     if path.endswith("/chat/completions"):
-        choice = {"index": 0, "finish_reason": reason, "message": message}
-        return {**common, "object": "chat.completion", "choices": [choice]}
-    return {**common, "object": "text_completion", "choices": [{"index": 0, "finish_reason": "stop", "text": text}]}
+        kind, choice = "chat.completion", {"finish_reason": reason, "message": message}
+    else:
+        kind, choice = "text_completion", {"finish_reason": "stop", "text": text}
+    return {**common, "object": kind, "choices": [{"index": index, **choice} for index in range(number)]}
 
 
 def _tool_call(name: str | None, arguments: str) -> dict[str, Any]:
@@ -100,7 +115,9 @@ def _piece(task: dict[str, Any], number: int) -> dict[str, Any]:
     return {"delta": {"tool_calls": [{"index": 0, **call}]}}
 
 
-async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _pieces(path: str, body: dict[str, Any], tasks: list[dict[str, Any]]) -> AsyncIterator[bytes]:
+    """As vLLM does: each piece has one choice, and the usage of that alone; the last has the sum of all."""
+    task, choices = tasks[0], range(_choices(body, tasks))
     chat = path.endswith("/chat/completions")
     common = {"id": "up-1", "model": body["model"], "created": 1}
     common["object"] = "chat.completion.chunk" if chat else "text_completion"
@@ -112,17 +129,23 @@ async def _pieces(path: str, body: dict[str, Any], task: dict[str, Any]) -> Asyn
 
     if "thought" in task:
         yield event([{"index": 0, "finish_reason": None, "delta": {"reasoning_content": task["thought"]}}], None)
+
+    def piece(index: int, produced: int, content: dict[str, Any], reason: str | None = None) -> bytes:
+        prompt = tasks[index * len(tasks) // len(choices)]
+        usage = _usage([prompt], produced) if continuous else None
+        return event([{"index": index, "finish_reason": reason, **content}], usage)
+
     for number in range(1, task["output"] + 1):
         if task.get("die_after") == number - 1:
             raise ConnectionResetError
-        content = _piece(task, number) if chat else {"text": "x "}
-        yield event([{"index": 0, "finish_reason": None, **content}], _usage(task, number) if continuous else None)
-        await asyncio.sleep(task.get("pause", 0))
-    last = {"delta": {}} if chat else {"text": ""}
+        for index in choices:
+            yield piece(index, number, _piece(task, number) if chat else {"text": "x "})
+            await asyncio.sleep(task.get("pause", 0))
     reason = "tool_calls" if "tool" in task else task.get("finish", "stop")
-    yield event([{"index": 0, "finish_reason": reason, **last}], _usage(task) if continuous else None)
+    for index in choices:
+        yield piece(index, task["output"], {"delta": {}} if chat else {"text": ""}, reason)
     if options.get("include_usage"):
-        yield event([], _usage(task))
+        yield event([], _usage(tasks, *[task["output"]] * len(choices)))
     yield b"data: [DONE]\n\n"
 
 
@@ -131,7 +154,8 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _stream(path: str, body: dict[str, Any], task: dict[str, Any], receive: Receive, send: Send) -> None:
+async def _stream(path: str, body: dict[str, Any], tasks: list[dict[str, Any]], receive: Receive, send: Send) -> None:
+    task = tasks[0]
     gone = asyncio.Event()
 
     async def watch() -> None:
@@ -142,7 +166,7 @@ async def _stream(path: str, body: dict[str, Any], task: dict[str, Any], receive
     headers = [(b"content-type", b"text/event-stream")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     sent = 0
-    async for piece in _pieces(path, body, task):
+    async for piece in _pieces(path, body, tasks):
         if task.get("silent_after") == sent:
             await gone.wait()
         if gone.is_set():
@@ -170,7 +194,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     body = json.loads(await _body(receive))
     _seen.append({"path": scope["path"], **body})
-    task = _task(body)
+    tasks = _tasks(body)
+    task = tasks[0]
     await asyncio.sleep(task.get("delay", 0))
     if task.get("held"):
         await _released.wait()
@@ -185,6 +210,6 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     elif "status" in task or task.get("fail_model") == body["model"]:
         await _reply(send, task.get("status", 500), {"error": {"message": "asked to fail", "type": "server_error"}})
     elif body.get("stream"):
-        await _stream(scope["path"], body, task, receive, send)
+        await _stream(scope["path"], body, tasks, receive, send)
     else:
-        await _reply(send, 200, _whole(scope["path"], body, task))
+        await _reply(send, 200, _whole(scope["path"], body, tasks))
