@@ -1,8 +1,7 @@
 """No record is lost or doubled, whatever fails between the ledger and PostgreSQL. Needs PostgreSQL 15's programs."""
 
 import asyncio
-import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -11,7 +10,8 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from data_servers import PostgresServer, postgres_server
-from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled, connect
+from ledgers import run
+from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate
@@ -41,19 +41,6 @@ RECORD = CallRecord(
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
-
-
-def run(port: int, action: Callable[[Ledger], Awaitable[T]]) -> T:
-    async def body() -> T:
-        client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
-        try:
-            ledger = Ledger(client, f"t{uuid.uuid4().hex}")
-            await client.set(ledger.epoch_key, "1")
-            return await action(ledger)
-        finally:
-            await client.aclose()
-
-    return asyncio.run(body())
 
 
 async def call(ledger: Ledger, identity: str, at: datetime = START) -> None:

@@ -13,6 +13,8 @@ local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 -- How long the trace of a finished reservation is kept, so that a second settlement of it is recognised.
 local TRACE_MS = 7200000
 local LAPSES_PER_CALL = 50
+-- More than the clocks of Redis and of the proxies differ.
+local CLOCKS_MS = 60000
 
 local function reservation_of(name) return string.sub(RESERVATION, 1, #RESERVATION - #id) .. name end
 
@@ -109,10 +111,14 @@ local function reserve()
   return {'held', over or 0, unpack(room)}
 end
 
+-- Redis may have forgotten the counter: one that is missing reads zero, and would have room for its whole cap again.
+local function expired(limit) return limit.expires > 0 and now >= limit.expires - CLOCKS_MS end
+
 -- What may be charged without a reservation: no more than every counter still has room for.
 local function room_for(spec, kind, wanted)
   for _, limit in ipairs(spec) do
     if limit.kind == kind then
+      if expired(limit) then return 0 end
       wanted = math.min(wanted, math.max(0, limit.cap - number(limit.key, 'settled') - number(limit.key, 'held')))
     end
   end

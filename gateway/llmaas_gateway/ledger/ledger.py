@@ -12,12 +12,15 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from llmaas_gateway.ledger.limits import Kind, Limit
+from llmaas_gateway.ledger.memory import TRACE_SECONDS
 from llmaas_gateway.ledger.process import RedisProcess
 
 _SCRIPT: Final = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
-# A counter outlives its window by this much, so that a call that began in it still settles there. Requests are counted
-# when they begin, so theirs need not wait: a counter a minute for each tenant would fill Redis.
-_COUNTER_GRACE: Final = timedelta(hours=1)
+LONGEST_LEASE: Final = timedelta(hours=1)
+# A counter outlives its window by this much, so that a call that began in it still settles there: when its lease is
+# over it lapses, and can be settled for as long as its trace is kept. Requests are counted when they begin, so theirs
+# need not wait: a counter a minute for each tenant would fill Redis.
+_COUNTER_GRACE: Final = LONGEST_LEASE + timedelta(seconds=TRACE_SECONDS)
 _REQUESTS_GRACE: Final = timedelta(seconds=10)
 
 
@@ -170,7 +173,7 @@ class Ledger:
             nano_eur: the most the call can cost.
             output_tokens: the most it can answer.
             at: now, in the time zone of the windows.
-            lease: how long the reservation holds unless renewed.
+            lease: how long the reservation holds unless renewed, ``LONGEST_LEASE`` at most.
             shadow: admit whatever the limits say, but count.
             record: what is kept of the call if it is never settled.
 

@@ -14,6 +14,7 @@ from llmaas_gateway.accounts.account import Tier
 from llmaas_gateway.audit.worker import KEY_VARIABLE, AuditSettings
 from llmaas_gateway.invoices.removal import AccountsSettings
 from llmaas_gateway.isolation.requests import Bounds
+from llmaas_gateway.ledger.ledger import LONGEST_LEASE
 
 CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"
 REDIS_VARIABLE: Final = "LLMAAS_REDIS_URL"
@@ -101,7 +102,7 @@ class GatewaySettings(_Strict):
     tiers: tuple[Tier, ...] = Field(min_length=1)
     replicas: int = Field(default=1, ge=1)
     ledger_seconds: float = Field(default=0.5, gt=0, le=30)
-    lease_seconds: float = Field(default=60, ge=3)
+    lease_seconds: float = Field(default=60, ge=3, le=LONGEST_LEASE.total_seconds())
     answer_seconds: float = Field(default=540, gt=0)
     silence_seconds: float = Field(default=120, gt=0)
     body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)

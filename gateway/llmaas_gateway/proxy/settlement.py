@@ -17,14 +17,15 @@ from zoneinfo import ZoneInfo
 
 from llmaas_gateway.charging import UsageError
 from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, LedgerUnavailableError
+from llmaas_gateway.ledger.memory import TRACE_SECONDS
 from llmaas_gateway.ledger.records import CallRecord
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.call import Admitted, Call
 from llmaas_gateway.proxy.costs import Costs
 
 _TURN_SECONDS: Final = 0.5
-# The ledger keeps the trace of a settlement for two hours: one that is tried again later could be charged twice.
-_LATEST_SECONDS: Final = 7_000
+# Tried again when the ledger keeps no trace of it any more, a settlement could be charged twice.
+LATEST_SECONDS: Final = TRACE_SECONDS - 200
 # So far back a Redis that lost power may have forgotten what it said; it writes its file to the disk once a second.
 _FORGOTTEN_SECONDS: Final = 30
 
@@ -103,7 +104,7 @@ class Settlement:
 
     def redis_restarted(self) -> None:
         """Its last settlements may be forgotten: they are made again, and those that it knows change nothing."""
-        latest = time.monotonic() - _LATEST_SECONDS
+        latest = time.monotonic() - LATEST_SECONDS
         self._owed.extend(owed for _, owed in self._paid if owed.since > latest)
         self._paid.clear()
         self._lost.set()
@@ -239,7 +240,7 @@ class Settlement:
             self._cancels.popleft()
         await self._renew()
         while self._owed:
-            if time.monotonic() - self._owed[0].since > _LATEST_SECONDS:
+            if time.monotonic() - self._owed[0].since > LATEST_SECONDS:
                 _log.error("request %s: never settled, the ledger was away for too long", self._owed[0].identity)
             else:
                 await self._pay_first()

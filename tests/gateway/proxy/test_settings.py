@@ -48,6 +48,7 @@ def test_a_tokenizer_is_relative_to_the_file_unless_it_is_absolute(tmp_path: Pat
         ({"models": [{"name": "m", "context_tokens": 1, "fallbacks": ["x"]}]}, "falls back to x, which is not served"),
         ({"tiers": [{**TIER, "billing": "gold"}]}, r"tiers\.0\.billing"),
         ({"ledger_seconds": 0}, "ledger_seconds"),
+        ({"lease_seconds": 3_601}, "lease_seconds"),
         ({"vat_percent": "much"}, "vat_percent"),
         ({"models": [{**GOOD["models"][0], "tokenizer_sha256": "a" * 64}]}, "tokenizer_sha256 .* without tokenizer"),
         (
