@@ -1,6 +1,8 @@
-"""What is allowed while the ledger is away: each tenant so many euros, counted in this process."""
+"""What is allowed while the ledger is away: each tenant so many euros, counted in this process.
 
-from collections.abc import Mapping
+What counts is what the ledger does not know: calls that it did not admit, until they are settled there. So one that
+outlasts an absence counts in the next as well.
+"""
 
 from llmaas_gateway.accounts.account import Tier
 
@@ -23,16 +25,10 @@ class Allowances:
         self._taken[tenant] = taken + nano_eur
         return True
 
-    def correct(self, tenant: str, promised: int, cost: int) -> None:
-        """A call cost less than was promised."""
-        if tenant in self._taken:
-            self._taken[tenant] -= promised - min(promised, cost)
-
-    def forget(self) -> None:
-        """The ledger is back and knows of everything that was spent meanwhile."""
-        self._taken.clear()
-
-    @property
-    def taken(self) -> Mapping[str, int]:
-        """Nano-euros by tenant."""
-        return self._taken
+    def give_back(self, tenant: str, nano_eur: int) -> None:
+        """Of what was taken: a call costs so much less, or the ledger knows of it now."""
+        left = self._taken.get(tenant, 0) - nano_eur
+        if left:
+            self._taken[tenant] = left
+        else:
+            self._taken.pop(tenant, None)

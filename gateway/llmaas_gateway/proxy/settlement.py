@@ -44,7 +44,12 @@ class _Turn(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Owed:
-    """A settlement to be made; ``call`` is told what was charged, as long as anybody waits for that."""
+    """A settlement to be made.
+
+    Attributes:
+        call: is told what was charged, as long as anybody waits for that.
+        away: what of it counts among what was spent without the ledger, until it is settled.
+    """
 
     identity: str
     call: Call | None
@@ -53,6 +58,7 @@ class _Owed:
     output_tokens: int
     record: dict[str, Any]
     since: float
+    away: int
 
 
 class Settlement:
@@ -124,7 +130,7 @@ class Settlement:
         self._running.pop(call.identity, None)
         owed = self._price(call, admitted, status)
         if not admitted.held:
-            self._allowances.correct(admitted.tenant, admitted.nano_eur, owed.nano_eur)
+            self._allowances.give_back(admitted.tenant, admitted.nano_eur - owed.away)
         call.charged_nano_eur = min(owed.nano_eur, admitted.nano_eur)
         call.charged_output_tokens = min(owed.output_tokens, admitted.output_tokens)
         if not admitted.held and self._owed:
@@ -171,7 +177,14 @@ class Settlement:
             latency_ms=int((time.monotonic() - call.started) * 1000),
         )
         return _Owed(
-            call.identity, call, admitted, charge.nano_eur, usage.output_tokens, record.payload(), time.monotonic()
+            identity=call.identity,
+            call=call,
+            admitted=admitted,
+            nano_eur=charge.nano_eur,
+            output_tokens=usage.output_tokens,
+            record=record.payload(),
+            since=time.monotonic(),
+            away=0 if admitted.held else min(charge.nano_eur, admitted.nano_eur),
         )
 
     async def _pay(self, owed: _Owed) -> None:
@@ -187,9 +200,10 @@ class Settlement:
         if owed.call is not None:
             owed.call.charged_nano_eur = settled.nano_eur
             owed.call.charged_output_tokens = settled.output_tokens
+        self._allowances.give_back(owed.admitted.tenant, owed.away)
         now = time.monotonic()
         # Without the call, which holds the prompt.
-        self._paid.append((now, replace(owed, call=None)))
+        self._paid.append((now, replace(owed, call=None, away=0)))
         while self._paid[0][0] < now - _FORGOTTEN_SECONDS:
             self._paid.popleft()
 
@@ -241,14 +255,14 @@ class Settlement:
         await self._renew()
         while self._owed:
             if time.monotonic() - self._owed[0].since > LATEST_SECONDS:
-                _log.error("request %s: never settled, the ledger was away for too long", self._owed[0].identity)
+                never = self._owed[0]
+                _log.error("request %s: never settled, the ledger was away for too long", never.identity)
+                self._allowances.give_back(never.admitted.tenant, never.away)
             else:
                 await self._pay_first()
             self._owed.popleft()
         while await self._ledger.lapse(datetime.now(self._zone)):
             pass
-        if self._allowances.taken and not self._owed:
-            self._allowances.forget()
 
     async def _pay_first(self) -> None:
         try:

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from llmaas_gateway.accounts.account import Tier
-from llmaas_gateway.proxy.away import Allowances
 
 from .client import ask, error_of
-from .stack import TIERS, Proxy, Stack
+from .stack import Proxy, Stack
 
 NewKey = Callable[..., tuple[str, str]]
 COST = 10 * 1_000 + 5 * 10_000
@@ -136,17 +134,3 @@ def test_nothing_is_lost_while_postgresql_is_away(stack: Stack, proxy: Proxy, op
     assert statuses == [200] * 5
     records = stack.wait_for_records(open_key[0], 6, seconds=40)
     assert [record["nano_eur"] for record in records] == [COST] * 6
-
-
-def test_an_allowance_is_shared_out_among_the_replicas_and_never_exceeded() -> None:
-    tier = Tier.model_validate(next(tier for tier in TIERS if tier["name"] == "trusted"))
-    allowances = Allowances(replicas=4)
-    assert not allowances.take("a", tier, 250_000_001)
-    assert allowances.take("a", tier, 250_000_000)
-    assert not allowances.take("a", tier, 1)
-    allowances.correct("a", 250_000_000, 100_000_000)
-    assert allowances.take("a", tier, 150_000_000)
-    assert not allowances.take("a", tier, 1)
-    assert allowances.take("b", tier, 1)
-    allowances.forget()
-    assert allowances.take("a", tier, 250_000_000)

@@ -65,11 +65,12 @@ class Scene:
             }
         )
         self.ledger = ledger
+        self.tier = "prepaid"
         self.tenant = f"tn-{uuid.uuid4().hex}"
         self.lost = 0
         costs = Costs(settings, load_price_book(settings.prices), InputCounter(settings.models, tokenizer))
         self.model = settings.models[0]
-        allowances = Allowances(1)
+        self.allowances = allowances = Allowances(1)
         self.settlement = Settlement(ledger, costs, allowances, ZONE, timedelta(seconds=6), self._rebuild)
         self.admission = Admission(settings, b"secret", self, ledger, costs, self.settlement, allowances, ZONE)
 
@@ -80,7 +81,7 @@ class Scene:
         raise psycopg.OperationalError("PostgreSQL is away")
 
     async def account(self, tenant: str) -> Account:
-        return Account(tenant, "prepaid", State.ACTIVE, 10**9, 1)
+        return Account(tenant, self.tier, State.ACTIVE, 10**9, 1)
 
     async def admit(self) -> Call:
         body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
