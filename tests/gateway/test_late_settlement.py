@@ -58,3 +58,30 @@ def test_nothing_is_charged_in_a_window_that_redis_has_forgotten(redis_port: int
         return settled, await ledger.used(BUDGET, began_at)
 
     assert run(redis_port, action) == (Settled(0, 0, first=True, late=True), (0, 0))
+
+
+@pytest.mark.parametrize("hours", [0, 4])
+def test_in_shadow_mode_a_call_is_charged_however_late_it_is_and_whatever_room_there_is(
+    redis_port: int, hours: int
+) -> None:
+    began_at = datetime.now(ZoneInfo("Europe/Paris")) - timedelta(hours=hours)
+
+    async def action(ledger: Ledger) -> tuple[list[Settled], list[tuple[bytes, bytes]]]:
+        await charge(ledger, began_at)
+        await ledger.reserve("lapsed", LIMITS, nano_eur=5_000, output_tokens=500, at=began_at, lease=LEASE, shadow=True)
+        assert await ledger.lapse(began_at + LEASE) == 1
+        settled = [
+            await ledger.settle(
+                identity, nano_eur=6_000, output_tokens=200, record={}, at=began_at + LEASE, limits=LIMITS,
+                began_at=began_at, shadow=shadow,
+            )
+            for identity, shadow in (("lapsed", False), ("never reserved", True))
+        ]  # fmt: skip
+        records = await ledger._redis.xrange(ledger.records_key)  # noqa: SLF001
+        return settled, [(fields[b"charged"], fields[b"output"]) for _, fields in records]
+
+    # No more than was reserved, where it was.
+    assert run(redis_port, action) == (
+        [Settled(5_000, 200, first=True, late=True), Settled(6_000, 200, first=True, late=True)],
+        [(b"600", b"60"), (b"5000", b"200"), (b"6000", b"200")],
+    )

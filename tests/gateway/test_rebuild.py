@@ -44,9 +44,9 @@ class Scene:
             Limit("requests-day", tenant, Kind.REQUESTS, Window.DAY, 100),
         )
 
-    async def reserve(self, identity: str, cost: int = 30_000) -> Held | Refused:
+    async def reserve(self, identity: str, cost: int = 30_000, *, shadow: bool = False) -> Held | Refused:
         return await self.ledger.reserve(
-            identity, self.limits, nano_eur=cost, output_tokens=9, at=self.now, lease=LEASE
+            identity, self.limits, nano_eur=cost, output_tokens=9, at=self.now, lease=LEASE, shadow=shadow
         )
 
     async def settle(self, identity: str, cost: int = 29_000) -> Settled:
@@ -135,6 +135,21 @@ def test_a_wrong_counter_is_put_right_and_what_has_no_room_then_is_not_charged(
         await scene.redis.delete(scene.ledger.epoch_key)
         assert await scene.rebuild()
         assert (await scene.used())[0] == (100_000, 0)
+
+    play(redis_port, postgres, action)
+
+
+def test_a_call_of_shadow_mode_keeps_what_it_holds_though_there_is_no_room(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    async def action(scene: Scene) -> None:
+        identity = name()
+        await scene.reserve(identity, 150_000, shadow=True)
+        await scene.redis.delete(scene.ledger.epoch_key)
+        assert await scene.rebuild()
+        assert (await scene.used())[0] == (0, 150_000)
+        assert await scene.settle(identity, 140_000) == Settled(140_000, 5, first=True, late=False)
+        assert (await scene.used())[0] == (140_000, 0)
 
     play(redis_port, postgres, action)
 

@@ -2,8 +2,9 @@
 --
 -- A counter is a hash {settled, held}. A reservation is a hash {state, spec, cost, output, call} and an entry in the sorted
 -- set of leases, scored by the moment at which it lapses. One that lapsed is in a second set until it is settled all the
--- same, or until it is too late for that: then the record `call` says that it never was. Amounts are whole nano-euros or
--- tokens below 2^53, which Lua's numbers hold exactly.
+-- same, or until it is too late for that: then the record `call` says that it never was. One of shadow mode has a field
+-- `shadow`: it is held and charged whatever room there is. Amounts are whole nano-euros or tokens below 2^53, which Lua's
+-- numbers hold exactly.
 --
 -- KEYS: 1 epoch, 2 leases, 3 stream of records, 4 the reservation
 -- ARGV: 1 operation, 2 now in milliseconds, 3 id, then what the operation takes
@@ -40,7 +41,7 @@ local function finish(key, name, state, charged, output)
     redis.call('ZADD', LAPSED, now + TRACE_MS, name)
     return
   end
-  redis.call('HDEL', key, 'spec', 'cost', 'output', 'call')
+  redis.call('HDEL', key, 'spec', 'cost', 'output', 'call', 'shadow')
   redis.call('PEXPIRE', key, TRACE_MS)
   redis.call('ZREM', LAPSED, name)
 end
@@ -104,9 +105,11 @@ local function reserve()
   local over, room = room_left(spec, cost, output)
   -- Nobody is refused for what has lapsed, however much that is.
   while over and lapse() > 0 do over, room = room_left(spec, cost, output) end
-  if over and ARGV[8] ~= '1' then return {'refused', over, unpack(room)} end
+  local shadow = ARGV[8] == '1'
+  if over and not shadow then return {'refused', over, unpack(room)} end
   hold(spec, cost, output)
   redis.call('HSET', RESERVATION, 'state', 'held', 'spec', ARGV[4], 'cost', ARGV[5], 'output', ARGV[6], 'call', ARGV[9])
+  if shadow then redis.call('HSET', RESERVATION, 'shadow', 1) end
   redis.call('ZADD', LEASES, now + tonumber(ARGV[7]), id)
   return {'held', over or 0, unpack(room)}
 end
@@ -125,10 +128,10 @@ local function room_for(spec, kind, wanted)
   return wanted
 end
 
--- ARGV: 4 cost, 5 output tokens, 6 the record (JSON), 7 spec of a call that may have no reservation, or ''
+-- ARGV: 4 cost, 5 output tokens, 6 the record (JSON), 7 spec of a call that may have no reservation, or '', 8 shadow
 local function settle()
   local cost, output = tonumber(ARGV[4]), tonumber(ARGV[5])
-  local stored = redis.call('HMGET', RESERVATION, 'state', 'spec', 'cost', 'output')
+  local stored = redis.call('HMGET', RESERVATION, 'state', 'spec', 'cost', 'output', 'shadow')
   local state = stored[1]
   if state == 'settled' or state == 'cancelled' then
     return {'already', redis.call('HGET', RESERVATION, 'charged'), redis.call('HGET', RESERVATION, 'charged_output')}
@@ -136,12 +139,13 @@ local function settle()
   local text = stored[2] or ARGV[7]
   if text == '' then return {'unknown', '0', '0'} end
   local spec = cjson.decode(text)
-  local charged, charged_output
+  -- Never more than was reserved.
+  local charged = math.min(cost, tonumber(stored[3]) or cost)
+  local charged_output = math.min(output, tonumber(stored[4]) or output)
   if state == 'held' then
     release(spec, tonumber(stored[3]), tonumber(stored[4]))
-    charged, charged_output = math.min(cost, tonumber(stored[3])), math.min(output, tonumber(stored[4]))
-  else
-    charged, charged_output = room_for(spec, 'money', cost), room_for(spec, 'output', output)
+  elseif not stored[5] and ARGV[8] ~= '1' then
+    charged, charged_output = room_for(spec, 'money', charged), room_for(spec, 'output', charged_output)
   end
   for _, limit in ipairs(spec) do
     if limit.kind == 'money' or limit.kind == 'output' then
@@ -178,16 +182,17 @@ end
 
 -- The end of a rebuild, whose counters hold nothing yet: what calls under way have reserved is held again, and the ledger
 -- is whole. A reservation for which there is no room any more lapses: no more is charged for it than there is room for.
+-- One of shadow mode needs none.
 -- ARGV: 4 the rebuild's lock, 5 what its holder wrote there, which is the new epoch
 local function restore()
   if redis.call('EXISTS', EPOCH) == 1 or redis.call('GET', ARGV[4]) ~= ARGV[5] then return {'overtaken'} end
   local held = 0
   for _, name in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
     local key = reservation_of(name)
-    local stored = redis.call('HMGET', key, 'state', 'spec', 'cost', 'output')
+    local stored = redis.call('HMGET', key, 'state', 'spec', 'cost', 'output', 'shadow')
     if stored[1] == 'held' then
       local spec, cost, output = cjson.decode(stored[2]), tonumber(stored[3]), tonumber(stored[4])
-      if room_for(spec, 'money', cost) == cost and room_for(spec, 'output', output) == output then
+      if stored[5] or (room_for(spec, 'money', cost) == cost and room_for(spec, 'output', output) == output) then
         hold(spec, cost, output)
         held = held + 1
       else

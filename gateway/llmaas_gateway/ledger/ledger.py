@@ -212,6 +212,7 @@ class Ledger:
         at: datetime,
         limits: Sequence[Limit] = (),
         began_at: datetime | None = None,
+        shadow: bool = False,
     ) -> Settled:
         """Charge what a call did cost and enqueue its record, in one step; a second time changes nothing.
 
@@ -224,6 +225,7 @@ class Ledger:
             limits: of a call whose reservation may be missing, because the ledger was away when it began or has lost it
                 since; it is charged as far as they have room.
             began_at: when that call began.
+            shadow: it is charged whatever room they have.
 
         Raises:
             UnknownReservationError: the call holds no reservation and no limits were given.
@@ -231,7 +233,9 @@ class Ledger:
         """
         text = json.dumps(record, sort_keys=True)
         spec = json.dumps([self._counter(limit, began_at or at) for limit in limits]) if limits else ""
-        verdict, charged, output = await self._run("settle", at, identity, nano_eur, output_tokens, text, spec)
+        verdict, charged, output = await self._run(
+            "settle", at, identity, nano_eur, output_tokens, text, spec, int(shadow)
+        )
         if verdict == "unknown":
             raise UnknownReservationError(f"request {identity} holds no reservation")
         return Settled(int(charged), int(output), first=verdict != "already", late=verdict == "late")

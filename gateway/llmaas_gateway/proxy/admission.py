@@ -189,6 +189,7 @@ class Admission:
             salt=cache_salt(self._secret, account.tenant, f"{at:%Y-%m}"),
             priority=self._priority(model, tier),
             held=True,
+            shadow=self._settings.shadow,
         )
 
     @staticmethod
@@ -204,7 +205,7 @@ class Admission:
                 output_tokens=wanted.output_tokens,
                 at=wanted.at,
                 lease=self._lease,
-                shadow=self._settings.shadow,
+                shadow=wanted.shadow,
                 record=_never_settled(call, wanted),
             )
         except LedgerUnavailableError as error:

@@ -50,6 +50,7 @@ class Admitted:
         salt: of the tenant's prefix cache in this month.
         priority: in the model's queue, where its server has one; the lowest goes first.
         held: whether the ledger holds a reservation; False for a call let in while it was away.
+        shadow: whether it is charged whatever its limits say.
     """
 
     tenant: str
@@ -65,6 +66,7 @@ class Admitted:
     salt: str
     priority: int | None
     held: bool
+    shadow: bool
 
 
 @dataclass(slots=True)

@@ -196,6 +196,7 @@ class Settlement:
             at=datetime.now(self._zone),
             limits=owed.admitted.limits,
             began_at=owed.admitted.at,
+            shadow=owed.admitted.shadow,
         )
         if owed.call is not None:
             owed.call.charged_nano_eur = settled.nano_eur

@@ -104,3 +104,18 @@ def test_a_call_that_nobody_settles_has_one_record_which_says_so(
         assert len(await _stored(ledger, database)) == 3
 
     play_scene(redis_port, tmp_path, action)
+
+
+@pytest.mark.parametrize(("shadow", "charged"), [(True, COST), (False, 0)])
+def test_a_call_whose_reservation_is_lost_is_charged_in_shadow_mode_though_there_is_no_room(
+    redis_port: int, tmp_path: Path, *, shadow: bool, charged: int
+) -> None:
+    async def action(scene: Scene) -> None:
+        call, redis = await scene.admit(), scene.ledger._redis  # noqa: SLF001
+        await redis.delete(scene.ledger.reservation_key(call.identity))
+        credit = f"{scene.ledger.prefix}:counter:tenant:{scene.tenant}:credit"
+        await redis.hset(credit, "settled", str(10**9))  # type: ignore[misc]  # redis-py's types cover both clients
+        await scene.settlement.settle(call, "success")
+        assert call.charged_nano_eur == charged
+
+    play_scene(redis_port, tmp_path, action, shadow=shadow)

@@ -53,7 +53,7 @@ class Stalling(Ledger):
 class Scene:
     """One replica's admission and settlement, with a tenant of its own that has a euro."""
 
-    def __init__(self, ledger: Stalling, folder: Path) -> None:
+    def __init__(self, ledger: Stalling, folder: Path, **gateway: Any) -> None:
         (folder / "prices.yaml").write_text(PRICES)
         settings = GatewaySettings.model_validate(
             {
@@ -62,6 +62,7 @@ class Scene:
                 "tiers": TIERS,
                 "prefix": ledger.prefix,
                 "lease_seconds": 6,
+                **gateway,
             }
         )
         self.ledger = ledger
@@ -103,15 +104,15 @@ class Scene:
         return {name.decode(): int(value) for name, value in found.items() if int(value)}
 
 
-def play_scene(port: int, folder: Path, action: Callable[[Scene], Awaitable[None]]) -> None:
-    """Play a scene on a fresh ledger of the Redis at ``port``."""
+def play_scene(port: int, folder: Path, action: Callable[[Scene], Awaitable[None]], **gateway: Any) -> None:
+    """Play a scene on a fresh ledger of the Redis at ``port``, with fields of the gateway's file if wanted."""
 
     async def body() -> None:
         client = connect(f"redis://127.0.0.1:{port}", timeout_seconds=5)
         try:
             ledger = Stalling(client, f"t{uuid.uuid4().hex}")
             await client.set(ledger.epoch_key, "1")
-            await action(Scene(ledger, folder))
+            await action(Scene(ledger, folder, **gateway))
         finally:
             await client.aclose()
 
