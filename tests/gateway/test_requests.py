@@ -1,5 +1,6 @@
 """Nothing of a client's request reaches a model but what it may ask for."""
 
+import json
 import re
 from typing import Any
 
@@ -114,3 +115,26 @@ def test_a_prompt_of_another_type_is_the_clients_mistake(prompt: Any) -> None:
     with pytest.raises(RequestRefusedError) as refused:
         sanitise("completion", {"model": "m", "prompt": prompt}, BOUNDS)
     assert refused.value.parameter == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"messages": [{"role": "user", "content": "\ud83d"}]}, "messages[0].content"),
+        ({"messages": [{"content": [{"type": "text", "text": "a\udc00b"}]}]}, "messages[0].content[0].text"),
+        ({"stop": ["a", "\ud800"]}, "stop[1]"),
+        ({"tools": [{"type": "function", "function": {"\ud800": 1}}]}, r"tools[0].function.\ud800"),
+        ({"extra_body": {"stop": "\ud800"}}, "extra_body.stop"),
+        ({"user": "\ud800"}, "user"),
+        ({"\ud800": 1}, r"\ud800"),
+    ],
+)  # fmt: skip
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(body: dict[str, Any], parameter: str) -> None:
+    with pytest.raises(RequestRefusedError, match="surrogate pair") as refused:
+        sanitise("chat", {**CHAT, **body}, BOUNDS)
+    assert refused.value.parameter == parameter
+
+
+def test_whole_surrogate_pairs_are_characters() -> None:
+    body = json.loads(r'{"model": "m", "messages": [{"role": "user", "content": "\ud83d\ude00 \u00e9"}]}')
+    assert sanitise("chat", body, BOUNDS)["messages"][0]["content"] == "\U0001f600 é"

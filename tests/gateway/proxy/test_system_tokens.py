@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 import yaml
 
-from .client import ask, events, request
+from .client import ask, error_of, events, headers, request
 from .stack import Proxy, Stack, running
 
 NewKey = Callable[..., tuple[str, str]]
@@ -140,6 +141,37 @@ def test_a_cached_beginning_of_the_prompt_has_its_own_price(stack: Stack, counti
     [record] = stack.wait_for_records(tenant, 1)
     assert record["counts"]["system"] == TOKENS // 2
     assert "input" not in record["counts"]
+
+
+def _post(proxy: Proxy, key: str, path: str, body: str) -> httpx.Response:
+    return httpx.post(f"{proxy.url}{path}", content=body, headers=headers(key), timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("/v1/chat/completions", "messages[0].content"),
+        ("/v1/completions", "prompt"),
+        ("/v1/embeddings", "input"),
+        ("/v1/responses", "messages[0].content"),
+        ("/v1/messages", "messages[0].content"),
+    ],
+)
+def test_half_a_surrogate_pair_which_no_tokenizer_takes_is_the_clients_mistake(
+    counting: Proxy, new_key: NewKey, path: str, parameter: str
+) -> None:
+    _, key = new_key("open")
+    answer = _post(counting, key, path, json.dumps(request(path)).replace('"{}"', r'"\ud800"'))
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"] if path.endswith("/messages") else error_of(answer)
+    assert error["message"].startswith(f"{parameter}: holds half of a surrogate pair")
+
+
+def test_half_a_surrogate_pair_names_no_model(counting: Proxy, new_key: NewKey) -> None:
+    _, key = new_key("open")
+    body = json.dumps(request("/v1/chat/completions", model="\ud800"))
+    answer = _post(counting, key, "/v1/chat/completions", body)
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "model_not_found")
 
 
 def test_tokenizers_that_cannot_be_used_end_the_start_and_are_all_named(stack: Stack) -> None:
