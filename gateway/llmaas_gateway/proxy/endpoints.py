@@ -4,7 +4,7 @@ LiteLLM has some hundred routes; many of them reach a model or an address of the
 here is answered with 404 before LiteLLM sees it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 MODEL_ENDPOINTS: Final = {
@@ -18,37 +18,41 @@ MODEL_ENDPOINTS: Final = {
 CHAT_PATH: Final = "/v1/chat/completions"
 
 # Read by tenants and probes.
-_READABLE: Final = frozenset({"/models", "/health/liveliness", "/health/liveness", "/health/readiness"})
-
-# Administration: keys, teams, users, spend, the web interface and our own routes.
-_ADMINISTRATION: Final = (
-    "/.well-known",
-    "/budget",
-    "/customer",
-    "/end_user",
-    "/favicon.ico",
-    "/get/ui_theme_settings",
-    "/get_favicon",
-    "/get_image",
-    "/get_logo_url",
-    "/global",
-    "/key",
-    "/litellm-asset-prefix",
-    "/llmaas",
-    "/login",
-    "/model/info",
-    "/model_group/info",
-    "/onboarding",
-    "/organization",
-    "/sso",
-    "/spend",
-    "/team",
-    "/ui",
-    "/usage",
-    "/user",
-    "/v2/login",
-    "/v2/model/info",
+_READABLE: Final = frozenset(
+    {"/models", "/usage", "/usage/requests", "/health/liveliness", "/health/liveness", "/health/readiness"}
 )
+
+# Administration: keys, teams, users, spend, the web interface's requests and our own routes, by the first two words of a
+# path. The first alone would let pass what begins with any word at LiteLLM, such as ``/{provider}/v1/files``.
+_ADMINISTRATION: Final[Mapping[str, frozenset[str]]] = {
+    first: frozenset(second.split())
+    for first, second in {
+        ".well-known": "litellm-ui-config",
+        "budget": "delete info list new settings update",
+        "customer": "block daily delete info list new unblock update",
+        "end_user": "block daily delete info list new unblock update",
+        "get": "ui_theme_settings",
+        "global": "activity all_end_users spend",
+        "key": "aliases block bulk_update delete generate info list regenerate service-account spend unblock update",
+        "llmaas": "audit keys reconciliation tenants tiers usage",
+        "model": "info",
+        "model_group": "info",
+        "onboarding": "claim_token get_token",
+        "organization": "daily delete info list member_add member_delete member_update new spend update",
+        "sso": "callback cli debug get key readiness saml",
+        "spend": "calculate capture_rate keys logs tags users",
+        "team": "available block bulk_member_add daily delete filter info key list member_add member_delete"
+        " member_update metadata_schema model new permissions_bulk_update permissions_list permissions_update spend"
+        " unblock update",
+        "user": "available_roles bulk_update daily delete filter info list new password spend update",
+        "v2": "login model",
+    }.items()
+}
+_SIGNING_IN: Final = "/login"
+
+# The web interface itself, which is only read.
+_PAGES: Final = frozenset({"/", "/favicon.ico", "/get_favicon", "/get_image", "/get_logo_url", "/ui"})
+_FILES: Final = ("/ui/", "/litellm-asset-prefix/_next/")
 
 # Request headers that reach LiteLLM on the way to a model. Its own (x-litellm-...) steer routing, tags and timeouts.
 _PASSED_HEADERS: Final = frozenset(
@@ -68,7 +72,7 @@ def model_endpoint(method: str, path: str) -> str | None:
 def lists_models(method: str, path: str) -> bool:
     """Whether a request asks for the list of models, or for one of them."""
     short = _short(path)
-    return method == "GET" and (short == "/models" or short.startswith("/models/"))
+    return method == "GET" and (short == "/models" or (short.startswith("/models/") and short.count("/") == 2))
 
 
 def is_scrape(method: str, path: str) -> bool:
@@ -79,9 +83,10 @@ def is_scrape(method: str, path: str) -> bool:
 def is_served(method: str, path: str) -> bool:
     """Whether a request that goes to no model is passed on."""
     short = _short(path)
-    if path == "/" or short in _READABLE or short.startswith("/models/"):
+    if short in _READABLE or path in _PAGES or path.startswith(_FILES):
         return method in {"GET", "HEAD", "OPTIONS"}
-    return any(short == prefix or short.startswith(f"{prefix}/") for prefix in _ADMINISTRATION)
+    words = short.split("/")
+    return path == _SIGNING_IN or (len(words) > 2 and words[2] in _ADMINISTRATION.get(words[1], ()))
 
 
 def passed_headers(headers: Iterable[tuple[bytes, bytes]], length: int) -> Sequence[tuple[bytes, bytes]]:

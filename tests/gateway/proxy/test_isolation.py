@@ -137,6 +137,8 @@ WAYS_AROUND = [
     "/utils/token_counter",
     "/mcp/", "/a2a/agent", "/v1/chat/completions/", "//v1/chat/completions", "/v1/v1/chat/completions",
     "/queue/chat/completions", "/cursor/chat/completions", "/guardrails/apply_guardrail", "/prompts/test",
+    "/usage/ai/chat", "/v1/usage/ai/chat", "/key/health", "/key/v1/files", "/team/v1/batches", "/llmaas/v1/batches",
+    "/user/mcp", "/models/mcp", "/ui/mcp", "/login/mcp", "/.well-known/oauth-protected-resource/x",
 ]  # fmt: skip
 
 
