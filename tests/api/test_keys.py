@@ -16,7 +16,7 @@ from llmaas.admin import AdminClient, Tenant
 
 Client = Callable[..., openai.OpenAI]
 QUESTION = [{"role": "user", "content": "Bonjour"}]
-REVOKED_WITHIN_SECONDS = 10.0
+REVOKED_WITHIN_SECONDS = 5.0
 LIMIT = 3
 
 

@@ -93,7 +93,7 @@ class LiteLLM:
         return dict(await self._call("POST", "/key/generate", body))
 
     async def block_key(self, key: str) -> None:
-        """Make a key useless at every replica at once: of a deletion alone the others learn when their cache ends."""
+        """Make a key useless: here at once, at other replicas as soon as they hear of it or look (``revocation``)."""
         await self._call("POST", "/key/block", {"key": key})
 
     async def delete_key(self, key: str) -> None:

@@ -21,6 +21,7 @@ from llmaas_gateway.accounts import directory
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
 from llmaas_gateway.accounts.directory import Directory
 from llmaas_gateway.accounts.litellm import LiteLLM
+from llmaas_gateway.accounts.revocation import LiteLLMKeys, Revocation
 from llmaas_gateway.accounts.trail import AuditTrail
 from llmaas_gateway.api import Services, include, litellm_authentication
 from llmaas_gateway.api.services import utc_now
@@ -97,7 +98,7 @@ class Parts:
         self._memory = RedisMemory(self._patient)
         self._metrics = Metrics(self.over_limit, self.audit.watch, self._memory)
         self._clients: list[httpx.AsyncClient] = []
-        self._beside: list[Nightly | AccountsRemoval] = []
+        self._beside: list[Nightly | AccountsRemoval | Revocation] = []
 
     def wrap(self, app: FastAPI) -> Gateway:
         """LiteLLM's application with our routes beside its own, its administration recorded, the gateway around it."""
@@ -123,7 +124,7 @@ class Parts:
             calls_shown=self.settings.audit.retention.requests,
             accounts=self.settings.accounts,
         )
-        self._beside = [services.nightly, services.removal]
+        self._beside = [services.nightly, services.removal, Revocation(self.database, LiteLLMKeys())]
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
         audited = AdministrationAudit(

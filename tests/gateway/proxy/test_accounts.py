@@ -92,6 +92,29 @@ def test_a_revoked_or_rotated_key_is_useless_at_every_replica_within_five_second
     assert admin.list_keys(tenant) == ()
 
 
+@pytest.mark.parametrize("back", [False, True], ids=["Redis is away", "Redis has just come back"])
+def test_a_revoked_key_is_useless_at_every_replica_within_five_seconds_without_redis_too(
+    stack: Stack,
+    admin: AdminClient,
+    proxies: list[Proxy],
+    tenant: Tenant,
+    back: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    key = admin.create_key(tenant, f"app-{tenant.id}", KeyLimits(), "1h")
+    seconds_until(proxies, key.key, {200})
+    stack.redis.kill()
+    try:
+        # Replicas notice, and listen again only after a while.
+        time.sleep(2)
+        if back:
+            stack.redis.start()
+        admin.revoke_key(key.record)
+        assert seconds_until(proxies, key.key, {401}) < WITHIN_SECONDS
+    finally:
+        if not back:
+            stack.redis.start()
+
+
 def test_a_tenants_own_budget_holds_at_every_replica_within_five_seconds_and_counts_what_was_spent(
     admin: AdminClient, gateway: Gateway, proxies: list[Proxy], tenant: Tenant
 ) -> None:

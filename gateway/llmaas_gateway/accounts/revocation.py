@@ -1,0 +1,81 @@
+"""A key that was revoked is useless at every replica within seconds, whatever Redis does.
+
+LiteLLM remembers a key for a minute. A replica that blocks one tells the others by Redis, once: what it says while Redis
+is away, or before they listen again, is lost. So each replica asks PostgreSQL, which is the truth, for the keys that it
+remembers, and forgets those that are gone or blocked. One short query every two seconds; while PostgreSQL is away nobody
+can revoke a key.
+"""
+
+import asyncio
+import importlib
+import logging
+from typing import Any, Final, Protocol
+
+import psycopg
+
+from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
+
+_SECONDS: Final = 2.0
+_GOOD: Final = 'SELECT token FROM "LiteLLM_VerificationToken" WHERE token = ANY(%s) AND blocked IS NOT TRUE'
+
+_log = logging.getLogger(__name__)
+
+
+class RememberedKeys(Protocol):
+    """The keys that this process lets in without asking."""
+
+    def hashes(self) -> list[str]:
+        """All of them, by their hash."""
+
+    def forget(self, key: str) -> None:
+        """Ask for this one again with its next request."""
+
+
+class LiteLLMKeys:
+    """Those that LiteLLM remembers; it has no interface for this."""
+
+    def __init__(self) -> None:
+        """Finds LiteLLM's memory in this process; where it is no longer there, the proxy does not start."""
+        cache: Any = importlib.import_module("litellm.proxy.proxy_server").user_api_key_cache
+        self._memory = cache.key_object_cache.in_memory_cache
+
+    def hashes(self) -> list[str]:
+        """All of them, by their hash."""
+        return list(self._memory.cache_dict)
+
+    def forget(self, key: str) -> None:
+        """Ask for this one again with its next request."""
+        self._memory.delete_cache(key)
+
+
+class Revocation:
+    """Forgets revoked keys, as long as it runs."""
+
+    def __init__(self, database: Database, remembered: RememberedKeys) -> None:
+        """Takes where the keys are, and what this process remembers of them."""
+        self._database = database
+        self._remembered = remembered
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (DatabaseUnavailableError, psycopg.Error) as error:
+                _log.warning("revoked keys cannot be looked for: %s", error)
+            await asyncio.sleep(_SECONDS)
+
+    async def look(self) -> None:
+        """Forget what PostgreSQL no longer has, or has blocked.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL does not answer; nothing was forgotten.
+            psycopg.Error: likewise, it has no keys.
+        """
+        known = self._remembered.hashes()
+        if not known:
+            return
+        good = {row["token"] for row in await self._database.read(_GOOD, [known])}
+        for key in known:
+            if key not in good:
+                self._remembered.forget(key)
