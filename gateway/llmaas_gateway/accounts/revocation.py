@@ -1,9 +1,9 @@
 """A key that was revoked is useless at every replica within seconds, whatever Redis does.
 
-LiteLLM remembers a key for a minute. A replica that blocks one tells the others by Redis, once: what it says while Redis
-is away, or before they listen again, is lost. So each replica asks PostgreSQL, which is the truth, for the keys that it
-remembers, and forgets those that are gone or blocked. One short query every two seconds; while PostgreSQL is away nobody
-can revoke a key.
+LiteLLM remembers a key for a minute. A replica that blocks one tells the others by Redis, once: what it says while
+Redis is away, or before they listen again, is lost. So each replica asks PostgreSQL, which is the truth, for the keys
+that it remembers, and forgets those that are gone or blocked. It is one short query every two seconds. While PostgreSQL
+is away, nobody can revoke a key.
 """
 
 import asyncio

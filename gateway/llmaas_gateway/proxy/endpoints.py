@@ -22,8 +22,8 @@ _READABLE: Final = frozenset(
     {"/models", "/usage", "/usage/requests", "/health/liveliness", "/health/liveness", "/health/readiness"}
 )
 
-# Administration: keys, teams, users, spend, the web interface's requests and our own routes, by the first two words of a
-# path. The first alone would let pass what begins with any word at LiteLLM, such as ``/{provider}/v1/files``.
+# Administration: keys, teams, users, spend, the web interface's requests and our own routes, by the first two words of
+# a path. The first alone would let pass what begins with any word at LiteLLM, such as ``/{provider}/v1/files``.
 _ADMINISTRATION: Final[Mapping[str, frozenset[str]]] = {
     first: frozenset(second.split())
     for first, second in {

@@ -1,4 +1,4 @@
-"""What the gateway passes on is administration, by LiteLLM's own routes: no path leads to a model or to a file store."""
+"""What the gateway passes on is administration, by LiteLLM's own routes: none leads to a model or a store of files."""
 
 import json
 import os
