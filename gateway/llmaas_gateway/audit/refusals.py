@@ -19,10 +19,12 @@ class Refusal:
     """What a refused call has in common with others: whose it was, what it asked for, why it was refused.
 
     Attributes:
+        tenant: empty, as team and key are, where the key is none.
         api_key: the hash that names the key.
         model: empty where it is none that is served, so that no client's text gets into the audit.
         status: of HTTP.
-        code: of OpenAI's error object, such as ``rate_limit_exceeded``; empty for a call that passed in shadow mode.
+        code: of OpenAI's error object, such as ``rate_limit_exceeded``, or LiteLLM's word where its check of the key
+            refused, such as ``key_model_access_denied``; empty for a call that passed in shadow mode.
         limit: that had no room for it, such as ``requests-minute``; empty where it was refused for something else.
     """
 

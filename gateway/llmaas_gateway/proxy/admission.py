@@ -124,15 +124,15 @@ class Admission:
                 wanted = await asyncio.to_thread(self._wanted, call, model, owner, account, tier)
         except _RefusedError as error:
             if error.refusal.status != 503:
-                await self._note_limits(call, owner)
+                await self.note_limits(call, owner)
             return error.refusal
         except (AccountError, PriceError) as error:
-            await self._note_limits(call, owner)
+            await self.note_limits(call, owner)
             # Ours to mend: a budget, a tier or a price that cannot be used must not let the call pass as if free.
             return Refusal(500, "server_error", "misconfigured", str(error))
         return await self._reserve(call, wanted, tier)
 
-    async def _note_limits(self, call: Call, owner: KeyOwner) -> None:
+    async def note_limits(self, call: Call, owner: KeyOwner) -> None:
         """Of a call that is refused for another reason: its limits, where they are known, and what they have left."""
         tenant = owner.team_metadata.get(TENANT)
         if not tenant:

@@ -6,13 +6,14 @@ from typing import Any, Final
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+from litellm.proxy.db.exception_handler import PrismaDBExceptionHandler
 
 from llmaas_gateway.accounts.account import TENANT
 from llmaas_gateway.audit.refusals import Refusal as CountedRefusal
 from llmaas_gateway.audit.refusals import Refusals
 from llmaas_gateway.metrics import OverLimit
 from llmaas_gateway.proxy.admission import Admission, KeyOwner
-from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
+from llmaas_gateway.proxy.call import CURRENT, Call
 
 # vLLM tells the usage with every piece: what a client that hangs up must pay for.
 _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
@@ -44,20 +45,34 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         requests_per_minute, user_api_key_dict.rpm_limit = user_api_key_dict.rpm_limit, None
         if call.admitted is not None:
             return
-        owner = KeyOwner(
-            key=user_api_key_dict.api_key or "",
-            key_metadata=user_api_key_dict.metadata or {},
-            key_requests_per_minute=requests_per_minute,
-            team=user_api_key_dict.team_id or "",
-            team_metadata=user_api_key_dict.team_metadata or {},
-        )
+        owner = _owner(user_api_key_dict, user_api_key_dict.api_key, requests_per_minute)
         call.refusal = await self._admission.admit(call, owner)
         if call.over is not None:
             self._over_limit.note(call.over, refused=call.refusal is not None)
         if call.over is not None or call.refusal is not None:
-            self._refusals.note(_counted(call, call.refusal, owner), datetime.now(UTC))
+            status, code = (call.refusal.status, call.refusal.code) if call.refusal else (200, "")
+            self._refusals.note(_counted(call, status, code, owner), datetime.now(UTC))
         if call.refusal is not None:
             raise HTTPException(call.refusal.status, detail=call.refusal.code)
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],  # noqa: ARG002 - LiteLLM's signature
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Count a call that LiteLLM's check of the key refused, and note what its answer tells of limits."""
+        call = CURRENT.get()
+        if call is None or call.admitted is not None or call.refusal is not None:
+            return
+        status, code = _refused(original_exception)
+        # The hash is there for keys that exist; of others nothing is kept, for anybody can send as many as he likes.
+        owner = _owner(user_api_key_dict, user_api_key_dict.token, user_api_key_dict.rpm_limit)
+        self._refusals.note(_counted(call, status, code, owner), datetime.now(UTC))
+        # A key that is no longer good is told nothing.
+        if status != 401:
+            await self._admission.note_limits(call, owner)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any]:  # noqa: ARG002
         """Set what goes to the model's server with each try: the tenant's salt, its priority, usage in streams."""
@@ -69,15 +84,34 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
         return {**kwargs, **sent_along(call)}
 
 
-def _counted(call: Call, refusal: Refusal | None, owner: KeyOwner) -> CountedRefusal:
+def _owner(checked: Any, key: str | None, requests_per_minute: int | None) -> KeyOwner:
+    return KeyOwner(
+        key=key or "",
+        key_metadata=checked.metadata or {},
+        key_requests_per_minute=requests_per_minute,
+        team=checked.team_id or "",
+        team_metadata=checked.team_metadata or {},
+    )
+
+
+def _refused(error: Exception) -> tuple[int, str]:
+    """With which status LiteLLM's check of a key answers an error, and why in one of its words."""
+    if PrismaDBExceptionHandler.is_database_service_unavailable_error(error):
+        return 503, "service_unavailable"
+    status = str(getattr(error, "code", None) or getattr(error, "status_code", None))
+    word = getattr(error, "type", "auth_error")
+    return int(status) if status.isdigit() else 401, str(getattr(word, "value", word))
+
+
+def _counted(call: Call, status: int, code: str, owner: KeyOwner) -> CountedRefusal:
     return CountedRefusal(
         tenant=str(owner.team_metadata.get(TENANT, "")),
         team=owner.team,
         api_key=owner.key,
         model=call.model.name if call.model else "",
         endpoint=call.endpoint,
-        status=refusal.status if refusal else 200,
-        code=refusal.code if refusal else "",
+        status=status,
+        code=code,
         limit=call.over or "",
     )
 

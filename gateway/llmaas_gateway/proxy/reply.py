@@ -79,7 +79,7 @@ class Reply:
         call = self._call
         if call.refusal is not None and self._start is None:
             self._over = True
-            await refuse(self._send, call.refusal, headers_of(call), call.dialect, call.identity)
+            await refuse(self._send, call.refusal, self._added(), call.dialect, call.identity)
         elif message["type"] == "http.response.start":
             await self._begin(message)
         elif message["type"] != "http.response.body":
@@ -97,7 +97,7 @@ class Reply:
         if not self._streamed:
             await self._settle_failed()
             if not self._over:
-                await refuse(self._send, refusal, [*headers_of(call), *self._notices], call.dialect, call.identity)
+                await refuse(self._send, refusal, self._added(), call.dialect, call.identity)
         elif not self._over:
             error = error_of(refusal)
             told = [b"data: " + json.dumps({"error": error}).encode() + b"\n\n"]
@@ -121,7 +121,10 @@ class Reply:
 
     def _headers(self, start: Message) -> list[Header]:
         kept = [(name, value) for name, value in start["headers"] if not name.lower().startswith(_HIDDEN_HEADERS)]
-        return [*kept, *headers_of(self._call), *self._notices]
+        return [*kept, *self._added()]
+
+    def _added(self) -> list[Header]:
+        return [*headers_of(self._call), *self._notices]
 
     async def _pass_whole(self, start: Message) -> None:
         body = b"".join(self._body)

@@ -112,15 +112,16 @@ class Gateway:
             await send(message)
 
     async def _model_call(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
-        known = DIALECTS.get(kind)
+        large = False
         try:
             raw = await _read_body(receive, self._settings.body_bytes)
         except BodyTooLargeError:
-            await refuse(send, _TOO_LARGE, [(b"connection", b"close")], known({}) if known else None)
-            return
+            raw, large = b"", True
         if raw is None:
             return
         call = self._begin(kind, scope["path"], raw)
+        if large:
+            call.fault = _TOO_LARGE
         content = json.dumps(call.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
         passed = {**scope, "query_string": b"", "headers": endpoints.passed_headers(scope["headers"], len(content))}
         if call.dialect is not None:
@@ -135,6 +136,9 @@ class Gateway:
             return {"type": "http.request", "body": content, "more_body": False}
 
         notices = [] if call.model is None else self._lifetimes.headers(call.model.name)
+        if large:
+            # The rest of the body is not read.
+            notices.append((b"connection", b"close"))
         reply = Reply(call, self._settlement, send, notices)
         wait = Wait(self._settings, replay, reply.send)
         token = CURRENT.set(call)

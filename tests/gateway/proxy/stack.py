@@ -236,10 +236,11 @@ class Stack:
             if credit_nano_eur:
                 connection.execute("INSERT INTO ledger.top_up VALUES (%s, 'first', %s, now())", [name, credit_nano_eur])
 
-    def key(self, proxy: Proxy, tenant: str, **metadata: Any) -> str:
-        """A key of the tenant's own team, with a budget in its metadata if wanted."""
+    def key(self, proxy: Proxy, tenant: str, models: Sequence[str] = (), **metadata: Any) -> str:
+        """A key of the tenant's own team, for all models or for some, with a budget in its metadata if wanted."""
         team = self.admin.post(f"{proxy.url}/team/new", json={"team_alias": tenant, "metadata": {"tenant": tenant}})
-        body = {"team_id": team.raise_for_status().json()["team_id"], "metadata": metadata}
+        team_id = team.raise_for_status().json()["team_id"]
+        body = {"team_id": team_id, "models": list(models), "metadata": metadata}
         made = self.admin.post(f"{proxy.url}/key/generate", json=body)
         return str(made.raise_for_status().json()["key"])
 

@@ -95,6 +95,40 @@ def test_every_call_at_any_replica_is_chained_once_and_the_export_holds(
     assert other not in "".join(path.read_text(encoding="utf-8") for path in own)
 
 
+def test_calls_that_litellm_s_check_of_the_key_or_the_wrapper_refuses_are_counted(
+    stack: Stack, proxy: Proxy, new_key: NewKey
+) -> None:
+    tenant, key = new_key("open")
+    few = stack.key(proxy, tenant, models=["spare-model"])
+    nobody = f"sk-{uuid.uuid4().hex}"
+
+    def unknown() -> list[tuple[object, ...]]:
+        return [
+            (f["endpoint"], f["model"], f["status"], f["code"], f["count"])
+            for f in _chained(stack, "")
+            if f["endpoint"] == "/v1/completions"
+        ]
+
+    for _ in range(3):
+        assert ask(proxy, few).status_code == 403
+    large = {"content": b"x" * 5_000_000, "headers": {"authorization": f"Bearer {key}"}, "timeout": 60}
+    assert httpx.post(f"{proxy.url}/v1/chat/completions", **large).status_code == 413
+    assert ask(proxy, nobody, "/v1/completions").status_code == 401
+    assert ask(proxy, f"{nobody}-2", "/v1/completions", model=nobody).status_code == 401
+    wait_until(lambda: sum(int(str(f["count"])) for f in _chained(stack, tenant)) == 4, "refusals are chained", 60)
+    wait_until(lambda: len(unknown()) == 2, "those of unknown keys are chained", 60)
+    assert sorted((f["action"], f["status"], f["code"], f["model"]) for f in _chained(stack, tenant)) == [
+        ("request.refused", 403, "key_model_access_denied", "chat-model"),
+        ("request.refused", 413, "request_too_large", ""),
+    ]
+    # Neither the key nor what it asked for is kept.
+    assert sorted(unknown()) == [
+        ("/v1/completions", "", 401, "token_not_found_in_db", 1),
+        ("/v1/completions", "chat-model", 401, "token_not_found_in_db", 1),
+    ]
+    assert nobody not in stack.dump()
+
+
 def test_acts_at_litellm_s_own_routes_and_what_is_in_force_are_recorded(stack: Stack, proxy: Proxy) -> None:
     alias = f"a-{uuid.uuid4().hex}"
     stack.admin.post(f"{proxy.url}/key/generate", json={"key_alias": alias}).raise_for_status()

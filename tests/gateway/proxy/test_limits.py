@@ -166,6 +166,24 @@ def test_a_refusal_for_another_reason_tells_the_limits_too_and_counts_nothing(
         assert 0 <= int(answer.headers["x-ratelimit-reset-output-tokens-hour"]) <= 3600
 
 
+def test_a_model_that_is_not_granted_and_a_body_that_is_too_large_tell_the_limits_too(
+    stack: Stack, proxy: Proxy, new_key: NewKey
+) -> None:
+    tenant, key = new_key("few")
+    few = stack.key(proxy, tenant, models=["spare-model"])
+    large = {"content": b"x" * 5_000_000, "timeout": 60}
+    for status, answer in (
+        (403, ask(proxy, few)),
+        (413, httpx.post(f"{proxy.url}/v1/chat/completions", headers=headers(key), **large)),
+        (413, httpx.post(f"{proxy.url}/v1/chat/completions", headers=headers(few), **large)),
+        (413, httpx.post(f"{proxy.url}/v1/messages", headers=headers(few), **large)),
+        (400, httpx.post(f"{proxy.url}/v1/chat/completions", headers=headers(few), content="{", timeout=60)),
+    ):
+        assert answer.status_code == status, answer.text
+        assert answer.headers["x-ratelimit-remaining-output-tokens-hour"] == "100"
+    assert httpx.post(f"{proxy.url}/v1/messages", headers=headers("sk-nobody"), **large).status_code == 401
+
+
 def test_models_are_listed_without_touching_a_limit(proxy: Proxy, new_key: NewKey) -> None:
     _, key = new_key("slow")
     statuses = {httpx.get(f"{proxy.url}/v1/models", headers=headers(key)).status_code for _ in range(5)}
