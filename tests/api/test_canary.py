@@ -1,6 +1,7 @@
 """A marker goes through every endpoint and kind of failure; then no store, log or host may hold it.
 
-What a client cannot bring about from outside is not tried here: the gateway's own time limit on a silent model server.
+What a client cannot bring about from outside is tried in the gateway's own tests: its time limit on a silent model
+server, and another model that takes over, which no stack file can declare.
 """
 
 import time
