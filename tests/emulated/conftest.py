@@ -5,6 +5,7 @@ Their states follow each other: bare, interrupted (a role failed in the middle),
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,11 @@ from llmaas.verify.recorder import note
 
 # the kernel refuses it, after packages were installed and files were written
 WRONG = {"base_network_sysctl": {"net.ipv4.no_such_parameter": 1}}
+
+
+def pytest_sessionstart() -> None:
+    """A polite kill, as at the end of the time that was given, takes hosts and network away as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
