@@ -15,6 +15,7 @@ from lab.environment import base_url, demo_key_file, tool_environment
 from lab.errors import LabError
 from lab.interrupted import remove_interrupted
 from lab.layout import ENVIRONMENT, Layout
+from llmaas.admin.connection import open_http
 from llmaas.files import write_atomically
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import load_platform
@@ -70,8 +71,34 @@ def deploy_cluster(layout: Layout, log: Path) -> str:
     counts = [line.strip() for line in resources if line.strip() and "Duration" not in line]
     result = ", ".join(counts) or "no resources"
     if any("unchanged" not in count for count in counts):
+        _await_administration()
         _record_deployment(result, log)
     return result
+
+
+def _await_administration() -> None:
+    """Until the private entrance passes calls on: its own checks learn seconds after Kubernetes that a server is ready.
+
+    Raises:
+        LabError: it does not; the last answer is in the text.
+    """
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    with open_http(ENVIRONMENT) as administration:
+        while True:
+            try:
+                answer = administration.get("/health/liveliness")
+                last = f"{answer.status_code}: {answer.text[:300]}"
+            except httpx.HTTPError as error:
+                last = f"{type(error).__name__}: {error}"
+            else:
+                if answer.status_code == 200:
+                    return
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"no answer from {administration.base_url} within {_ANSWER_SECONDS} s; the last was {last}",
+                    remedy='look at the pods: eval "$(bin/llmaas lab env)"; kubectl get pods -A',
+                )
+            time.sleep(1)
 
 
 def _record_deployment(result: str, log: Path) -> None:
