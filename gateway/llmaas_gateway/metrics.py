@@ -4,11 +4,11 @@ Numbers only, no tenant's name: who may read metrics need not know who the tenan
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -31,6 +31,19 @@ class OverLimit(Collector):
         for labels, count in self._counted.items():
             family.add_metric(labels, count)
         yield family
+
+
+class Unsettled(Collector):
+    """Calls that were answered and wait for Redis to be charged; a replica that is killed takes them along."""
+
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        """Takes what tells how many there are now."""
+        self._waiting = waiting
+
+    def collect(self) -> Iterable[Metric]:
+        """As Prometheus reads it."""
+        meaning = "Calls that wait for Redis to be charged."
+        yield GaugeMetricFamily("llmaas_gateway_unsettled_calls", meaning, value=self._waiting())
 
 
 class Metrics:

@@ -38,7 +38,7 @@ from llmaas_gateway.ledger.process import RedisProcess
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer, migrate
 from llmaas_gateway.lifecycle import read_lifecycle
-from llmaas_gateway.metrics import Metrics, OverLimit
+from llmaas_gateway.metrics import Metrics, OverLimit, Unsettled
 from llmaas_gateway.prices import load_price_book
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.admission import Admission
@@ -96,7 +96,8 @@ class Parts:
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self.over_limit = OverLimit()
         self._memory = RedisMemory(self._patient)
-        self._metrics = Metrics(self.over_limit, self.audit.watch, self._memory)
+        unsettled = Unsettled(lambda: self.settlement.owed)
+        self._metrics = Metrics(self.over_limit, self.audit.watch, self._memory, unsettled)
         self._clients: list[httpx.AsyncClient] = []
         self._beside: list[Nightly | AccountsRemoval | Revocation] = []
 
