@@ -1,13 +1,12 @@
 """The median time to the first piece of a streamed answer, in seconds; the standard library alone, for any container.
 
-Its input is JSON: address, port, authority (path of a CA file; empty for plain HTTP), key, model, asked (how often).
+Who sends it to a Python ends it with a call of ``main``.
 """
 
 import http.client
 import json
 import ssl
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -44,10 +43,10 @@ def first_piece(connection: http.client.HTTPConnection, key: str, model: str) ->
 
 
 def main(given: dict[str, Any]) -> None:
-    """Ask, and print the median."""
+    """Ask, and print the median.
+
+    Args:
+        given: address, port, authority (path of a CA file; empty for plain HTTP), key, model, asked (how often).
+    """
     connection = connect(given["address"], given["port"], given["authority"])
     print(statistics.median(first_piece(connection, given["key"], given["model"]) for _ in range(given["asked"])))
-
-
-if __name__ == "__main__":
-    main(json.load(sys.stdin))

@@ -1,6 +1,5 @@
 """How much later the first token comes through the edge than from the model server: one client, the same for both."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ from llmaas.settings import load_platform
 _SCRIPT: Final = (Path(__file__).parent / "first_piece_script.py").read_text(encoding="utf-8")
 _SERVING: Final = "llmaas-serving"
 _VLLM_PORT: Final = 8000
+# of the model server's image, which has no shell
+_PYTHON: Final = "/usr/bin/python3.11"
 _ASKED: Final = 30
 
 
@@ -34,14 +35,14 @@ def first_token(layout: Layout) -> tuple[float, float]:
         "key": demo_key_file(layout).read_text(encoding="utf-8").strip(),
     }
     alone = {"address": "127.0.0.1", "port": _VLLM_PORT, "authority": "", "key": ""}
-    inside = ["kubectl", "-n", _SERVING, "exec", "-i", "-c", "vllm", _running_pod(layout, model.slug), "--", "python3"]
+    inside = ["kubectl", "-n", _SERVING, "exec", "-i", "-c", "vllm", _running_pod(layout, model.slug), "--", _PYTHON]
     return _median([sys.executable], through, model.name), _median(inside, alone, model.name, layout)
 
 
 def _median(python: list[str], where: dict[str, Any], model: str, layout: Layout | None = None) -> float:
     environment = {**os.environ, **tool_environment(layout)} if layout else None
-    given = json.dumps({**where, "model": model, "asked": _ASKED})
-    return float(run([*python, "-c", _SCRIPT], environment=environment, text_in=given))
+    given = {**where, "model": model, "asked": _ASKED}
+    return float(run([*python, "-"], environment=environment, text_in=f"{_SCRIPT}\n\nmain({given!r})\n"))
 
 
 def _running_pod(layout: Layout, slug: str) -> str:
