@@ -52,7 +52,6 @@ def of_host(platform: Platform, host: Host) -> dict[str, Any]:
         return {}
     where = f"llmaas:hosts[{platform.hosts.index(host)}].data_devices"
     return {
-        "base_kubelet_on_volume": any(device.purpose == "kubelet" for device in host.data_devices),
         "disk_encryption_records": str(state_dir(platform.environment) / "disks" / host.name),
         "disk_encryption_devices": [
             {"purpose": device.purpose, "path": device.path, "where": f"{where}[{index}]"}

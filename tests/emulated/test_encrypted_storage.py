@@ -134,15 +134,6 @@ def test_a_host_stays_locked_and_says_so_when_no_key_server_answers(encrypted: F
         guest.wait(lambda: guest.ssh("systemctl is-active --quiet kubelet").returncode == 0, "kubelet", 120)
 
 
-def test_changes_of_kubelet_s_configuration_are_audited_on_its_volume(restarted: Fleet) -> None:
-    """The rules were loaded and locked while the volume was not yet mounted."""
-    guest, path = restarted.guest, f"{MOUNTS['kubelet']}/config.yaml"
-    with stand_in_kubelet(guest):
-        guest.output(f"systemctl start kubelet && touch {path} && rm {path}")
-    assert "enabled 2" in guest.output("auditctl -s")
-    assert path in guest.output("sleep 1; ausearch --input-logs --key kubernetes --interpret")
-
-
 def test_a_swapped_disk_is_named_and_left_alone(converged: tuple[Fleet, Run]) -> None:
     fleet, _ = converged
     guest = fleet.guest
