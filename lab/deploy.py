@@ -5,7 +5,7 @@ import os
 import shlex
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -82,23 +82,32 @@ def _await_administration() -> None:
     Raises:
         LabError: it does not; the last answer is in the text.
     """
-    deadline = time.monotonic() + _ANSWER_SECONDS
     with open_http(ENVIRONMENT) as administration:
-        while True:
-            try:
-                answer = administration.get("/health/liveliness")
-                last = f"{answer.status_code}: {answer.text[:300]}"
-            except httpx.HTTPError as error:
-                last = f"{type(error).__name__}: {error}"
-            else:
-                if answer.status_code == 200:
-                    return
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"no answer from {administration.base_url} within {_ANSWER_SECONDS} s; the last was {last}",
-                    remedy='look at the pods: eval "$(bin/llmaas lab env)"; kubectl get pods -A',
-                )
-            time.sleep(1)
+        _awaited(str(administration.base_url), lambda: administration.get("/health/liveliness"))
+
+
+def _awaited(url: str, ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer 200 of who is asked until it comes or time is up.
+
+    Raises:
+        LabError: no such answer; the last one is in the text.
+    """
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            answer = ask()
+            last = f"{answer.status_code}: {answer.text[:300]}"
+        except httpx.HTTPError as error:
+            last = f"{type(error).__name__}: {error}"
+        else:
+            if answer.status_code == httpx.codes.OK:
+                return answer
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"no answer from {url} within {_ANSWER_SECONDS} s; the last was {last}",
+                remedy='look at the pods: eval "$(bin/llmaas lab env)"; kubectl get pods -A',
+            )
+        time.sleep(1)
 
 
 def _record_deployment(result: str, log: Path) -> None:
@@ -150,21 +159,12 @@ def first_answer(layout: Layout, model: str) -> str:
     """
     key = demo_key_file(layout).read_text(encoding="utf-8").strip()
     question = {"model": model, "messages": [{"role": "user", "content": "Bonjour"}], "max_tokens": 16}
-    deadline = time.monotonic() + _ANSWER_SECONDS
-    last = ""
-    while time.monotonic() < deadline:
-        try:
-            began = time.monotonic()
-            with _client(layout, key) as api:
-                answer = api.post("/chat/completions", json=question)
-            if answer.status_code == 200:
-                tokens = answer.json()["usage"]["total_tokens"]
-                return f"{model} answered: {tokens} tokens in {time.monotonic() - began:.1f} s"
-            last = f"{answer.status_code}: {answer.text[:300]}"
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            last = f"{type(error).__name__}: {error}"
-        time.sleep(2)
-    raise LabError(
-        f"no answer from {base_url()} within {_ANSWER_SECONDS} s; the last was {last}",
-        remedy='look at the pods: eval "$(bin/llmaas lab env)"; kubectl get pods -A',
-    )
+
+    def ask() -> httpx.Response:
+        # a connection of its own: one that was refused is not kept
+        with _client(layout, key) as api:
+            return api.post("/chat/completions", json=question)
+
+    answer = _awaited(base_url(), ask)
+    tokens = answer.json()["usage"]["total_tokens"]
+    return f"{model} answered: {tokens} tokens in {answer.elapsed.total_seconds():.1f} s"
