@@ -87,7 +87,64 @@ entries:
         "a/input.amount",
         "a/input.nano_eur",
         "a/output",
+        "b/input.amount",
+        "b/input.nano_eur",
     ]
+
+
+FUTURE = """
+currency: EUR
+time_zone: Europe/Paris
+entries:
+  - {id: a, model: "*", per: million, valid_from: "2026-01-01T00:00:00", prices: {input: "1"}}
+  - {id: b, model: "*", per: million, valid_from: "2026-12-01T00:00:00", prices: {input: "2"}}
+"""
+EDITED = FUTURE.replace('"2"', '"3"')
+WITHDRAWN = FUTURE[: FUTURE.index("  - {id: b")]
+BEFORE, AFTER = datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 12, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [(WITHDRAWN, "b/input: withdrawn"), (EDITED, "b/input: 3 EUR per million from 2026-12-01")]
+)
+def test_a_price_to_come_may_be_edited_or_withdrawn_if_that_is_recorded_in_time(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path, book = tmp_path / "record.jsonl", parse_price_book(text)
+    record_prices(parse_price_book(FUTURE), path, NOW)
+    beforehand = differences(book, chain.read(path), BEFORE)
+    assert beforehand
+    assert all("run `llmaas prices record` before 2026-12-01" in problem for problem in beforehand)
+    (line,) = record_prices(book, path, BEFORE)
+    assert line.startswith(told)
+    assert record_prices(book, path, BEFORE) == []
+    records = chain.read(path)
+    assert differences(book, records, BEFORE) == differences(book, records, AFTER) == []
+
+
+@pytest.mark.parametrize(("text", "place"), [(WITHDRAWN, "b/input"), (EDITED, "b/input.amount")])
+def test_what_was_recorded_of_a_price_after_it_began_to_hold_does_not_count(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    path, book = tmp_path / "record.jsonl", parse_price_book(text)
+    record_prices(parse_price_book(FUTURE), path, NOW)
+    assert record_prices(book, path, AFTER) == []
+    bodies = [{**record.body, "amount": "3", "nano_eur": 3_000} for record in chain.read(path)[1:]]
+    chain.append(path, [*bodies, {"id": "b/input", "withdrawn": True}], AFTER)
+    assert differences(book, chain.read(path), AFTER)[0].startswith(f"{place}:")
+    assert differences(parse_price_book(FUTURE), chain.read(path), AFTER) == []
+
+
+def test_a_withdrawn_price_comes_back_only_if_that_is_recorded_in_time(tmp_path: Path) -> None:
+    path, book = tmp_path / "record.jsonl", parse_price_book(FUTURE)
+    record_prices(book, path, NOW)
+    record_prices(parse_price_book(WITHDRAWN), path, NOW)
+    assert "recorded as withdrawn and there again" in differences(book, chain.read(path), BEFORE)[0]
+    assert "b/input: it was not recorded before" in differences(book, chain.read(path), AFTER)[0]
+    with pytest.raises(PriceError, match="b/input: it was not recorded before"):
+        record_prices(book, path, AFTER)
+    assert len(record_prices(book, path, BEFORE)) == 1
+    assert differences(book, chain.read(path), AFTER) == []
 
 
 BOOK = """
