@@ -1,6 +1,10 @@
 """A record that was altered, dropped, reordered or inserted is named."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,6 +73,47 @@ def test_a_chain_whose_beginning_was_deleted_still_verifies_from_its_head(path: 
     assert len(list(chain.check(kept, previous=head, first_number=4))) == 2
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_a_text_with_any_separator_of_lines_is_read_back(path: Path, separator: str) -> None:
+    chain.append(path, [{"name": f"one{separator}two"}], NOW)
+    chain.append(path, [{"n": 6}], NOW)
+    assert chain.read(path)[5].body == {"name": f"one{separator}two"}
+
+
+def test_a_last_line_without_its_end_is_not_written_on(path: Path) -> None:
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    chain.append(path, [{"n": 5}], NOW)
+    assert len(chain.read(path)) == 6
+
+
+def test_where_the_disk_is_full_nothing_is_appended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, write, full = path.read_bytes(), os.write, [False]
+
+    def until_full(descriptor: int, data: bytes) -> int:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        full[0] = True
+        return write(descriptor, bytes(data)[:40])
+
+    monkeypatch.setattr(os, "write", until_full)
+    with pytest.raises(OSError, match="No space left"):
+        chain.append(path, [{"n": 5}, {"n": 6}], NOW)
+    assert path.read_bytes() == before
+
+
+def test_a_real_limit_of_the_files_size_leaves_no_part_of_a_record(path: Path) -> None:
+    before = path.read_bytes()
+    script = (
+        "import datetime, pathlib, resource, signal, sys; from llmaas_gateway import chain\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 40}, {len(before) + 40}))\n"
+        "chain.append(pathlib.Path(sys.argv[1]), [{'n': 5}], datetime.datetime.now(datetime.UTC))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    assert "File too large" in ended.stderr
+    assert path.read_bytes() == before
+
+
 def test_a_price_in_force_that_was_edited_or_removed_is_named(tmp_path: Path) -> None:
     text = """
 currency: EUR
@@ -86,9 +131,9 @@ entries:
     assert [problem.split(":")[0] for problem in differences(edited, chain.read(path), NOW)] == [
         "a/input.amount",
         "a/input.nano_eur",
-        "a/output",
         "b/input.amount",
         "b/input.nano_eur",
+        "a/output",
     ]
 
 
