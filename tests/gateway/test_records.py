@@ -14,7 +14,7 @@ from ledgers import run
 from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
-from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate
+from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate, prepare_month
 
 T = TypeVar("T")
 START = datetime(2096, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
@@ -244,3 +244,33 @@ def test_a_redis_that_lost_everything_is_rebuilt_from_the_records_to_the_same_co
         assert await settle("lost-d") == Settled(13_000, 5, first=True, late=True)
 
     run(redis_port, action)
+
+
+def test_the_coming_months_partition_is_made_ahead_and_waits_for_no_long_reader(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    url = postgres.new_database()
+    there = (
+        "SELECT to_regclass('ledger.record_' || to_char((now() + interval '7 days') AT TIME ZONE 'UTC', 'YYYY_MM'))"
+        " IS NOT NULL"
+    )
+
+    async def action(ledger: Ledger) -> list[Any]:
+        found = []
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await migrate(connection)
+            async with await psycopg.AsyncConnection.connect(url) as reader:
+                await reader.execute("SELECT count(*) FROM ledger.record")
+                await prepare_month(connection)
+                found.append(await (await connection.execute(there)).fetchone())
+            # as every replica does beside the moving of records
+            consumer = RecordConsumer(ledger._redis, ledger.records_key, url, "one")  # noqa: SLF001
+            task = asyncio.create_task(consumer.run())
+            async with asyncio.timeout(20):
+                while await (await connection.execute(there)).fetchone() != (True,):
+                    await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return found
+
+    assert run(redis_port, action) == [(False,)]

@@ -157,6 +157,19 @@ async def forget_expired(connection: psycopg.AsyncConnection[Any]) -> int:
         return (await connection.execute(_FORGET)).rowcount
 
 
+async def prepare_month(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Make the partition of the coming month days before its first record, at a moment when nobody reads for long.
+
+    To make one waits for all who read the records, who may do so for minutes, and whoever comes then waits behind it.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '2s'")
+            await connection.execute("SELECT ledger.ensure_month(now() + interval '7 days')")
+    except psycopg.errors.LockNotAvailable:
+        _log.info("the coming month's partition waits: somebody reads the records")
+
+
 class RecordConsumer:
     """Moves records from the ledger's stream to PostgreSQL; any number of replicas may run one.
 
@@ -184,6 +197,7 @@ class RecordConsumer:
                         if time.monotonic() >= self._forget_at:
                             self._forget_at = time.monotonic() + _FORGET_EVERY_SECONDS
                             await forget_expired(connection)
+                            await prepare_month(connection)
                         # One batch a second costs the proxy less than one a call.
                         if await self.consume(connection, wait_ms=1_000) < _BATCH:
                             await asyncio.sleep(_GATHER_SECONDS)
