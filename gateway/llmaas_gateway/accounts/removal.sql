@@ -87,6 +87,8 @@ BEGIN
             EXECUTE format('ALTER TABLE ledger.record ATTACH PARTITION ledger.%I FOR VALUES FROM (%L) TO (%L)',
                            part.name, part.first, part.after);
         END IF;
+        -- What goes is carried forward; what is left of the month is summed up anew.
+        DELETE FROM ledger.summed_month WHERE summed_month.first = part.first;
     END LOOP;
     PERFORM set_config('llmaas.accounts_removal', moment::text, true);
     DELETE FROM ledger.invoice WHERE ledger.end_of_month(month, document ->> 'time_zone') <= moment;

@@ -65,7 +65,7 @@ def money_router(services: Services) -> APIRouter:
 
     @router.get("/llmaas/reconciliation")
     async def reconcile(_: str = who) -> dict[str, Any]:
-        return asdict(await services.reconciler.run())
+        return asdict(await services.reconciler.run_alone())
 
     return router
 

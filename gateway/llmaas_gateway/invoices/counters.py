@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from llmaas_gateway.accounts.account import Billing
 from llmaas_gateway.accounts.database import Connection, Database, Row, one_moment, rows
+from llmaas_gateway.invoices.finding import Finding
+from llmaas_gateway.invoices.month_sums import charged
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import settlements
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError
@@ -21,21 +24,6 @@ from llmaas_gateway.ledger.limits import Kind, Limit, Window
 _LOOKS: Final = 3
 _BETWEEN_LOOKS_SECONDS: Final = 0.5
 _KEYS_AT_ONCE: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A difference.
-
-    Attributes:
-        check: which comparison found it.
-        subject: counter, tenant or team.
-        message: what says what.
-    """
-
-    check: str
-    subject: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +107,11 @@ class Counters:
         month = Month.of(now, self._zone)
         async with self._database.change() as connection:
             await one_moment(connection)
-            credit = await rows(connection, _CREDIT)
+            expected: dict[str, int] = defaultdict(int)
+            for row in await charged(connection, now):
+                if row["billing"] == Billing.PREPAID:
+                    expected[self._key("credit", Window.NONE, row, now)] += row["nano_eur"]
             spent = await rows(connection, _SPENT, [month.start(self._zone), month.end(self._zone)])
-            expected = {self._key("credit", Window.NONE, row, now): int(row["sum"]) for row in credit}
             expected |= {self._key("spend-month", Window.MONTH, row, now): int(row["sum"]) for row in spent}
             return len(expected), await self._contradictions(connection, expected)
 
@@ -146,11 +136,6 @@ ORDER BY key
 """
 _STORED: Final = "SELECT request_id FROM ledger.record WHERE request_id = ANY(%s)"
 _SETTLED: Final = "SELECT key, settled FROM ledger.counter WHERE key = ANY(%s)"
-_CREDIT: Final = """
-SELECT tenant, sum(nano_eur)::text AS sum FROM (
-    SELECT tenant, billing, nano_eur FROM ledger.record UNION ALL SELECT tenant, billing, nano_eur FROM ledger.carried
-) AS charged WHERE billing = 'prepaid' GROUP BY tenant
-"""
 _SPENT: Final = """
 SELECT tenant, sum(nano_eur)::text AS sum FROM ledger.record WHERE began_at >= %s AND began_at < %s GROUP BY tenant
 """

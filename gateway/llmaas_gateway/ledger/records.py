@@ -41,6 +41,8 @@ INSERT INTO ledger.counter AS c (key, settled, expires_at)
 SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[]) ORDER BY 1
 ON CONFLICT (key) DO UPDATE SET settled = c.settled + excluded.settled
 """
+# After the insert: whoever sums the month up at this moment has seen the new records, or finds that it may not.
+_NOT_SUMMED: Final = "DELETE FROM ledger.summed_month WHERE first = ANY(%s)"
 # Whoever adds to a counter at this moment, for a call that ended late, is not waited for.
 _FORGET: Final = """
 DELETE FROM ledger.counter WHERE key IN (
@@ -137,10 +139,12 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
     if not rows:
         return 0
     async with connection.transaction():
-        for month in sorted({_month(row["began_at"]) for row in rows.values()}):
+        months = sorted({_month(row["began_at"]) for row in rows.values()})
+        for month in months:
             await connection.execute("SELECT ledger.ensure_month(%s)", [month])
         cursor = await connection.execute(_INSERT.encode(), [Jsonb(list(rows.values()))])
         new = [str(identity) for (identity,) in await cursor.fetchall()]
+        await connection.execute(_NOT_SUMMED, [months])
         sums: dict[str, tuple[int, datetime | None]] = {}
         for identity in new:
             for key, amount, expires in _counted(calls[identity]):

@@ -36,6 +36,21 @@ CREATE TABLE IF NOT EXISTS ledger.counter (
     expires_at timestamptz  -- null for a window that never ends
 );
 
+-- What the records of a month that is long over came to, summed up once (invoices/month_sums.py). A record that comes
+-- later all the same takes the month off this list again.
+CREATE TABLE IF NOT EXISTS ledger.summed_month (
+    first timestamptz PRIMARY KEY,  -- where the month's partition begins
+    at    timestamptz               -- null while it is being summed up
+);
+CREATE TABLE IF NOT EXISTS ledger.month_sum (
+    first    timestamptz NOT NULL REFERENCES ledger.summed_month ON DELETE CASCADE,
+    tenant   text        NOT NULL,
+    team     text        NOT NULL,
+    billing  text        NOT NULL,
+    nano_eur bigint      NOT NULL,
+    PRIMARY KEY (first, tenant, team, billing)
+);
+
 CREATE OR REPLACE FUNCTION ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'ledger.record is append-only: % refused', TG_OP;

@@ -125,6 +125,8 @@ def test_credit_spend_and_a_rebuilt_redis_are_the_same_afterwards(on_platform: R
         # Redis has forgotten the windows of days and months by its own clock; nobody asks for them any more.
         platform.now = datetime(2026, 2, 15, tzinfo=UTC)
         shown = await platform.ask("GET", "/llmaas/tenants/acme")
+        # what is removed below was summed up before
+        assert (await platform.ask("GET", "/llmaas/reconciliation"))["findings"] == []
         counters = await platform.stores.database.read("SELECT * FROM ledger.counter ORDER BY key")
         assert await removal(platform).look() == (NOVEMBER, DECEMBER)
         assert (await platform.ask("GET", "/llmaas/reconciliation"))["findings"] == []

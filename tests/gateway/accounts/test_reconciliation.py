@@ -34,7 +34,14 @@ def test_figures_that_agree_are_counted_and_nothing_is_found(on_platform: Run) -
         await quiet(platform)
         result = await platform.ask("GET", "/llmaas/reconciliation")
         assert result["findings"] == []
-        assert result["compared"] == {"redis": 4, "records": 2, "invoices": 0, "litellm": 1, "directory": 1}
+        assert result["compared"] == {
+            "redis": 4,
+            "records": 2,
+            "months": 0,
+            "invoices": 0,
+            "litellm": 1,
+            "directory": 1,
+        }
 
     on_platform(action)
 
