@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from llmaas_gateway.invoices.watch import ReconciliationWatch
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.metrics import Metrics
 from llmaas_gateway.money import NANO_EUR_PER_EUR
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
@@ -134,6 +136,12 @@ def test_a_redis_that_lost_its_counters_is_not_compared_but_said(on_platform: Ru
     on_platform(action)
 
 
+def told(metrics: Metrics) -> dict[str, float]:
+    """What Prometheus reads of the reconciliation."""
+    lines = (line.split(" ") for line in metrics.page().decode().splitlines() if not line.startswith("#"))
+    return {name.removeprefix("llmaas_gateway_reconciliation_"): float(value) for name, value in lines}
+
+
 def test_every_night_one_replica_reconciles_once_and_keeps_what_it_found(
     on_platform: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,6 +157,12 @@ def test_every_night_one_replica_reconciles_once_and_keeps_what_it_found(
         kept = await platform.stores.database.read("SELECT night::text, findings FROM ledger.reconciliation")
         assert [(row["night"], row["findings"][0]["check"]) for row in kept] == [("2096-11-26", "redis")]
         assert "Redis has 246001" in caplog.text
+        watch = ReconciliationWatch(platform.stores.database)
+        seen = Metrics(watch)
+        assert told(seen) == {}
+        await watch.look()
+        at = datetime(2096, 11, 26, 2, 0, tzinfo=UTC).timestamp()
+        assert told(seen) == {"timestamp_seconds": at, "findings": 1}
         platform.now = datetime(2096, 11, 27, 2, 0, tzinfo=UTC)
         assert await replicas[1].look()
 
