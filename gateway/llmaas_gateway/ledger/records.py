@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +43,14 @@ ON CONFLICT (key) DO UPDATE SET settled = c.settled + excluded.settled
 """
 # After the insert: whoever sums the month up at this moment has seen the new records, or finds that it may not.
 _NOT_SUMMED: Final = "DELETE FROM ledger.summed_month WHERE first = ANY(%s)"
+# What tenants spent in a month is compared with its records for so long after it: its last day too has a night then.
+KEPT_AFTER_MONTH: Final = timedelta(days=7)
 # Whoever adds to a counter at this moment, for a call that ended late, is not waited for.
 _FORGET: Final = """
 DELETE FROM ledger.counter WHERE key IN (
-    SELECT key FROM ledger.counter WHERE expires_at < now() FOR UPDATE SKIP LOCKED
+    SELECT key FROM ledger.counter WHERE expires_at < now() AND (
+        key NOT LIKE '%%:spend-month:%%' OR expires_at < now() - %s
+    ) FOR UPDATE SKIP LOCKED
 )
 """
 
@@ -158,7 +162,7 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
 async def forget_expired(connection: psycopg.AsyncConnection[Any]) -> int:
     """Delete the counters of windows that are over, a thousand tenants' of each minute; how many there were."""
     async with connection.transaction():
-        return (await connection.execute(_FORGET)).rowcount
+        return (await connection.execute(_FORGET, [KEPT_AFTER_MONTH])).rowcount
 
 
 async def prepare_month(connection: psycopg.AsyncConnection[Any]) -> None:
