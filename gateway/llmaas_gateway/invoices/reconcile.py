@@ -166,7 +166,7 @@ class Reconciler:
             elif team not in theirs:
                 findings.append(Finding("litellm", team, f"tenant {row['tenant']} has no such team in LiteLLM"))
             else:
-                counted = _Counted(*sums[team], waiting[team])
+                counted = _Counted(sums[team][0], sums[team][1], waiting[team])
                 findings += _spend(team, float(theirs[team].get("spend") or 0), counted)
         for team in sorted(set(theirs) - set(ours)):
             tenant = (theirs[team].get("metadata") or {}).get(TENANT)
