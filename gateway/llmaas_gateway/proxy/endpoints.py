@@ -61,6 +61,9 @@ _FILES: Final = ("/ui/", "/litellm-asset-prefix/_next/")
 # the same bytes as a form where a client calls them so.
 _PASSED_HEADERS: Final = frozenset({b"accept", b"api-key", b"authorization", b"host", b"user-agent", b"x-api-key"})
 
+# Those of them that LiteLLM takes a key from.
+_KEYS: Final = frozenset({b"api-key", b"authorization", b"x-api-key"})
+
 
 def _short(path: str) -> str:
     return path.removeprefix("/v1") if path.startswith("/v1/") else path
@@ -89,6 +92,11 @@ def is_served(method: str, path: str) -> bool:
         return method in {"GET", "HEAD", "OPTIONS"}
     words = short.split("/")
     return path == _SIGNING_IN or (len(words) > 2 and words[2] in _ADMINISTRATION.get(words[1], ()))
+
+
+def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request to a model carries a key at all, good or not."""
+    return any(name.lower() in _KEYS and value.strip() for name, value in headers)
 
 
 def passed_headers(headers: Iterable[tuple[bytes, bytes]], length: int) -> Sequence[tuple[bytes, bytes]]:
