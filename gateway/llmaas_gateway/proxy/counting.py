@@ -21,6 +21,9 @@ Load = Callable[[Path, str | None], Count]
 # OpenAI's newer models call it "developer".
 _SYSTEM_ROLES: Final = ("system", "developer")
 
+# Llama's templates call it "ipython".
+_TOOL_ROLES: Final = ("tool", "ipython")
+
 # A request with more for each token of its context is not counted, which takes seconds: the model will hardly take it,
 # and the bounds hold if it does. Prose has four or five.
 _MOST_CHARACTERS_A_TOKEN: Final = 8
@@ -106,7 +109,7 @@ class InputCounter:
         count = None if known is None else functools.cache(known)
         if isinstance(messages, list):
             extra = model.template_tokens + model.message_tokens * len(messages)
-            extra += _bytes_of_arguments(messages, context)
+            extra += _bytes_of_arguments(messages, context) + (_quoted_tokens(count, messages) if count else 0)
             # Arguments of tools and options of the template are written into the prompt, in a form that is the model's.
             added = [body[name] for name in ("tools", "chat_template_kwargs") if body.get(name)]
             system = _system_tokens(count, messages)
@@ -150,6 +153,16 @@ def _bytes_of_arguments(messages: Sequence[Any], most: int) -> int:
             with contextlib.suppress(ValueError, RecursionError):
                 written += written_bytes(json.loads(arguments), most)
     return written
+
+
+def _quoted_tokens(count: Count, messages: Sequence[Any]) -> int:
+    """What results of tools have more as JSON than as they are: templates such as Llama's write even texts so."""
+    more = 0
+    for message in _objects(messages):
+        if message.get("role") in _TOOL_ROLES and (content := message.get("content")):
+            plain = sum(count(text) for text in _said(content))
+            more += max(0, count(json.dumps(content, ensure_ascii=False)) - plain)
+    return more
 
 
 def _objects(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -64,6 +64,15 @@ def test_calls_that_are_none_are_counted_as_what_they_say(calls: Any) -> None:
     assert COUNTER.count(WORDS, body).most >= 1
 
 
+@pytest.mark.parametrize("role", ["tool", "ipython"])
+@pytest.mark.parametrize("content", ["\n" * 50, '"' * 50, [{"type": "text", "text": '"\n' * 50}], "plain"])
+def test_results_of_tools_may_be_written_as_json(role: str, content: Any) -> None:
+    for model in (BYTES, LETTERS):
+        counted = COUNTER.count(model, {"messages": [{"role": role, "content": content}]})
+        assert counted.most >= len(json.dumps(content, ensure_ascii=False))
+    assert counted.least_a_prompt == (5 if content == "plain" else 50 if content == '"' * 50 else 1)
+
+
 def test_blanks_that_are_counted_are_not_written() -> None:
     value: Any = [1] * 20_000
     for _ in range(200):
