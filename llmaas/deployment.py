@@ -16,6 +16,7 @@ from llmaas.components.secrets import SecretValues
 from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServer, VllmServerArgs
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
+from llmaas.planning.host_memory import server_memory
 from llmaas.settings import Host, Model, Platform
 from llmaas.settings.gpu_sets import runtime_set
 from llmaas.views import data, gateway, gpu_alerts, gpus, haproxy, lifecycle, litellm, prometheus, vllm
@@ -272,6 +273,9 @@ def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
     weights: LocalVolume,
 ) -> VllmServerArgs:
     name = t.vllm_name(model)
+    if host.gpus is None:
+        raise ValueError(f"llmaas:models: {model.name} is placed on {host.name}, which has no GPUs")
+    memory = server_memory(model, host.gpus)
     return VllmServerArgs(
         namespace=t.SERVING,
         host=host.name,
@@ -286,6 +290,7 @@ def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
         certificate=certificates.names[name],
         weights_claim=weights.claim,
         arguments=vllm.arguments(platform, model, host.name),
-        memory=pods.Memory(1024, 5120),
+        memory=pods.Memory(memory.request_mib, memory.limit_mib),
+        shared_memory_mib=memory.shared_mib,
         runtime_class=gpus.runtime_class(host),
     )

@@ -53,7 +53,7 @@ class ModelEndpoint(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class VllmServerArgs:
-    """Replicas of one model on one host."""
+    """Replicas of one model on one host; ``shared_memory_mib`` is a part of ``memory``."""
 
     namespace: str
     host: str
@@ -69,6 +69,7 @@ class VllmServerArgs:
     weights_claim: str
     arguments: tuple[str, ...]
     memory: pods.Memory
+    shared_memory_mib: int
     runtime_class: str | None = None
 
 
@@ -135,7 +136,7 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
             *(each.volume() for each in proxy_files),
             pods.claimed("weights", args.weights_claim, read_only=True),
             pods.scratch("tmp", 1024),
-            pods.scratch("shared-memory", 1024, memory=True),
+            pods.scratch("shared-memory", args.shared_memory_mib, memory=True),
         ],
         termination_grace_period_seconds=pods.GRACE_SECONDS,
         runtime_class_name=args.runtime_class,

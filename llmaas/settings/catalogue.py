@@ -77,6 +77,11 @@ class Model(Section):
     reasoning_parser: ReasoningParser | None = Field(
         default=None, description=f"vLLM's parser of reasoning, with the capability reasoning: {REASONING_PARSERS}"
     )
+    memory_gib: Annotated[int, Field(ge=4, le=4096)] | None = Field(
+        default=None,
+        description="memory of the host for one replica in GiB, 4 to 4096, shared memory included;"
+        " absent, 16 and 8 for each GPU",
+    )
     production_date: Day | None = Field(default=None, description="the day it became stable, as 2026-08-01")
     long_term_support: bool = Field(default=False, description="true or false")
     announced: Day | None = Field(default=None, description="the day its end was announced, as 2026-08-01")

@@ -1,4 +1,4 @@
-"""What must agree inside one model: a capability that is sold and the parser without which vLLM refuses it."""
+"""What must agree inside one model: a capability and its parser, its GPUs and its memory."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,6 +10,8 @@ from llmaas.settings.parsers import REASONING_PARSERS, TOOL_PARSERS
 
 # the capability, the field that serves it, and what may stand there
 _PARSERS: Final = (("tools", "tool_parser", TOOL_PARSERS), ("reasoning", "reasoning_parser", REASONING_PARSERS))
+
+_LEAST_MEMORY_GIB: Final = 4
 
 
 def capabilities_have_their_parsers(draft: Draft) -> Iterator[Problem]:
@@ -31,4 +33,18 @@ def capabilities_have_their_parsers(draft: Draft) -> Iterator[Problem]:
                 )
 
 
-CHECKS = (capabilities_have_their_parsers,)
+def memory_holds_what_is_shared(draft: Draft) -> Iterator[Problem]:
+    """Shared memory, 1 GiB for each GPU, is part of a replica's memory, and the server must have some beside it."""
+    for item in draft.entries("models", Model):
+        if not item.sure("memory_gib", "gpus_per_replica") or item.value.memory_gib is None:
+            continue
+        least = _LEAST_MEMORY_GIB + item.value.gpus_per_replica
+        if item.value.memory_gib < least:
+            yield Problem(
+                f"{item.path}.memory_gib",
+                f"{item.value.memory_gib} is less than a server with {item.value.gpus_per_replica} GPUs can start in;"
+                f" give {least} or more, or leave it away",
+            )
+
+
+CHECKS = (capabilities_have_their_parsers, memory_holds_what_is_shared)

@@ -1,9 +1,9 @@
-"""The whole program of the lab, run once against Pulumi's mocks: what it would send to the cluster."""
+"""The whole program of an environment, run once against Pulumi's mocks: what it would send to the cluster."""
 
 import pytest
 
 from llmaas.materials import WORKLOAD_IMAGES
-from llmaas.preview.placeholders import placeholder_materials
+from llmaas.preview.placeholders import images_of, placeholder_materials
 from llmaas.preview.recorder import Declared, record
 from llmaas.settings import Platform, load_platform
 from llmaas.views.litellm import TokenPrices
@@ -18,15 +18,25 @@ def platform() -> Platform:
 
 @pytest.fixture(scope="session")
 def declared(platform: Platform) -> list[Declared]:
+    return recorded(platform, IMAGES)
+
+
+@pytest.fixture(scope="session")
+def production() -> list[Declared]:
+    platform = load_platform("production")
+    return recorded(platform, images_of(platform)[0])
+
+
+def recorded(platform: Platform, images: dict[str, str]) -> list[Declared]:
     prices = {model.name: TokenPrices(1800, 8000, 8000) for model in platform.models}
-    materials = placeholder_materials(platform, IMAGES, prices)
+    materials = placeholder_materials(platform, images, prices)
 
     def program() -> None:
         from llmaas.deployment import deploy  # noqa: PLC0415 - after the mocks are in place
 
         deploy(platform, materials)
 
-    return record(program, "lab")
+    return record(program, platform.environment)
 
 
 @pytest.fixture(scope="session")

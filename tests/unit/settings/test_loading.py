@@ -149,6 +149,8 @@ def change(path: str, value: object) -> Any:
         ("models/0/reasoning_parser", "granite", "models[0].reasoning_parser", "without the capability reasoning"),
         ("models/0/tool_parser", "llama3", "models[0].tool_parser", "granite4, hermes, kimi_k2, llama3_json"),
         ("models/0/reasoning_parser", "deepseek", "models[0].reasoning_parser", "is not one of the allowed values"),
+        ("models/2/memory_gib", 7, "models[2].memory_gib", "a server with 4 GPUs can start in; give 8 or more"),
+        ("models/0/memory_gib", 0, "models[0].memory_gib", "memory of the host for one replica in GiB, 4 to 4096"),
         ("artefacts/0/manifest", "../secret", "artefacts[0].manifest", "relative to the stack file"),
         ("tiers", ..., "tiers", "is missing"),
         ("tiers/1/name", "T1", "tiers[1].name", "already the name"),
