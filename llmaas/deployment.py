@@ -117,6 +117,9 @@ def _models(
             ),
             options,
         )
+        # The Deployments of a model are renewed one after the other: they do not know of each other, and all at once
+        # would take every replica away. Of different models nothing waits for another.
+        before: list[pulumi.Resource] = []
         for host_name, replicas in model.placement.items():
             if replicas == 0:
                 continue
@@ -125,11 +128,12 @@ def _models(
             if place not in claims:
                 claims[place] = _weights(*place, options)
             weights = claims[place]
-            VllmServer(
+            server = VllmServer(
                 f"{name}-{host_name}",
                 _server_args(platform, materials, model, host, replicas, endpoint, certificates, weights),
-                pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[weights, endpoint])),
+                pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[weights, endpoint, *before])),
             )
+            before = [server]
 
 
 def _weights(artefact: str, host: str, options: pulumi.ResourceOptions) -> LocalVolume:

@@ -74,7 +74,11 @@ class VllmServerArgs:
 
 
 class VllmServer(pulumi.ComponentResource):
-    """A Deployment tied to the host that holds the weights and the GPUs."""
+    """A Deployment tied to the host that holds the weights and the GPUs.
+
+    Its ``depends_on`` names the one before it of the same model: a rollout takes its only replica away, and so has to
+    wait until that of the host before is ready again.
+    """
 
     def __init__(self, name: str, args: VllmServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmaas:serving:VllmServer", name, None, opts)

@@ -1,5 +1,7 @@
 """The whole program of an environment, run once against Pulumi's mocks: what it would send to the cluster."""
 
+from collections.abc import Callable
+
 import pytest
 
 from llmaas.materials import WORKLOAD_IMAGES
@@ -18,16 +20,15 @@ def platform() -> Platform:
 
 @pytest.fixture(scope="session")
 def declared(platform: Platform) -> list[Declared]:
-    return recorded(platform, IMAGES)
+    return record(program_of(platform, IMAGES), "lab")
 
 
 @pytest.fixture(scope="session")
-def production() -> list[Declared]:
-    platform = load_platform("production")
-    return recorded(platform, images_of(platform)[0])
+def production(production_program: Callable[[], None]) -> list[Declared]:
+    return record(production_program, "production")
 
 
-def recorded(platform: Platform, images: dict[str, str]) -> list[Declared]:
+def program_of(platform: Platform, images: dict[str, str]) -> Callable[[], None]:
     prices = {model.name: TokenPrices(1800, 8000, 8000) for model in platform.models}
     materials = placeholder_materials(platform, images, prices)
 
@@ -36,7 +37,7 @@ def recorded(platform: Platform, images: dict[str, str]) -> list[Declared]:
 
         deploy(platform, materials)
 
-    return record(program, platform.environment)
+    return program
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,9 @@ def workloads(declared: list[Declared]) -> list[Declared]:
     found = [each for each in declared if each.kind in {"Deployment", "StatefulSet", "Job", "DaemonSet", "CronJob"}]
     assert len(found) >= 8
     return found
+
+
+@pytest.fixture(scope="session")
+def production_program() -> Callable[[], None]:
+    platform = load_platform("production")
+    return program_of(platform, images_of(platform)[0])

@@ -1,8 +1,15 @@
 """What every model server is given on its host, by the kind of its GPUs, and in which order servers are renewed."""
 
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+import pulumi
 import pytest
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
 from llmaas.planning.host_memory import HostMemory, server_memory
 from llmaas.preview.recorder import Declared
@@ -40,7 +47,7 @@ def test_a_server_has_memory_of_its_host_by_its_gpus_and_all_of_it_is_set_aside(
     assert found == {("1", "24576Mi", "24576Mi", "1024Mi"), ("4", "49152Mi", "49152Mi", "4096Mi")}
 
 
-def test_a_lab_s_servers_fit_a_small_machine(declared: list[Declared]) -> None:
+def test_a_lab_s_slowfit_a_small_machine(declared: list[Declared]) -> None:
     pods = servers(declared)
     assert len(pods) == 4
     for pod in pods.values():
@@ -60,3 +67,39 @@ def test_shared_memory_leaves_room_for_the_server_itself() -> None:
     for model in load_platform("production").models:
         memory = server_memory(model, REAL)
         assert memory.limit_mib - memory.shared_mib >= 16 * 1024
+
+
+class _SlowServers(Mocks):
+    """Lets every model server take a moment to become ready, and counts how many of a model are renewed at once."""
+
+    def __init__(self) -> None:
+        self.under_way: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.most_of_all = 0
+        self.lock = threading.Lock()
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        labels = args.inputs["spec"]["template"]["metadata"]["labels"] if args.typ.endswith(":Deployment") else {}
+        if (model := labels.get("llmaas.io/model")) is not None:
+            with self.lock:
+                self.under_way[model] += 1
+                self.most[model] = max(self.most[model], self.under_way[model])
+                self.most_of_all = max(self.most_of_all, self.under_way.total())
+            time.sleep(0.1)
+            with self.lock:
+                self.under_way[model] -= 1
+        return f"{args.name}-id", dict(args.inputs)
+
+    def call(self, _: MockCallArgs) -> tuple[dict[Any, Any], None]:
+        return {}, None
+
+
+def test_an_update_renews_one_server_of_a_model_at_a_time_and_models_beside_each_other(
+    production_program: Callable[[], None],
+) -> None:
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    slow = _SlowServers()
+    pulumi.runtime.set_mocks(slow, project="llmaas", stack="production")
+    pulumi.runtime.test(production_program)()  # type: ignore[no-untyped-call]
+    assert slow.most == {"granite3-3-8b": 1, "llama3-2-3b": 1, "llama3-1-70b": 1}
+    assert slow.most_of_all > 1
