@@ -296,5 +296,7 @@ def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
         arguments=vllm.arguments(platform, model, host.name),
         memory=pods.Memory(memory.request_mib, memory.limit_mib),
         shared_memory_mib=memory.shared_mib,
+        # The image for simulated GPUs compiles nothing and brings a cache of its own, which must not be hidden.
+        compiles=host.gpus.kind != "simulated",
         runtime_class=gpus.runtime_class(host),
     )

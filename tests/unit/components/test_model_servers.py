@@ -69,6 +69,32 @@ def test_shared_memory_leaves_room_for_the_server_itself() -> None:
         assert memory.limit_mib - memory.shared_mib >= 16 * 1024
 
 
+def written_to(pod: dict[str, Any]) -> dict[str, str]:
+    """The folders that the server may write, with the size of each."""
+    sizes = {each["name"]: each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each}
+    mounts = pod["containers"][0]["volumeMounts"]
+    return {each["mountPath"]: sizes[each["name"]] for each in mounts if not each.get("readOnly")}
+
+
+def test_what_is_compiled_for_a_gpu_has_a_folder_that_the_server_may_write(production: list[Declared]) -> None:
+    for pod in servers(production).values():
+        variables = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+        folders = written_to(pod)
+        assert folders["/cache"] == "8192Mi"
+        caches = {"VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE"}
+        for name in caches | {"CUDA_CACHE_PATH"}:
+            assert variables[name].startswith("/cache/"), name
+        # the rest of what programs keep goes below the home
+        assert variables["HOME"] in folders
+
+
+def test_a_lab_s_server_keeps_the_cache_of_its_image(declared: list[Declared]) -> None:
+    for pod in servers(declared).values():
+        names = {each["name"] for each in pod["containers"][0]["env"]}
+        assert not names & {"HOME", "VLLM_CACHE_ROOT"}
+        assert "/cache" not in written_to(pod)
+
+
 class _SlowServers(Mocks):
     """Lets every model server take a moment to become ready, and counts how many of a model are renewed at once."""
 
