@@ -152,7 +152,7 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
         enable_service_links=False,
         security_context=pods.pod_security(),
         affinity=k8s.core.v1.AffinityArgs(node_affinity=pods.on_hosts([args.host])),
-        init_containers=[pods.haproxy_container(args.proxy_image, proxy_files, {"tls": t.SERVING_PORT}, sidecar=True)],
+        init_containers=[pods.haproxy_container(args.proxy_image, proxy_files, {"tls": t.SERVING_PORT}, "serving")],
         containers=[server],
         volumes=[
             *(each.volume() for each in proxy_files),
