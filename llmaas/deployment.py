@@ -17,6 +17,7 @@ from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServ
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
 from llmaas.planning.host_memory import server_memory
+from llmaas.planning.stores import data_host, monitoring_host
 from llmaas.settings import Host, Model, Platform
 from llmaas.settings.gpu_sets import runtime_set
 from llmaas.views import data, gateway, gpu_alerts, gpus, haproxy, lifecycle, litellm, prometheus, vllm
@@ -72,7 +73,7 @@ def _certificates(materials: Materials) -> list[Certificate]:
 def _data_stores(
     platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    host = platform.hosts_with_role("service")[0].name
+    host = data_host(platform).name
     postgres = Postgres(
         t.POSTGRES_SERVICE,
         PostgresArgs(
@@ -249,8 +250,7 @@ def _monitoring(
         t.PROMETHEUS_SERVICE,
         PrometheusArgs(
             namespace=t.MONITORING,
-            # Not where the data stores are, if there is another host.
-            host=platform.hosts_with_role("service")[-1].name,
+            host=monitoring_host(platform).name,
             image=materials.images["prometheus"],
             certificate=certificates.names[t.PROMETHEUS_IDENTITY],
             configuration=prometheus.configuration(platform, certificate),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from llmaas.planning.stores import stores_by_host
 from llmaas.preview.placeholders import MARK
 from llmaas.settings import Platform
 from llmaas.views.data import redis_memory_mib, redis_needed_mib
@@ -126,6 +127,18 @@ def test_every_proxy_has_the_memory_by_which_its_connections_are_counted(
             # what is set aside stays small: a lab has a dozen of them
             assert container["resources"]["requests"]["memory"] == "32Mi"
     assert set(found) == {"llmaas-edge", "llmaas-gateway", "llmaas-serving"}
+
+
+def test_data_lies_on_the_hosts_of_which_the_plan_says_so(declared: list[Any], platform: Platform) -> None:
+    found: dict[str, set[str]] = {}
+    for volume in of_kind(declared, "PersistentVolume"):
+        spec = volume.inputs["spec"]
+        if spec["accessModes"] == ["ReadWriteOnce"]:
+            (term,) = spec["nodeAffinity"]["required"]["nodeSelectorTerms"]
+            (host,) = term["matchExpressions"][0]["values"]
+            found.setdefault(host, set()).add(spec["claimRef"]["name"].removesuffix("-data"))
+    called = {"PostgreSQL": "postgres", "Redis": "redis", "Prometheus": "prometheus"}
+    assert found == {host: {called[name] for name in names} for host, names in stores_by_host(platform).items()}
 
 
 def test_no_service_environment_reaches_a_pod(workloads: list[Any]) -> None:
