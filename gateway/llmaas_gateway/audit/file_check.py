@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,12 +131,12 @@ class FileCheck:
         self.statement = signed.statement
         self.records = 0
         self.notes: list[str] = []
+        self.removals: dict[str, dict[str, Any]] = {}  # by reason
         self._verifier = verifier
         self._problems = problems
         self._expected: int = self.statement["first"]
         self._previous: str = self.statement["previous"]
         self._missing: dict[int, int] = {}  # number of a record to the line where it was missed
-        self._removals: dict[str, dict[str, Any]] = {}
         self._heads = 0
         self._headed = self.statement["first"] - 1
         self._unsigned_since: datetime | None = None
@@ -172,9 +172,9 @@ class FileCheck:
         if statement["stream"] != self.statement["stream"]:
             self._say(f"a signed {statement['is']} of another stream: inserted")
         elif statement["is"] == "removal":
-            if self._removals.keys() & {"erasure", statement["reason"]}:
+            if self.removals.keys() & {"erasure", statement["reason"]}:
                 self._say(f"a second signed removal by {statement['reason']}, or in a wrong place: inserted or moved")
-            self._removals[statement["reason"]] = dict(statement)
+            self.removals[statement["reason"]] = dict(statement)
         else:
             self._check_head(dict(statement))
 
@@ -211,11 +211,14 @@ class FileCheck:
             self._say(f"record {record.number} is of another stream: inserted")
         self._check_personal(record, content["personal"])
         if self._placed(record):
-            self._unsigned_since = self._unsigned_since or datetime.fromisoformat(record.body["recorded_at"])
+            recorded_at = datetime.fromisoformat(record.body["recorded_at"])
+            if f"{recorded_at.astimezone(UTC):%Y-%m}" != self.statement["month"]:
+                self._say(f"record {record.number} is of another month: the database had another time than was hashed")
+            self._unsigned_since = self._unsigned_since or recorded_at
             self._check_anchors(record, anchors)
 
     def _check_beginning(self) -> None:
-        gone = self._removals.get("retention")
+        gone = self.removals.get("retention")
         oldest = self.statement["oldest"]
         if oldest > (int(gone["last"]) if gone else 0) + 1:
             self._say(f"records before {oldest} are gone without a signed removal", 1)
@@ -243,7 +246,7 @@ class FileCheck:
 
     def _check_personal(self, record: Record, personal: Any) -> None:
         commitment = record.body.get("personal")
-        erased = record.number <= int(self._removals.get("erasure", {"last": 0})["last"])
+        erased = record.number <= int(self.removals.get("erasure", {"last": 0})["last"])
         if personal is None:
             if commitment is not None and not erased:
                 self._say(f"record {record.number}: its personal part is gone without a signed erasure: dropped")
@@ -281,6 +284,6 @@ class FileCheck:
             self._say(f"records {self._expected} to {last} are missing at the end: the file was cut")
         elif self._previous != self.statement["hash"]:
             self._say(f"record {last} is not the last one that was signed: it was replaced")
-        for name, found in (("heads", self._heads), ("removals", len(self._removals))):
+        for name, found in (("heads", self._heads), ("removals", len(self.removals))):
             if found != self.statement[name]:
                 self._say(f"{found} signed {name} where {self.statement[name]} belong: dropped or inserted", 0)

@@ -6,23 +6,36 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from llmaas_gateway.audit.heads import keep
+import psycopg
+
+from llmaas_gateway.audit.heads import TamperedError, keep
 from llmaas_gateway.audit.log import Connection, append_entries, lock_streams
 from llmaas_gateway.audit.records import PLATFORM, Act, Entry, Kind
 from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.audit.stored import Judge
 
+# What one round deletes at most; a worker with more to delete does not stop chaining calls for it.
+MOST: Final = 200_000
+_SLICE: Final = 2_000
 _ALLOW: Final = "SET LOCAL llmaas.audit_removal = 'on'"
-_OVERDUE: Final = """
-SELECT stream.id::text, max(record.number) FROM audit.stream JOIN audit.record ON record.stream = stream.id
-WHERE stream.kind = %s AND record.recorded_at < %s
-  AND record.number <= (SELECT max(number) FROM audit.head WHERE head.stream = stream.id)
-GROUP BY stream.id ORDER BY stream.id
+_TURN: Final = "SELECT pg_try_advisory_xact_lock(hashtext('audit.removal'))"
+# The first record of each chain says whether any of it is overdue: time never runs backwards along a chain.
+_STREAMS: Final = """
+SELECT stream.id::text FROM audit.stream
+CROSS JOIN LATERAL (SELECT recorded_at FROM audit.record WHERE record.stream = stream.id
+                    ORDER BY number LIMIT 1) AS first
+WHERE stream.kind = %s AND first.recorded_at < %s ORDER BY stream.id
+"""
+# What is overdue ends before the first record that is not: a later one with an old date takes none along.
+_FIRST_TO_STAY: Final = """
+SELECT number FROM audit.record WHERE stream = %s AND number > %s AND number <= %s AND recorded_at >= %s
+ORDER BY number LIMIT 1
 """
 _WHAT_GOES: Final = """
-SELECT min(record.number), min(recorded_at), max(recorded_at), (array_agg(hash ORDER BY number DESC))[1],
+SELECT min(recorded_at), max(recorded_at),
        (SELECT statement FROM audit.removal WHERE removal.stream = record.stream AND reason = 'retention')
-FROM audit.record WHERE stream = %s AND number <= %s GROUP BY stream
+FROM audit.record WHERE stream = %s AND number > %s AND number <= %s GROUP BY stream
 """
 _KEEP: Final = """
 INSERT INTO audit.removal (stream, reason, statement, key, signature) VALUES (%s, %s, %s, %s, %s)
@@ -64,42 +77,77 @@ class Erasure:
 
 
 async def retain(connection: Connection, signer: Signer, retention: Retention, now: datetime) -> int:
-    """Delete records whose period is over; how many. Those that no signed head vouches for stay: they may be evidence.
+    """Delete records whose period is over, at most ``MOST``; how many. Zero if another replica is at it.
+
+    Those that no signed head vouches for stay: they may be evidence. So does what was altered: all that goes, and what
+    is left up to the next signed head, is hashed anew before.
 
     What is left of them is a signed statement with the last number, its hash and the time they span, so that the rest
     of the chain still has its beginning. The deletion is an act of its own in the platform's stream.
+
+    Raises:
+        TamperedError: chains that do not hold; of all others, what is overdue was deleted.
     """
-    total = 0
+    total, tampered = 0, []
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('audit.removal'))")
+        got = await (await connection.execute(_TURN)).fetchone()
+        if not got or not got[0]:
+            return 0
         await connection.execute(_ALLOW)
         for kind, period in retention.periods().items():
             gone = {}
-            for stream, last in await (await connection.execute(_OVERDUE, [kind, now - period])).fetchall():
-                statement = await _remove(connection, signer, stream, last, now)
-                gone[stream] = last
-                total += statement["last"] - statement["removed_now_from"] + 1
+            for (stream,) in await (await connection.execute(_STREAMS, [kind, now - period])).fetchall():
+                try:
+                    async with connection.transaction():
+                        removed = await _remove(connection, signer, stream, (now - period, now), MOST - total)
+                except (TamperedError, psycopg.DataError) as error:
+                    # Nothing that we write is of a form that PostgreSQL cannot read.
+                    what = error if isinstance(error, TamperedError) else "it cannot be read"
+                    tampered.append(f"stream {stream}: nothing that is overdue was deleted: {what}")
+                    continue
+                if removed:
+                    gone[stream] = removed["last"]
+                    total += removed["last"] - removed["removed_now_from"] + 1
             if gone:
                 details = {"kind": kind, "kept_days": period.days, "last_number_gone": gone}
                 facts = {"action": "audit.retention", "actor": "system:audit", "object": kind, "details": details}
                 await append_entries(connection, [Entry(PLATFORM, "acts", now, facts, None)])
+    if tampered:
+        raise TamperedError("; ".join(tampered))
     return total
 
 
-async def _remove(connection: Connection, signer: Signer, stream: str, last: int, now: datetime) -> dict[str, Any]:
-    row = await (await connection.execute(_WHAT_GOES, [stream, last])).fetchone()
-    assert row is not None  # noqa: S101 - the stream was found by its records, and removals take turns
-    first, since, until, last_hash, before = row
+async def _remove(
+    connection: Connection, signer: Signer, stream: str, times: tuple[datetime, datetime], most: int
+) -> dict[str, Any] | None:
+    """Delete what of a stream was recorded before the first time; what is signed of it, at the second one."""
+    before, now = times
+    judge = Judge(signer)
+    chain = await judge.chain(connection, stream)
+    if chain is None:
+        return None
+    if chain.problems:
+        raise TamperedError("; ".join(chain.problems))
+    start = chain.start.number
+    last = min(chain.signed.number, start + most)
+    stays = await (await connection.execute(_FIRST_TO_STAY, [stream, start, last, before])).fetchone()
+    last = stays[0] - 1 if stays else last
+    if last <= start:
+        return None
+    place = await judge.vouched(connection, chain, last, _SLICE)
+    row = await (await connection.execute(_WHAT_GOES, [stream, start, last])).fetchone()
+    assert row is not None  # noqa: S101 - they were hashed just now, and removals take turns
+    since, until, removed_before = row
     statement = {
         "is": "removal",
         "reason": "retention",
         "stream": stream,
         "first": 1,
-        "last": last,
-        "hash": last_hash,
-        "since": json.loads(before)["since"] if before else since.isoformat(),
+        "last": place.number,
+        "hash": place.hash,
+        "since": json.loads(removed_before)["since"] if removed_before else since.isoformat(),
         "until": until.isoformat(),
-        "removed_now_from": first,
+        "removed_now_from": start + 1,
         "signed_at": now.isoformat(),
     }
     await keep(connection, _KEEP, (stream, "retention"), signer.sign(statement))

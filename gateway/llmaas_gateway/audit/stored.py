@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from llmaas_gateway.audit.heads import ANCHOR
+from llmaas_gateway.audit.heads import ANCHOR, TamperedError
 from llmaas_gateway.audit.log import Connection
 from llmaas_gateway.audit.signing import Signed, Signer, Verifier
 from llmaas_gateway.chain import GENESIS
@@ -16,7 +16,7 @@ from llmaas_gateway.chain import GENESIS
 # What is hashed is put together as ``chain.Record.make`` does it, from texts that are stored as they were hashed.
 _STRETCH: Final = """
 WITH stretch AS (
-    SELECT stream::text, number, record.hash, previous, body, salt, fields,
+    SELECT stream::text, number, record.hash, previous, body, recorded_at, salt, fields,
            lag(number, 1, %(number)s::bigint) OVER by_number AS number_before,
            lag(record.hash, 1, %(hash)s::text) OVER by_number AS hash_before,
            '{"at":' || to_json(at) || ',"body":' || body || ',"number":' || number
@@ -32,6 +32,8 @@ WITH stretch AS (
         WHEN previous <> hash_before THEN 'record ' || number || ' does not follow the one before: one was replaced'
         WHEN body::jsonb ->> 'stream' IS DISTINCT FROM stream
             THEN 'record ' || number || ' is of another stream'
+        WHEN recorded_at IS DISTINCT FROM (body::jsonb ->> 'recorded_at')::timestamptz
+            THEN 'the time of recording beside record ' || number || ' is not the one in it: it was altered'
         WHEN salt IS NULL AND number > %(erased)s AND body::jsonb ->> 'personal' IS NOT NULL
             THEN 'the personal part of record ' || number || ' is gone without an erasure'
         WHEN salt IS NOT NULL AND (number <= %(erased)s OR body::jsonb ->> 'personal'
@@ -65,7 +67,11 @@ WHERE record.hash IS DISTINCT FROM anchored.hash AND number > coalesce((
     SELECT (statement::jsonb ->> 'last')::bigint FROM audit.removal
     WHERE removal.stream = anchored.stream AND reason = 'retention'), 0)
 """
+_VOUCHING: Final = """
+SELECT array[statement, key, signature] FROM audit.head WHERE stream = %s AND number >= %s ORDER BY number LIMIT 1
+"""
 _HASH: Final = "SELECT hash FROM audit.record WHERE stream = %s AND number = %s"
+_TOLD: Final = 5
 
 
 class Place(NamedTuple):
@@ -143,13 +149,15 @@ class Judge:
             raise ValueError("it is of another stream")
         return Place(int(statement[name]), str(statement.get("hash")))
 
-    async def stretch(self, connection: Connection, chain: Chain, after: Place, most: int) -> tuple[Place, list[str]]:
-        """Where the next records of a chain end, at most so many, and what is wrong with them."""
+    async def stretch(
+        self, connection: Connection, chain: Chain, after: Place, most: int, until: int | None = None
+    ) -> tuple[Place, list[str]]:
+        """Where the next records of a chain end, at most so many and up to a number, and what is wrong with them."""
         arguments = {
             "stream": chain.stream,
             "number": after.number,
             "hash": after.hash,
-            "end": chain.end.number,
+            "end": chain.end.number if until is None else until,
             "erased": chain.erased,
             "most": most,
         }
@@ -161,6 +169,39 @@ class Judge:
         if chain.platform and not problems:
             problems = await self._anchors(connection, chain.stream, after, last)
         return last, problems
+
+    async def vouched(self, connection: Connection, chain: Chain, last: int, most: int) -> Place:
+        """A record of a chain, once all before it and those up to the next signed head were found as they were written.
+
+        Args:
+            connection: in a transaction.
+            chain: what is claimed of it.
+            last: the number of the record; a head vouches for it or for one after it.
+            most: how many records PostgreSQL hashes at a time.
+
+        Raises:
+            TamperedError: something was altered or is missing; the text says what.
+        """
+        problems = list(chain.problems)
+        head = place = wanted = chain.start
+        try:
+            row = await (await connection.execute(_VOUCHING, [chain.stream, last])).fetchone()
+            head = self._place(row[0] if row else [], chain.stream, "number")
+        except (ValueError, KeyError, TypeError) as error:
+            problems.append(f"the signed head of record {last} or of one after it was altered: {error}")
+        while not problems and place.number < head.number:
+            until = last if place.number < last else head.number
+            before = place
+            place, problems = await self.stretch(connection, chain, before, most, until)
+            if place == before and not problems:
+                problems = [f"records {place.number + 1} to {until} are missing"]
+            if place.number == last:
+                wanted = place
+        if not problems and place != head:
+            problems = [f"a signed head vouches for record {head.number}, which is another"]
+        if problems:
+            raise TamperedError("; ".join(problems[:_TOLD]))
+        return wanted
 
     async def _anchors(self, connection: Connection, stream: str, after: Place, last: Place) -> list[str]:
         arguments = {"stream": stream, "after": after.number, "last": last.number, "action": ANCHOR}

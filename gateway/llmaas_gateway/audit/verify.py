@@ -6,7 +6,7 @@ Every problem is named with file and line. A file that does not begin with a sta
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def _check_streams(checks: Sequence[FileCheck], anchors: Anchors, report: Report
         files.sort(key=lambda check: (check.statement["first"], str(check.path)))
         for before, after in itertools.pairwise(files):
             _check_joint(before, after, report.problems)
+        _note_removals(files, report.notes)
         first, last = files[0].statement, files[-1].statement
         if first["first"] > first["oldest"]:
             report.notes.append(
@@ -86,6 +87,20 @@ def _check_streams(checks: Sequence[FileCheck], anchors: Anchors, report: Report
     absent = len(set(anchors) - set(by_stream))
     if absent:
         report.notes.append(f"{absent} streams that the platform's anchors name are in no given file")
+
+
+def _note_removals(files: Sequence[FileCheck], notes: list[str]) -> None:
+    """What is gone by a signature of the platform alone: whoever reads it can ask whether its time was over."""
+    last: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for check in files:
+        for reason, statement in check.removals.items():
+            if reason not in last or statement["last"] >= last[reason][1]["last"]:
+                last[reason] = (str(check.path), statement)
+    for reason, (path, statement) in sorted(last.items()):
+        what = f"{statement['last']} records, recorded until {statement.get('until')}, were deleted by retention"
+        if reason == "erasure":
+            what = f"the personal parts of {statement['last']} records were deleted by an erasure"
+        notes.append(f"{path}: {what}, signed on {statement['signed_at']}")
 
 
 def _check_joint(before: FileCheck, after: FileCheck, problems: list[Problem]) -> None:

@@ -92,13 +92,16 @@ class ChainWatch(Collector):
         self._clock = clock
         self._progress: Progress | None = None
         self._unreadable = False
+        # Whether this replica last found that what is overdue is not as a signed head vouches for it.
+        self.overdue_altered = False
 
     def collect(self) -> Iterable[Metric]:
         """As Prometheus reads it; every replica tells what the last turn of any of them found."""
         progress = self._progress
         intact = GaugeMetricFamily("llmaas_audit_chain_intact", "Whether all records of the audit are as written.")
-        if self._unreadable or (progress and (progress.problems or progress.whole_at)):
-            holds = not self._unreadable and progress is not None and progress.intact and not progress.problems
+        found = self._unreadable or self.overdue_altered
+        if found or (progress and (progress.problems or progress.whole_at)):
+            holds = not found and progress is not None and progress.intact and not progress.problems
             intact.add_metric((), float(holds))
         yield intact
         meaning = "All records that the audit had at this time have been checked since."

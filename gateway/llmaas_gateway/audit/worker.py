@@ -15,7 +15,7 @@ from llmaas_gateway.audit.heads import TamperedError, seal
 from llmaas_gateway.audit.log import AuditLog, Connection, migrate
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.audit.refusals import Refusals
-from llmaas_gateway.audit.removal import Retention, retain
+from llmaas_gateway.audit.removal import MOST, Retention, retain
 from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
 from llmaas_gateway.audit.watch import ChainWatch
@@ -121,8 +121,9 @@ class Audit:
         while True:
             for job, seconds in jobs.items():
                 if due[job] <= time.monotonic():
-                    await job(connection)
-                    due[job] = time.monotonic() + seconds
+                    # Only a job that says True has more to do; the others' numbers say what they did.
+                    more = await job(connection) is True
+                    due[job] = time.monotonic() + (0.0 if more else seconds)
             await asyncio.sleep(max(0.0, min(due.values()) - time.monotonic()))
 
     async def _seal(self, connection: Connection) -> None:
@@ -132,7 +133,15 @@ class Audit:
             # Told at every round until somebody looks; the check of all chains raises the alert.
             _log.critical("audit tampered: %s", error)
 
-    async def _retain(self, connection: Connection) -> None:
-        gone = await retain(connection, self.signer, self._settings.retention, datetime.now(UTC))
+    async def _retain(self, connection: Connection) -> bool:
+        """Whether more is overdue than one round deletes."""
+        try:
+            gone = await retain(connection, self.signer, self._settings.retention, datetime.now(UTC))
+        except TamperedError as error:
+            self.watch.overdue_altered = True
+            _log.critical("audit tampered: %s", error)
+            return False
+        self.watch.overdue_altered = False
         if gone:
             _log.info("audit: %s records deleted, their legal period is over", gone)
+        return gone >= MOST

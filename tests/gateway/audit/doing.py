@@ -18,6 +18,14 @@ from llmaas_gateway.ledger import records
 T = TypeVar("T")
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
+# Found before PostgreSQL's own function of that name by whoever connects later.
+_CLOCK = """
+CREATE SCHEMA IF NOT EXISTS later;
+CREATE TABLE IF NOT EXISTS later.clock AS SELECT 0 AS days;
+CREATE OR REPLACE FUNCTION later.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    'SELECT pg_catalog.clock_timestamp() + make_interval(days => days) FROM later.clock'
+"""
+
 
 def act(number: int, tenant: str = "acme", **details: Any) -> Act:
     at = START + timedelta(seconds=number)
@@ -34,6 +42,24 @@ def new_database(server: PostgresServer) -> str:
 
     in_database(url, make)
     return url
+
+
+def let_pass(database: str, days: int) -> None:
+    """Let what is there be so much older: PostgreSQL's clock, which times records and heads, goes on by days."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(_CLOCK.encode())
+        connection.execute("UPDATE later.clock SET days = days + %s", [days])
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET search_path = later, pg_catalog, public'.encode())
+
+
+def now(database: str) -> datetime:
+    """What the database takes the time to be."""
+    with psycopg.connect(database, options="-c timezone=UTC") as connection:
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        moment: datetime = row[0]
+        return moment
 
 
 def in_database(database: str, action: Callable[[Connection], Awaitable[T]]) -> T:

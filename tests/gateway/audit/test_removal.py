@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from gateway.audit.doing import START, act, export, in_database, note_calls
+from gateway.audit.doing import START, act, export, in_database, let_pass, note_calls, now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llmaas_gateway.audit.export import NoSuchTenantError, Span
@@ -29,20 +29,12 @@ def _append(database: str, *tenants: str, count: int = 3) -> None:
     asyncio.run(AuditLog(database).append([act(n, tenant) for tenant in tenants for n in range(count)]))
 
 
-def _age(database: str, days: int) -> None:
-    """Let what is there be so much older; the time of chaining is PostgreSQL's own and cannot be given."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE audit.record DISABLE TRIGGER append_only")
-        connection.execute("UPDATE audit.record SET recorded_at = recorded_at - make_interval(days => %s)", [days])
-        connection.execute("ALTER TABLE audit.record ENABLE TRIGGER append_only")
-
-
 def _seal(database: str, signer: Signer) -> None:
     in_database(database, lambda connection: seal(connection, signer))
 
 
 def _retain(database: str, signer: Signer, retention: Retention = RETENTION) -> int:
-    return in_database(database, lambda connection: retain(connection, signer, retention, datetime.now(UTC)))
+    return in_database(database, lambda connection: retain(connection, signer, retention, now(database)))
 
 
 def _erase(database: str, signer: Signer, tenant: str) -> int:
@@ -65,11 +57,11 @@ def test_each_kind_goes_after_its_own_period_and_the_rest_is_verified(
     in_database(database, chain_all)
     _append(database, "acme", "")
     _seal(database, signer)
-    _age(database, 2)
+    let_pass(database, 2)
     assert _retain(database, signer) == 2  # the calls; acts are kept longer
     note_calls(database, ["new"])
     in_database(database, chain_all)
-    _age(database, 2)
+    let_pass(database, 2)
     _append(database, "acme")
     note_calls(database, ["newest"])
     in_database(database, chain_all)
@@ -177,7 +169,7 @@ def test_an_erasure_amid_writers_breaks_no_chain(
 
 def test_what_is_overdue_but_was_never_signed_stays(database: str, signer: Signer) -> None:
     _append(database, "acme")
-    _age(database, 10)
+    let_pass(database, 10)
     assert _retain(database, signer) == 0
     _seal(database, signer)
     assert _retain(database, signer) == 3
@@ -187,7 +179,7 @@ def test_the_last_calls_of_an_erased_tenant_are_signed_and_go_like_all_others(da
     note_calls(database, ["a", "b"])
     _erase(database, signer, "acme")
     _seal(database, signer)
-    _age(database, 2)
+    let_pass(database, 2)
     assert _retain(database, signer) == 2
 
 
@@ -242,7 +234,7 @@ def test_whatever_goes_in_whatever_order_the_rest_is_verified(
         elif step == "seal":
             _seal(database, signer)
         elif step == "age":
-            _age(database, 2)
+            let_pass(database, 2)
         elif step == "retain":
             _retain(database, signer)
         else:
