@@ -91,7 +91,7 @@ def _check_streams(checks: Sequence[FileCheck], anchors: Anchors, report: Report
 
 def _note_removals(files: Sequence[FileCheck], notes: list[str]) -> None:
     """What is gone by a signature of the platform alone: whoever reads it can ask whether its time was over."""
-    last: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    last: dict[str, tuple[str, dict[str, Any]]] = {}
     for check in files:
         for reason, statement in check.removals.items():
             if reason not in last or statement["last"] >= last[reason][1]["last"]:
