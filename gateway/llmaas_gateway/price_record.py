@@ -69,14 +69,15 @@ def record_prices(book: PriceBook, path: Path, now: datetime) -> list[str]:
     bodies = _bodies(book)
     new = [price for price in book.prices if price.id not in standing]
     edited = [p for p in book.prices if p.id in to_come and _differing(to_come[p.id].body, bodies[p.id])]
-    late = [_late(price) for price in [*new, *edited] if records and price.valid_from <= now]
+    told = [*new, *edited]
+    late = [_late(price) for price in told if records and price.valid_from <= now]
     if late:
         raise PriceError(late)
     gone = [name for name, record in to_come.items() if name not in bodies and "withdrawn" not in record.body]
     factors = [body for name, body in _factors(book).items() if name not in standing]
     withdrawn = [{"id": name, "withdrawn": True} for name in gone]
-    chain.append(path, [*(bodies[price.id] for price in [*new, *edited]), *withdrawn, *factors], now)
-    lines = [f"{p.id}: {p.amount} EUR per {p.per} from {_since(p)}" for p in [*new, *edited]]
+    chain.append(path, [*(bodies[price.id] for price in told), *withdrawn, *factors], now)
+    lines = [f"{p.id}: {p.amount} EUR per {p.per} from {_since(p)}" for p in told]
     return [*lines, *(f"{n}: withdrawn" for n in gone), *(f"{body['id']}: {body['factor']}" for body in factors)]
 
 

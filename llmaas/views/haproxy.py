@@ -114,7 +114,6 @@ def _room(place: Place) -> dict[str, int]:
         "connections": connections,
         # Beside LiteLLM a call comes in, and goes out again to a model.
         "callers": callers // 2 if place == "gateway" else callers,
-        "connections_of_an_address": CONNECTIONS_OF_AN_ADDRESS,
     }
 
 
@@ -132,6 +131,7 @@ def edge_configuration(platform: Platform) -> str:
         "haproxy/edge.cfg.j2",
         **_shared(),
         **_room("edge"),
+        connections_of_an_address=CONNECTIONS_OF_AN_ADDRESS,
         server_certificate=certificate_folder(t.EDGE_SERVICE),
         client_certificate=certificate_folder(t.EDGE_CLIENT),
         public_names=(*platform.gateway.public_host_names, *addresses),

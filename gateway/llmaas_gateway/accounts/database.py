@@ -42,6 +42,11 @@ async def one_moment(connection: Connection) -> None:
     await connection.execute("LOCK TABLE ledger.record IN ACCESS SHARE MODE")
 
 
+async def long_statements(connection: Connection) -> None:
+    """Let each statement of the transaction take half an hour, as sums over months of records do at night."""
+    await connection.execute("SET LOCAL statement_timeout = '30min'")
+
+
 class Database:
     """One PostgreSQL database."""
 

@@ -128,7 +128,7 @@ class Counters:
                 tenant, _, name = row["key"].removeprefix(before).partition(":")
                 if name in kept:
                     kept[name][tenant] = row["settled"]
-        if month not in months[:1]:
+        if len(months) > 1:
             # Which of its counters were forgotten before they were kept for longer, nobody knows.
             past = _spend_month(begins[0])
             sums[past] = {tenant: amount for tenant, amount in sums[past].items() if tenant in kept[past]}

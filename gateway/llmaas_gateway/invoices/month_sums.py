@@ -11,13 +11,12 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from llmaas_gateway.accounts.database import Connection, Database, Row, one_moment, rows
+from llmaas_gateway.accounts.database import Connection, Database, Row, long_statements, one_moment, rows
 from llmaas_gateway.invoices.finding import Finding
 from llmaas_gateway.money import format_euros
 
 # Records come seconds after their calls. One that comes later than this is no mistake: its month is summed up anew.
 _OVER: Final = timedelta(days=7)
-_LIMIT: Final = "SET LOCAL statement_timeout = '30min'"
 _TO_SUM: Final = """
 SELECT p.name, p.first FROM ledger.partition p LEFT JOIN ledger.summed_month s USING (first)
 WHERE p.after < %s AND s.at IS NULL ORDER BY p.first
@@ -76,7 +75,7 @@ async def sum_up(database: Database, now: datetime) -> int:
             await connection.execute(_BEGIN, [month["first"]])
         try:
             async with database.change() as connection:
-                await connection.execute(_LIMIT)
+                await long_statements(connection)
                 await connection.execute("DELETE FROM ledger.month_sum WHERE first = %s", [month["first"]])
                 await connection.execute(_SUM.format(table), [month["first"]])
                 await connection.execute(_END, [now, month["first"]])
@@ -94,7 +93,7 @@ async def charged(connection: Connection, recent: datetime) -> list[Row]:
         connection: in a transaction that sees one moment.
         recent: the moment.
     """
-    await connection.execute(_LIMIT)
+    await long_statements(connection)
     since = (await rows(connection, _SINCE))[0]["since"]
     found = await rows(connection, _CHARGED, {"since": since, "recent": recent})
     return [{**row, "nano_eur": int(row["nano_eur"]), "recent": int(row["recent"])} for row in found]
@@ -110,7 +109,7 @@ async def check(database: Database, month: Row) -> list[Finding]:
     """Where the records of a summed month no longer come to its sums."""
     async with database.change() as connection:
         await one_moment(connection)
-        await connection.execute(_LIMIT)
+        await long_statements(connection)
         query = _AGAIN.format(sql.Identifier("ledger", month["name"])).as_string(connection)
         differing = await rows(connection, query, [month["first"]])
     return [

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
 from llmaas_gateway.accounts.litellm import LiteLLMError
-from llmaas_gateway.invoices.reconcile import Reconciler
+from llmaas_gateway.invoices.reconcile import Reconciler, takes_turn
 from llmaas_gateway.ledger.ledger import LedgerUnavailableError
 
 # After midnight's windows have turned over, before the day's load.
@@ -58,9 +58,8 @@ class Nightly:
         if await self._done(local.date()):
             return False
         async with self._database.change() as connection:
-            # Held until the end of the transaction: another replica that looks meanwhile goes away again.
-            cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(hashtext('ledger.reconciliation'))")
-            if await cursor.fetchone() != (True,) or await self._done(local.date()):
+            # Another replica that looks meanwhile goes away again.
+            if not await takes_turn(connection) or await self._done(local.date()):
                 return False
             result = await self._reconciler.run()
             findings = [asdict(finding) for finding in result.findings]

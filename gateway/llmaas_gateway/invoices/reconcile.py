@@ -11,7 +11,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts.account import TENANT, State
-from llmaas_gateway.accounts.database import Database, DatabaseBusyError, Row, one_moment, rows
+from llmaas_gateway.accounts.database import (
+    Connection,
+    Database,
+    DatabaseBusyError,
+    Row,
+    long_statements,
+    one_moment,
+    rows,
+)
 from llmaas_gateway.accounts.directory import Directory, account_of
 from llmaas_gateway.accounts.litellm import LiteLLM
 from llmaas_gateway.accounts.personal_data import sweep_erased
@@ -40,10 +48,8 @@ FROM ledger.invoice i LEFT JOIN (
 ) r USING (tenant)
 WHERE i.month = %(month)s AND i.document ->> 'time_zone' = %(zone)s ORDER BY i.tenant
 """
-_LIMIT: Final = "SET LOCAL statement_timeout = '30min'"
 # Of the months that have invoices these are compared every night, one of those before them in turn.
 _NEWEST_MONTHS: Final = 2
-# As the nightly one takes it.
 _TURN: Final = "SELECT pg_try_advisory_xact_lock(hashtext('ledger.reconciliation')) AS got"
 
 
@@ -61,6 +67,11 @@ class Reconciliation:
     compared: Mapping[str, int]
     findings: tuple[Finding, ...]
     swept: int = 0
+
+
+async def takes_turn(connection: Connection) -> bool:
+    """Whether nobody reconciles, here or at another replica; nobody else does until the end of the transaction."""
+    return bool((await rows(connection, _TURN))[0]["got"])
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class Reconciler:
             LedgerUnavailableError, DatabaseUnavailableError, LiteLLMError: as for ``run``.
         """
         async with self.database.change() as connection:
-            if not (await rows(connection, _TURN))[0]["got"]:
+            if not await takes_turn(connection):
                 raise DatabaseBusyError("a reconciliation runs already; ask again when it has ended")
             return await self.run()
 
@@ -130,7 +141,7 @@ class Reconciler:
             span = Month.parse(month)
             bounds = {"start": span.start(ZoneInfo(zone)), "end": span.end(ZoneInfo(zone))}
             async with self.database.change() as connection:
-                await connection.execute(_LIMIT)
+                await long_statements(connection)
                 issued += await rows(connection, _INVOICES, {"month": month, "zone": zone, **bounds})
         findings = [
             Finding(

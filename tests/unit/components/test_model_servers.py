@@ -47,7 +47,7 @@ def test_a_server_has_memory_of_its_host_by_its_gpus_and_all_of_it_is_set_aside(
     assert found == {("1", "24576Mi", "24576Mi", "1024Mi"), ("4", "49152Mi", "49152Mi", "4096Mi")}
 
 
-def test_a_lab_s_slowfit_a_small_machine(declared: list[Declared]) -> None:
+def test_a_lab_s_servers_fit_a_small_machine(declared: list[Declared]) -> None:
     pods = servers(declared)
     assert len(pods) == 4
     for pod in pods.values():

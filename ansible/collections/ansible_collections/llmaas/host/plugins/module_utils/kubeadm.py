@@ -11,6 +11,10 @@ from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 BEGUN = "/var/lib/llmaas/kubeadm-begun"
 
 
+# what the first control plane leaves, and every further one
+ADMIN = "/etc/kubernetes/admin.conf"
+
+
 def stands(file: str) -> bool:
     """Whether what leaves ``file`` was brought to its end on this host."""
     return os.path.exists(file) and not os.path.exists(BEGUN)

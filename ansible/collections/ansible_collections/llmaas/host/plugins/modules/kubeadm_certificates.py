@@ -9,7 +9,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
-from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import stands
+from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import ADMIN, stands
 
 DOCUMENTATION = r"""
 module: kubeadm_certificates
@@ -48,7 +48,6 @@ renewed:
   elements: str
 """
 
-MADE = "/etc/kubernetes/admin.conf"
 KUBECTL = "/usr/local/bin/kubectl"
 READERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 DAY = 86400
@@ -98,7 +97,7 @@ def restart() -> None:
         problem = f"{', '.join(absent)} not started anew" if absent else ""
         if not absent:
             try:
-                output(KUBECTL, f"--kubeconfig={MADE}", "get", "--raw", "/readyz")
+                output(KUBECTL, f"--kubeconfig={ADMIN}", "get", "--raw", "/readyz")
             except ValueError as error:
                 problem = str(error)
             else:
@@ -117,7 +116,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if not stands(MADE):
+    if not stands(ADMIN):
         module.exit_json(changed=False, renewed=[])
     configuration = f"--config={module.params['configuration']}"
     try:

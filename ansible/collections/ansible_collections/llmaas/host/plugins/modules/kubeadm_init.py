@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import stands, to_the_end
+from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import ADMIN, stands, to_the_end
 
 DOCUMENTATION = r"""
 module: kubeadm_init
@@ -33,15 +33,13 @@ lines:
   elements: str
 """
 
-MADE = "/etc/kubernetes/admin.conf"
-
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={"configuration": {"type": "path", "required": True}}, supports_check_mode=True
     )
-    if stands(MADE):
+    if stands(ADMIN):
         module.exit_json(changed=False)
     if module.check_mode:
         module.exit_json(changed=True)
