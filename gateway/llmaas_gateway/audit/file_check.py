@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llmaas_gateway.audit.heads import ANCHOR
 from llmaas_gateway.audit.records import Personal, canonical
@@ -23,11 +23,22 @@ _FIELDS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
         **dict.fromkeys(("first", "last", "oldest", "newest", "heads", "removals"), int),
         "tenant": (str, type(None)),
     },
-    "manifest": {"files": list, "signed_at": str},
+    "manifest": {"files": list, "since": str, "until": str, "signed_at": str},
     "head": {"stream": str, "number": int, "hash": str, "signed_at": str},
     "removal": {"stream": str, "reason": str, "first": int, "last": int, "signed_at": str},
 }
-Anchors = dict[str, dict[int, tuple[str, str]]]
+
+
+class Anchor(NamedTuple):
+    """What the platform's chain says of a record: its hash, where that stands, and when that file was exported."""
+
+    hash: str
+    where: str
+    exported_at: datetime
+
+
+# By stream and number of the record.
+Anchors = dict[str, dict[int, Anchor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield place, content
 
 
-def _signed(content: dict[str, Any], verifier: Verifier, kinds: tuple[str, ...]) -> Signed:
+def check_signed(content: dict[str, Any], verifier: Verifier, kinds: tuple[str, ...]) -> Signed:
     """A signed line whose signature holds, of a kind that may stand there; ValueError says what is wrong."""
     statement = content["statement"]
     if not isinstance(statement, dict) or not all(isinstance(content[name], str) for name in ("key", "signature")):
@@ -107,7 +118,7 @@ def read_signed(path: Path, verifier: Verifier, problems: list[Problem]) -> Sign
         if set(content) != _SIGNED_NAMES:
             problems.append(Problem(str(path), place, "no signature: the file must begin with a signed statement"))
             return None
-        signed = _signed(content, verifier, ("file", "manifest"))
+        signed = check_signed(content, verifier, ("file", "manifest"))
         if signed.statement["is"] == "manifest" and next(lines, None) is not None:
             raise _LineError(2, "a manifest is one line: inserted")  # noqa: TRY301 - told below with all others
         return signed  # noqa: TRY300 - as above
@@ -129,6 +140,7 @@ class FileCheck:
     def __init__(self, path: Path, signed: Signed, verifier: Verifier, problems: list[Problem]) -> None:
         self.path = path
         self.statement = signed.statement
+        self.exported_at = datetime.fromisoformat(self.statement["signed_at"])
         self.records = 0
         self.notes: list[str] = []
         self.removals: dict[str, dict[str, Any]] = {}  # by reason
@@ -164,7 +176,7 @@ class FileCheck:
 
     def _check_signed(self, content: dict[str, Any]) -> None:
         try:
-            signed = _signed(content, self._verifier, ("removal", "head") if self._at_start() else ("head",))
+            signed = check_signed(content, self._verifier, ("removal", "head") if self._at_start() else ("head",))
         except ValueError as error:
             self._say(str(error))
             return
@@ -263,13 +275,14 @@ class FileCheck:
 
     def _check_anchors(self, record: Record, anchors: Anchors) -> None:
         wanted = anchors.get(self.statement["stream"], {}).get(record.number)
-        if wanted and wanted[0] != record.hash:
-            self._say(f"record {record.number} is not the one that {wanted[1]} has an anchor of: it was rewritten")
+        if wanted and wanted.hash != record.hash:
+            self._say(f"record {record.number} is not the one that {wanted.where} has an anchor of: it was rewritten")
         facts = record.body.get("facts")
         if self.statement["tenant"] == "" and isinstance(facts, dict) and facts.get("action") == ANCHOR:
             try:
                 for stream, (number, end_hash) in facts["heads"].items():
-                    anchors[stream][int(number)] = (str(end_hash), f"{self.path}, line {self._line}")
+                    where = f"{self.path}, line {self._line}"
+                    anchors[stream][int(number)] = Anchor(str(end_hash), where, self.exported_at)
             except (AttributeError, KeyError, TypeError, ValueError):
                 self._say(f"record {record.number} is no anchor as the platform makes them: altered")
 

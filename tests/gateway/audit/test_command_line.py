@@ -40,7 +40,15 @@ def exported(database: str, signer: Signer, tmp_path: Path) -> Path:
 
 def test_an_export_that_holds_is_told_with_code_0(exported: Path, key: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(exported), "--key", str(key)])
-    assert (result.exit_code, result.stdout.strip()) == (0, "4 records in 3 files: holds")
+    signed_at = json.loads((exported / "manifest.jsonl").read_text(encoding="utf-8"))["statement"]["signed_at"]
+    span = "from 2020-01-01T00:00:00+00:00 until before 2100-01-01T00:00:00+00:00"
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        0,
+        [
+            f"{exported / 'manifest.jsonl'}: everything recorded {span}, as on {signed_at}",
+            "4 records in 3 files: holds",
+        ],
+    )
 
 
 def test_an_altered_record_is_told_with_file_and_line_and_code_1(exported: Path, key: Path) -> None:
