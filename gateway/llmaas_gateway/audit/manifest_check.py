@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from llmaas_gateway.audit.file_check import Anchors, FileCheck, Problem, check_signed
+from llmaas_gateway.audit.file_check import Anchors, FileCheck
+from llmaas_gateway.audit.file_lines import Problem, check_signed
 from llmaas_gateway.audit.signing import Verifier
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmaas_gateway.audit.file_check import Anchors, FileCheck, Problem, read_signed
+from llmaas_gateway.audit.file_check import Anchors, FileCheck
+from llmaas_gateway.audit.file_lines import Problem, read_signed
 from llmaas_gateway.audit.manifest_check import ManifestCheck, removal_text
 from llmaas_gateway.audit.signing import Verifier
 
@@ -53,9 +54,9 @@ def verify_files(paths: Iterable[Path], verifier: Verifier) -> Report:
             manifests.append(ManifestCheck(path, signed.statement, verifier, report.problems, report.notes))
         else:
             checks.append(FileCheck(path, signed, verifier, report.problems))
-    # The platform's own files first: their anchors say what all other streams were.
+    # The platform's acts first: their anchors say what all other streams were.
     anchors: Anchors = defaultdict(dict)
-    for check in sorted(checks, key=lambda check: (check.statement["tenant"] != "", str(check.path))):
+    for check in sorted(checks, key=lambda check: (not check.anchors_others, str(check.path))):
         check.run(anchors)
         report.records += check.records
         report.notes += check.notes

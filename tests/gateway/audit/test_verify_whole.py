@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from gateway.audit.doing import act, export, in_database, let_pass, now
+from gateway.audit.doing import START, act, export, in_database, let_pass, now
 from gateway.audit.watching import (
     ACME,
     CUT_HEADS,
@@ -15,16 +15,22 @@ from gateway.audit.watching import (
     DAY,
     GONE,
     SET_BACK,
+    Clock,
     change,
+    check,
 )
 from llmaas_gateway.audit.export import Span
 from llmaas_gateway.audit.heads import seal
 from llmaas_gateway.audit.log import AuditLog
+from llmaas_gateway.audit.refusals import Refusal, Refusals
 from llmaas_gateway.audit.removal import Retention, retain
 from llmaas_gateway.audit.signing import Signer, Verifier
 from llmaas_gateway.audit.verify import Report, verify_files
+from llmaas_gateway.audit.watch import ChainWatch
 
 RETENTION = Retention(acts=3 * DAY, requests=3 * DAY)
+REFUSED = "stream = (SELECT id FROM audit.stream WHERE tenant = '' AND kind = 'requests')"
+ALTER_ANCHORED = "UPDATE audit.record SET hash = repeat('0', 64) WHERE number > {last} AND {which}"
 
 
 def _id(database: str) -> str:
@@ -139,3 +145,35 @@ def test_a_chain_that_is_shorter_than_in_an_earlier_export_is_named(
         problem.file.startswith(str(late)) and "records 6 to 8 are gone; " in problem.text
         for problem in report.problems
     )
+
+
+def test_refusals_of_keys_that_are_none_are_anchored_too(  # noqa: PLR0917 - what is deleted is looked for in two ways
+    filled: str, signer: Signer, verifier: Verifier, watch: ChainWatch, clock: Clock, tmp_path: Path
+) -> None:
+    refusals = Refusals()
+    refusals.note(Refusal("", "", "", "", "/v1/completions", 401, "invalid_api_key"), START)
+    in_database(filled, refusals.flush)
+    _seal(filled, signer)
+    assert check(filled, watch, clock) == 1
+    change(filled, CUT_PERSONAL, CUT_HEADS, CUT_RECORDS, last=0, which=REFUSED)
+    change(filled, "DELETE FROM audit.stream WHERE tenant = '' AND kind = 'requests'")
+    assert check(filled, watch, clock) == 0
+    again = tmp_path / "again"
+    again.mkdir()
+    (text,) = _texts(verify_files(export(filled, signer, again), verifier))
+    assert text.endswith("has an anchor of record 1")
+
+
+def test_an_anchor_is_compared_whatever_the_order_of_the_files(
+    filled: str, signer: Signer, verifier: Verifier, tmp_path: Path
+) -> None:
+    refusals = Refusals()
+    refusals.note(Refusal("", "", "", "", "/v1/completions", 401, "invalid_api_key"), START)
+    in_database(filled, refusals.flush)
+    _seal(filled, signer)
+    change(filled, ALTER_ANCHORED, CUT_HEADS, which=REFUSED, last=0)
+    paths = export(filled, signer, tmp_path)
+    acts = next(path for path in paths if path.name.startswith("audit-platform-acts"))
+    paths = [path for path in paths if path != acts] + [acts.rename(tmp_path / "z.jsonl")]
+    report = verify_files(paths, verifier)
+    assert any("record 1 is not the one that" in problem.text for problem in report.problems)
