@@ -1,5 +1,7 @@
 """Checks one exported audit file, line by line; see ``verify`` for what several files say together."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -67,6 +69,14 @@ class FileCheck:
             self._say(text)
             return
         self._check_end()
+
+    def hashes(self, first: int, last: int) -> Iterator[tuple[int, str]]:
+        """Numbers and hashes of a part of the records, read anew: a file may have more than memory holds."""
+        with suppress(LineError):  # told by ``run``
+            for _, content in read_lines(self.path):
+                number = content.get("number")
+                if isinstance(number, int) and first <= number <= last:
+                    yield number, str(content["hash"])
 
     def _check_signed(self, content: dict[str, Any]) -> None:
         try:

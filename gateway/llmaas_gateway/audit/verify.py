@@ -77,8 +77,10 @@ def _check_streams(checks: Sequence[FileCheck], anchors: Anchors, report: Report
         by_stream[check.statement["stream"]].append(check)
     for stream, files in sorted(by_stream.items()):
         files.sort(key=lambda check: (check.statement["first"], str(check.path)))
-        for before, after in itertools.pairwise(files):
-            _check_joint(before, after, report.problems)
+        furthest = files[0]
+        for check in files[1:]:
+            _check_joint(furthest, check, report)
+            furthest = max(furthest, check, key=lambda each: int(each.statement["last"]))
         _note_removals(files, report.notes)
         _check_ends(files, report.problems)
         first, newest = files[0].statement, max(check.statement["newest"] for check in files)
@@ -119,13 +121,21 @@ def _check_ends(files: Sequence[FileCheck], problems: list[Problem]) -> None:
             problems.append(Problem(str(after.path), 1, text))
 
 
-def _check_joint(before: FileCheck, after: FileCheck, problems: list[Problem]) -> None:
+def _check_joint(before: FileCheck, after: FileCheck, report: Report) -> None:
     end, start = before.statement, after.statement
-    where = str(after.path)
-    if start["first"] > end["last"] + 1:
-        gone = f"records {end['last'] + 1} to {start['first'] - 1}"
-        problems.append(Problem(where, 1, f"{gone} are missing between {before.path} and this file"))
-    elif start["first"] <= end["last"]:
-        problems.append(Problem(where, 1, f"holds records that are in {before.path} too; give one of the two"))
+    first, last = start["first"], min(start["last"], end["last"])
+    text = ""
+    if first > end["last"] + 1:
+        text = f"records {end['last'] + 1} to {first - 1} are missing between {before.path} and this file"
+    elif first <= last:
+        for one, other in zip(before.hashes(first, last), after.hashes(first, last), strict=False):
+            if one != other:
+                number = min(one[0], other[0])
+                text = f"record {number} is not the one that is in {before.path}: one of the two was replaced"
+                break
+        else:
+            report.notes.append(f"{after.path}: records {first} to {last} are in {before.path} too, and the same")
     elif start["previous"] != end["hash"]:
-        problems.append(Problem(where, 1, f"does not follow {before.path}: one of the two was replaced"))
+        text = f"does not follow {before.path}: one of the two was replaced"
+    if text:
+        report.problems.append(Problem(str(after.path), 1, text))

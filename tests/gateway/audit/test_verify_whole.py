@@ -177,3 +177,59 @@ def test_an_anchor_is_compared_whatever_the_order_of_the_files(
     paths = [path for path in paths if path != acts] + [acts.rename(tmp_path / "z.jsonl")]
     report = verify_files(paths, verifier)
     assert any("record 1 is not the one that" in problem.text for problem in report.problems)
+
+
+def _two_exports(database: str, signer: Signer, folder: Path, *between: str) -> tuple[list[Path], list[Path]]:
+    """An export, and one after statements were executed; the second one of everything as well."""
+    early, late = folder / "early", folder / "late"
+    early.mkdir()
+    late.mkdir()
+    paths = export(database, signer, early)
+    if between:
+        change(database, *between)
+    asyncio.run(AuditLog(database).append([act(n) for n in range(2)]))
+    _seal(database, signer)
+    return paths, export(database, signer, late)
+
+
+def test_what_two_exports_both_have_is_compared_and_noted(
+    filled: str, signer: Signer, verifier: Verifier, tmp_path: Path
+) -> None:
+    early, late = _two_exports(filled, signer, tmp_path)
+    report = verify_files(late + early, verifier)
+    assert report.problems == []
+    stream = _id(filled)
+    (note,) = [note for note in report.notes if note.startswith(str(tmp_path / "late" / f"audit-{stream}"))]
+    assert note.partition(": ")[2].startswith("records 1 to 8 are in ")
+    assert note.endswith(" too, and the same")
+
+
+def test_a_record_that_is_another_one_in_a_later_export_is_named(
+    filled: str, signer: Signer, verifier: Verifier, tmp_path: Path
+) -> None:
+    rewrite = "UPDATE audit.record SET hash = repeat('0', 64) WHERE number = 5 AND {which}"
+    early, late = _two_exports(filled, signer, tmp_path, rewrite)
+    report = verify_files(early + late, verifier)
+    found = [problem for problem in report.problems if "is not the one that is in " in problem.text]
+    assert [problem.text.split(" is ")[0] for problem in found] == ["record 5"]
+    assert found[0].file.startswith(str(tmp_path / "late"))
+
+
+def test_parts_of_what_another_file_has_whole_leave_no_gap(
+    database: str, signer: Signer, verifier: Verifier, tmp_path: Path
+) -> None:
+    days = []
+    for _ in range(3):
+        asyncio.run(AuditLog(database).append([act(n) for n in range(3)]))
+        _seal(database, signer)
+        days.append(now(database))
+        let_pass(database, 1)
+    paths = []
+    long_ago, later = days[0] - 9 * DAY, days[2] + DAY
+    for name, since, until in (("a", long_ago, later), ("b", long_ago, days[0]), ("c", days[1], later)):
+        (tmp_path / name).mkdir()
+        paths += export(database, signer, tmp_path / name, Span(since, until, "acme"))
+    report = verify_files(paths, verifier)
+    assert report.problems == []
+    shared = [note.partition(": ")[2].split(" are ")[0] for note in report.notes if note.endswith("and the same")]
+    assert shared == ["records 1 to 3", "records 7 to 9"]
