@@ -136,3 +136,12 @@ def test_an_act_from_a_bastion_is_sent_whole(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_folder_that_is_there_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(AdminError, match="--into"):
         fetch_export(_http(FILE), tmp_path, since=SINCE, until=UNTIL, tenant="acme")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file / "new", file / "further" / "new", Path("/proc/new")):
+        with pytest.raises(AdminError, match=r"/(file|proc).*; choose another --into"):
+            fetch_export(_http(FILE + '{"end":true}\n'), folder, since=SINCE, until=UNTIL, tenant="acme")
+    assert list(tmp_path.iterdir()) == [file]
