@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from llmaas.admin import AdminError
 from llmaas.admin.audit import fetch_export
+from llmaas.admin.calls import Calls
+from llmaas.admin.gateway import Gateway
 from llmaas.cli.audit import app
 
 SINCE, UNTIL = date(2020, 1, 1), date(2100, 1, 1)
@@ -145,3 +147,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(AdminError, match=r"/(file|proc).*; choose another --into"):
             fetch_export(_http(FILE + '{"end":true}\n'), folder, since=SINCE, until=UNTIL, tenant="acme")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_all_that_is_held_on_a_tenant_may_take_minutes_to_be_found(tmp_path: Path) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, text="{}")
+
+    http = httpx.Client(base_url="https://admin.test", transport=httpx.MockTransport(answer), timeout=30)
+    Gateway(Calls(http)).export("acme", tmp_path / "acme.json")
+    assert [request.extensions["timeout"]["read"] for request in seen] == [300]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from gateway.audit.doing import START, act, export, in_database, let_pass, now
+from gateway.audit.doing import START, act, export, in_database, let_pass, now, records_of_another, records_read
 from gateway.audit.watching import (
     ACME,
     CUT_HEADS,
@@ -233,3 +233,11 @@ def test_parts_of_what_another_file_has_whole_leave_no_gap(
     assert report.problems == []
     shared = [note.partition(": ")[2].split(" are ")[0] for note in report.notes if note.endswith("and the same")]
     assert shared == ["records 1 to 3", "records 7 to 9"]
+
+
+def test_an_export_of_a_tenant_reads_no_other_one_s_records(filled: str, signer: Signer, tmp_path: Path) -> None:
+    records_of_another(filled)
+    before = records_read(filled)
+    moment = datetime.now(UTC)
+    export(filled, signer, tmp_path, Span(moment - DAY, moment + DAY, "acme"))
+    assert records_read(filled) - before < 1000
