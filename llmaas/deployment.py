@@ -16,6 +16,8 @@ from llmaas.components.secrets import SecretValues
 from llmaas.components.serving import ModelEndpoint, ModelEndpointArgs, VllmServer, VllmServerArgs
 from llmaas.components.volumes import LocalVolume, LocalVolumeArgs
 from llmaas.materials import Materials
+from llmaas.planning.host_memory import server_memory
+from llmaas.planning.stores import data_host, monitoring_host
 from llmaas.settings import Host, Model, Platform
 from llmaas.settings.gpu_sets import runtime_set
 from llmaas.views import data, gateway, gpu_alerts, gpus, haproxy, lifecycle, litellm, prometheus, vllm
@@ -71,7 +73,7 @@ def _certificates(materials: Materials) -> list[Certificate]:
 def _data_stores(
     platform: Platform, materials: Materials, certificates: Certificates, options: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    host = platform.hosts_with_role("service")[0].name
+    host = data_host(platform).name
     postgres = Postgres(
         t.POSTGRES_SERVICE,
         PostgresArgs(
@@ -116,6 +118,9 @@ def _models(
             ),
             options,
         )
+        # The Deployments of a model are renewed one after the other: they do not know of each other, and all at once
+        # would take every replica away. Of different models nothing waits for another.
+        before: list[pulumi.Resource] = []
         for host_name, replicas in model.placement.items():
             if replicas == 0:
                 continue
@@ -124,11 +129,12 @@ def _models(
             if place not in claims:
                 claims[place] = _weights(*place, options)
             weights = claims[place]
-            VllmServer(
+            server = VllmServer(
                 f"{name}-{host_name}",
                 _server_args(platform, materials, model, host, replicas, endpoint, certificates, weights),
-                pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[weights, endpoint])),
+                pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[weights, endpoint, *before])),
             )
+            before = [server]
 
 
 def _weights(artefact: str, host: str, options: pulumi.ResourceOptions) -> LocalVolume:
@@ -244,8 +250,7 @@ def _monitoring(
         t.PROMETHEUS_SERVICE,
         PrometheusArgs(
             namespace=t.MONITORING,
-            # Not where the data stores are, if there is another host.
-            host=platform.hosts_with_role("service")[-1].name,
+            host=monitoring_host(platform).name,
             image=materials.images["prometheus"],
             certificate=certificates.names[t.PROMETHEUS_IDENTITY],
             configuration=prometheus.configuration(platform, certificate),
@@ -272,6 +277,9 @@ def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
     weights: LocalVolume,
 ) -> VllmServerArgs:
     name = t.vllm_name(model)
+    if host.gpus is None:
+        raise ValueError(f"llmaas:models: {model.name} is placed on {host.name}, which has no GPUs")
+    memory = server_memory(model, host.gpus)
     return VllmServerArgs(
         namespace=t.SERVING,
         host=host.name,
@@ -286,6 +294,9 @@ def _server_args(  # noqa: PLR0913, PLR0917 - what a server is made of
         certificate=certificates.names[name],
         weights_claim=weights.claim,
         arguments=vllm.arguments(platform, model, host.name),
-        memory=pods.Memory(1024, 5120),
+        memory=pods.Memory(memory.request_mib, memory.limit_mib),
+        shared_memory_mib=memory.shared_mib,
+        # The image for simulated GPUs compiles nothing and brings a cache of its own, which must not be hidden.
+        compiles=host.gpus.kind != "simulated",
         runtime_class=gpus.runtime_class(host),
     )

@@ -89,7 +89,9 @@ def read(path: Path) -> list[Record]:
     if not path.exists():
         return []
     try:
-        return list(check(path.read_text(encoding="utf-8").splitlines()))
+        # Not splitlines: it parts at characters that may stand within a record. As bytes: no line end is translated.
+        lines = path.read_bytes().decode("utf-8").split("\n")
+        return list(check(lines if lines[-1] else lines[:-1]))
     except ChainError as error:
         raise ChainError(f"{path}: {error}") from None
 
@@ -101,8 +103,8 @@ def append(path: Path, bodies: Iterable[dict[str, Any]], at: datetime) -> list[R
         ChainError: the chain is broken already; nothing was written.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         records = read(path)
         previous, number = (records[-1].hash, records[-1].number) if records else (GENESIS, 0)
         new = []
@@ -110,12 +112,22 @@ def append(path: Path, bodies: Iterable[dict[str, Any]], at: datetime) -> list[R
             record = Record.make(number, at, body, previous)
             new.append(record)
             previous = record.hash
-        size = file.seek(0, os.SEEK_END)
+        size = os.fstat(descriptor).st_size
         try:
-            file.writelines(f"{record.line()}\n" for record in new)
-            file.flush()
-            os.fsync(file.fileno())
+            # An editor may have taken the last line's end away.
+            end = "" if not size or os.pread(descriptor, 1, size - 1) == b"\n" else "\n"
+            _write(descriptor, (end + "".join(f"{record.line()}\n" for record in new)).encode() if new else b"")
         except OSError:
-            file.truncate(size)
+            os.ftruncate(descriptor, size)
             raise
+    finally:
+        os.close(descriptor)
     return new
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """All of it, past every buffer: what a buffer keeps would be written again when the file is cut or closed."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    os.fsync(descriptor)

@@ -14,31 +14,35 @@ NANO_EUR_PER_EUR: Final = 1_000_000_000
 MAX_NANO_EUR: Final = 2**53
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
+# Longer than any amount that a counter holds, shorter than what takes time to read.
+_LONGEST: Final = 64
 
 
 class MoneyError(ValueError):
     """An amount that cannot be taken exactly."""
 
 
-def parse_euros(text: str) -> Decimal:
-    """A non-negative amount in euros from its decimal string.
+def exact_decimal(text: str) -> Fraction:
+    """A number from zero on from its decimal string; as a fraction, since arithmetic of decimals rounds to 28 digits.
 
     Raises:
         MoneyError: signs, exponents, separators or anything else but digits and one point.
     """
     if not isinstance(text, str):
         raise MoneyError(f'{text!r} is not a decimal string; quote the amount, e.g. "0.9" (a float is not exact)')
+    if len(text) > _LONGEST:
+        raise MoneyError(f"{text[:20]!r}... has {len(text)} characters; write an amount with at most {_LONGEST}")
     if text.startswith("-"):
         raise MoneyError(f"{text!r} is negative; an amount is zero or more")
     if not _DECIMAL.fullmatch(text):
         raise MoneyError(f'{text!r} is not a decimal amount like "0.9"')
-    return Decimal(text)
+    return Fraction(text)
 
 
 def nano_eur(text: str) -> int:
     """Nano-euros of an amount in euros; more than nine decimals are refused, never rounded."""
-    nanos = parse_euros(text) * NANO_EUR_PER_EUR
-    if nanos != nanos.to_integral_value():
+    nanos = exact_decimal(text) * NANO_EUR_PER_EUR
+    if nanos.denominator != 1:
         raise MoneyError(f"{text!r} has more digits than a nano-euro carries (nine decimals)")
     if nanos > MAX_NANO_EUR:
         raise MoneyError(f"{text!r} is above {MAX_NANO_EUR // NANO_EUR_PER_EUR} euros, the most one counter holds")
@@ -46,12 +50,19 @@ def nano_eur(text: str) -> int:
 
 
 def nano_eur_per_unit(amount: str, per: int) -> int:
-    """Nano-euros of one unit when ``amount`` euros buy ``per`` units; refused where that is no whole number."""
-    exact = Fraction(parse_euros(amount)) * NANO_EUR_PER_EUR / per
+    """Nano-euros of one unit when ``amount`` euros buy ``per`` units; refused where that is no whole number.
+
+    So is what no counter holds.
+    """
+    exact = exact_decimal(amount) * NANO_EUR_PER_EUR / per
     if exact.denominator != 1:
         raise MoneyError(
             f"{amount!r} euros per {per:,} units is {float(exact)} nano-euros a unit: "
             "more digits than the unit carries; use fewer decimals"
+        )
+    if exact > MAX_NANO_EUR:
+        raise MoneyError(
+            f"{amount!r} euros per {per:,} units is above the most that one counter holds; use a lower price"
         )
     return int(exact)
 

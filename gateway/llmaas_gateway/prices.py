@@ -6,7 +6,7 @@ since contracts speak of midnight where the seller is. Models without an entry o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llmaas_gateway.money import MoneyError, nano_eur_per_unit
+from llmaas_gateway.money import MoneyError, exact_decimal, nano_eur_per_unit
+from llmaas_gateway.unique_keys import UniqueKeyLoader
 
 ANY_MODEL: Final = "*"
 
@@ -168,7 +169,21 @@ def _moment(text: str, zone: ZoneInfo, where: str) -> datetime:
         raise PriceError([f"{where}: {text!r} is not a date and time like 2026-08-01T00:00:00"]) from None
     if moment.tzinfo is not None:
         raise PriceError([f"{where}: {text!r} has an offset; write local time of the book's time zone"])
-    return moment.replace(tzinfo=zone)
+    local = moment.replace(tzinfo=zone)
+    # A moment that is there once: so two prices of the book follow each other as they do by the clock on the wall.
+    try:
+        exists = local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == moment
+    except OverflowError:
+        raise PriceError(
+            [f"{where}: {text!r} is out of all time; write a date and time like 2026-08-01T00:00:00"]
+        ) from None
+    if not exists:
+        raise PriceError([f"{where}: {text!r} does not exist, clocks go forward over it; take a time after that"])
+    if local.utcoffset() != local.replace(fold=1).utcoffset():
+        raise PriceError(
+            [f"{where}: {text!r} is there twice, clocks go back over it; take a time before or after that"]
+        )
+    return local
 
 
 def _prices_of(index: int, raw: Mapping[str, Any], zone: ZoneInfo) -> tuple[list[Price], list[str]]:
@@ -232,11 +247,11 @@ def _factor_problems(factors: Mapping[str, str]) -> list[str]:
     problems = []
     for name, text in factors.items():
         try:
-            value = Fraction(text)
-        except (ValueError, ZeroDivisionError):
-            problems.append(f"factors.{name}: {text!r} is not a decimal string")
+            value = exact_decimal(text)
+        except MoneyError as error:
+            problems.append(f"factors.{name}: {error}")
             continue
-        if not 0 <= value <= 100:
+        if value > 100:
             problems.append(f"factors.{name}: {text!r} is not between 0 and 100")
     return problems
 
@@ -248,13 +263,13 @@ def parse_price_book(text: str) -> PriceBook:
         PriceError: every mistake there is, each with its place.
     """
     try:
-        document = _Document.model_validate(yaml.safe_load(text))
+        document = _Document.model_validate(yaml.load(text, Loader=UniqueKeyLoader))  # noqa: S506  (a SafeLoader)
         zone = ZoneInfo(document.time_zone)
     except yaml.YAMLError as error:
         raise PriceError([f"not YAML: {error}"]) from None
     except ValidationError as error:
         raise PriceError(_problems_of(error, "")) from None
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name such as Europe is a folder of the database
         raise PriceError([f"time_zone: {document.time_zone!r} is not a zone of the IANA database"]) from None
     problems = _factor_problems(document.factors)
     if document.currency != "EUR":
@@ -281,5 +296,7 @@ def load_price_book(path: Path) -> PriceBook:
         return parse_price_book(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PriceError([f"{path}: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise PriceError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from None
     except PriceError as error:
         raise PriceError([f"{path.name}: {problem}" for problem in error.problems]) from None

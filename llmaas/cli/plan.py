@@ -97,15 +97,24 @@ def _print(made: Plan) -> None:
         table.add_row(*_cells(line))
     console.print(table)
     console.print("\nWith one host lost:")
-    for host, verdicts in (made.losses or {}).items():
-        told = "; ".join(f"{model} {verdict}" for model, verdict in verdicts.items()) or "nothing runs there"
-        console.print(f"  {host}: {told}")
+    for host in dict.fromkeys([*(made.losses or {}), *made.stores]):
+        console.print(f"  {host}: {_told(made, host)}")
     console.print()
     for source in sorted({line.source for line in made.lines if line.source}):
         console.print(f"Source: {escape(source)}")
     for note in made.notes:
         console.print(f"Note: {escape(note)}")
     _print_moves(console, made)
+
+
+def _told(made: Plan, host: str) -> str:
+    """What the loss of a host leaves of each model, and the stores that are lost with it."""
+    told = [f"{model} {verdict}" for model, verdict in (made.losses or {}).get(host, {}).items()]
+    stores = made.stores.get(host, ())
+    if stores:
+        stop = "stop, their data is" if len(stores) > 1 else "stops, its data is"
+        told.append(f"{', '.join(stores[:-1])}{' and ' if len(stores) > 1 else ''}{stores[-1]} {stop} on no other host")
+    return "; ".join(told) or "no model runs there"
 
 
 def _print_moves(console: Console, made: Plan) -> None:

@@ -26,7 +26,7 @@ def _book() -> PriceBook:
 
 @app.command()
 def check() -> None:
-    """Compare the book with its record: an entry in force that was edited or removed is an error."""
+    """Compare the book with its record: a recorded entry that was edited or removed is an error."""
     book = _book()
     try:
         problems = differences(book, chain.read(RECORD), datetime.now(UTC))
@@ -41,7 +41,7 @@ def check() -> None:
 
 @app.command()
 def record() -> None:
-    """Record the entries that are new; from the moment they are in force they cannot be edited any more."""
+    """Record what is new, edited or withdrawn; from the moment it is in force an entry cannot be edited any more."""
     try:
         new = record_prices(_book(), RECORD, datetime.now(UTC))
     except (chain.ChainError, PriceError) as error:

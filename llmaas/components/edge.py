@@ -96,7 +96,7 @@ def _pod(args: EdgeArgs, labels: dict[str, str], configuration: str) -> k8s.core
         enable_service_links=False,
         security_context=pods.pod_security(),
         affinity=pods.spread_over(args.hosts, labels),
-        containers=[pods.haproxy_container(args.image, files, ports, sidecar=False)],
+        containers=[pods.haproxy_container(args.image, files, ports, "edge")],
         volumes=[each.volume() for each in files],
         termination_grace_period_seconds=pods.GRACE_SECONDS,
     )

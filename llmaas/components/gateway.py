@@ -234,7 +234,7 @@ def _pod(
         security_context=pods.pod_security(),
         affinity=pods.spread_over(args.hosts, labels),
         init_containers=[
-            pods.haproxy_container(args.proxy_image, (proxy, certificate), {"tls": t.GATEWAY_PORT}, sidecar=True)
+            pods.haproxy_container(args.proxy_image, (proxy, certificate), {"tls": t.GATEWAY_PORT}, "gateway")
         ],
         containers=[server],
         volumes=[proxy.volume(), files.volume(), certificate.volume(), pods.scratch("tmp", 512), *volumes],

@@ -8,8 +8,8 @@ from typing import Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from llmaas.views import haproxy
 from llmaas.views import topology as t
-from llmaas.views.haproxy import DRAIN_SECONDS, certificate_folder
 
 USER: Final = 65532
 DATA_USER: Final = 999
@@ -17,7 +17,7 @@ HAPROXY_CONFIGURATION: Final = "/etc/haproxy"
 
 # The endpoint must be gone from every proxy's list before the server stops listening.
 SETTLE_SECONDS: Final = 8
-GRACE_SECONDS: Final = SETTLE_SECONDS + DRAIN_SECONDS + 10
+GRACE_SECONDS: Final = SETTLE_SECONDS + haproxy.DRAIN_SECONDS + 10
 
 # Two slow cores start four model servers at once.
 START_SECONDS: Final = 900
@@ -30,9 +30,6 @@ class Memory:
 
     request_mib: int
     limit_mib: int
-
-
-HAPROXY_MEMORY: Final = Memory(32, 256)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Named:
 
 def certificate_files(leaf: str, secret: str) -> Files:
     """The certificate called ``leaf`` where the proxies' configuration expects it."""
-    return Files(f"certificate-{leaf}", certificate_folder(leaf), secret=secret)
+    return Files(f"certificate-{leaf}", haproxy.certificate_folder(leaf), secret=secret)
 
 
 def content_name(name: str, content: Mapping[str, str]) -> str:
@@ -182,12 +179,13 @@ def mount(volume: str, path: str) -> k8s.core.v1.VolumeMountArgs:
 
 
 def haproxy_container(
-    image: str, files: Sequence[Files], ports: Mapping[str, int], *, sidecar: bool
+    image: str, files: Sequence[Files], ports: Mapping[str, int], place: haproxy.Place
 ) -> k8s.core.v1.ContainerArgs:
-    """HAProxy with its configuration and certificates.
+    """HAProxy with its configuration, which was rendered for ``place``, and certificates.
 
     As a sidecar it starts before the pod's program and ends after it, so that nothing in flight is cut.
     """
+    sidecar = place != "edge"
     return k8s.core.v1.ContainerArgs(
         name="haproxy",
         image=image,
@@ -198,7 +196,7 @@ def haproxy_container(
         ],
         volume_mounts=[each.mount() for each in files],
         security_context=container_security(),
-        resources=resources(HAPROXY_MEMORY),
+        resources=resources(Memory(haproxy.REQUEST_MIB, haproxy.LIMIT_MIB[place])),
         startup_probe=status_probe("/alive", period=1, failures=120),
         liveness_probe=status_probe("/alive", period=10, failures=6),
         readiness_probe=None if sidecar else status_probe("/alive", period=2, failures=2),

@@ -15,6 +15,18 @@ from llmaas.views.vllm import WEIGHTS_ROOT
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK")
 # The processes of a replica are on one host and talk over its loopback; else each listens on the pod's own address.
 _LOOPBACK: Final = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+# What is compiled for the GPUs is kept here, whatever folders the image names: those may not be writable. It goes with
+# the pod, so another version of the image never meets it.
+_CACHE: Final = "/cache"
+_CACHE_MIB: Final = 8192
+_CACHE_FOLDERS: Final = {
+    "HOME": "/tmp",  # noqa: S108 - a volume of its own
+    "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
+    "TRITON_CACHE_DIR": f"{_CACHE}/triton",
+    "TORCHINDUCTOR_CACHE_DIR": f"{_CACHE}/torchinductor",
+    "FLASHINFER_WORKSPACE_BASE": f"{_CACHE}/flashinfer",
+    "CUDA_CACHE_PATH": f"{_CACHE}/cuda",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,10 @@ class ModelEndpoint(pulumi.ComponentResource):
 
 @dataclass(frozen=True)
 class VllmServerArgs:
-    """Replicas of one model on one host."""
+    """Replicas of one model on one host.
+
+    ``shared_memory_mib`` is a part of ``memory``; ``compiles`` says that it compiles code for its GPUs as it starts.
+    """
 
     namespace: str
     host: str
@@ -69,11 +84,17 @@ class VllmServerArgs:
     weights_claim: str
     arguments: tuple[str, ...]
     memory: pods.Memory
+    shared_memory_mib: int
+    compiles: bool
     runtime_class: str | None = None
 
 
 class VllmServer(pulumi.ComponentResource):
-    """A Deployment tied to the host that holds the weights and the GPUs."""
+    """A Deployment tied to the host that holds the weights and the GPUs.
+
+    Its ``depends_on`` names the one before it of the same model: a rollout takes its only replica away, and so has to
+    wait until that of the host before is ready again.
+    """
 
     def __init__(self, name: str, args: VllmServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmaas:serving:VllmServer", name, None, opts)
@@ -106,15 +127,17 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
         pods.certificate_files(args.leaf, args.certificate),
     )
     weights = f"{WEIGHTS_ROOT}/{args.artefact}"
+    caches = _CACHE_FOLDERS if args.compiles else {}
     server = k8s.core.v1.ContainerArgs(
         name="vllm",
         image=args.image,
         args=list(args.arguments),
-        env=pods.plain({**dict.fromkeys(_OFFLINE, "1"), **_LOOPBACK}),
+        env=pods.plain({**dict.fromkeys(_OFFLINE, "1"), **_LOOPBACK, **caches}),
         volume_mounts=[
             k8s.core.v1.VolumeMountArgs(name="weights", mount_path=weights, read_only=True),
             pods.mount("tmp", "/tmp"),  # noqa: S108 - a volume of its own
             pods.mount("shared-memory", "/dev/shm"),  # noqa: S108 - as above
+            *([pods.mount("cache", _CACHE)] if args.compiles else []),
         ],
         security_context=pods.container_security(),
         resources=pods.resources(args.memory, cpu="50m", gpus=args.gpus),
@@ -129,13 +152,14 @@ def _pod(args: VllmServerArgs) -> k8s.core.v1.PodSpecArgs:
         enable_service_links=False,
         security_context=pods.pod_security(),
         affinity=k8s.core.v1.AffinityArgs(node_affinity=pods.on_hosts([args.host])),
-        init_containers=[pods.haproxy_container(args.proxy_image, proxy_files, {"tls": t.SERVING_PORT}, sidecar=True)],
+        init_containers=[pods.haproxy_container(args.proxy_image, proxy_files, {"tls": t.SERVING_PORT}, "serving")],
         containers=[server],
         volumes=[
             *(each.volume() for each in proxy_files),
             pods.claimed("weights", args.weights_claim, read_only=True),
             pods.scratch("tmp", 1024),
-            pods.scratch("shared-memory", 1024, memory=True),
+            pods.scratch("shared-memory", args.shared_memory_mib, memory=True),
+            *([pods.scratch("cache", _CACHE_MIB)] if args.compiles else []),
         ],
         termination_grace_period_seconds=pods.GRACE_SECONDS,
         runtime_class_name=args.runtime_class,

@@ -1,12 +1,13 @@
 """The capacity plan of an environment: what runs where, what it carries, what each host's loss leaves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from llmaas.planning.fleet import Placement, faults, met_without
 from llmaas.planning.needs import Question, Sizing, Wanted, question_of
 from llmaas.planning.placement import Solution, solve
 from llmaas.planning.proof import changes, reasons
+from llmaas.planning.stores import stores_by_host
 from llmaas.settings import Platform
 from llmaas.settings.gpus import in_words
 
@@ -72,6 +73,8 @@ class Plan:
     moves: tuple[Move, ...] = ()
     # host -> models that run on, but fewer, when it is lost; and those that stop
     losses: Mapping[str, Mapping[str, str]] | None = None
+    # host -> stores whose data lies there alone, so that they stop with it
+    stores: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fewest_moves_proven: bool = False
     reasons: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
@@ -191,6 +194,7 @@ def _fitting(platform: Platform, question: Question, solution: Solution) -> Plan
         lines=lines,
         moves=tuple(moves),
         losses={host: _loss(question, placement, host) for host in question.rooms},
+        stores=stores_by_host(platform),
         fewest_moves_proven=solution.proven,
         notes=tuple(_notes(platform, question, lines)),
     )

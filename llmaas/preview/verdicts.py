@@ -93,7 +93,7 @@ def promise_verdict(platform: Platform, moment: datetime) -> Verdict:
 
 
 def price_verdict(platform: Platform, moment: datetime) -> Verdict:
-    """Whether every served model has its prices, and none that was in force was edited."""
+    """Whether every served model has its prices, and none was edited against its record."""
     book_file = price_book_file(platform.environment)
     record = book_file.with_name("prices.recorded.jsonl")
     try:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from llmaas.settings.parsers import REASONING_PARSERS, TOOL_PARSERS, ReasoningParser, ToolParser
 from llmaas.settings.types import Count, Day, HostName, ModelName, Name, RelativePath, ReplicaCount, Section
 
 Phase = Literal["experimental", "stable", "deprecated", "removed"]
@@ -69,6 +70,17 @@ class Model(Section):
     )
     capabilities: tuple[Capability, ...] = Field(
         default=("chat",), description="chat, completions, embeddings, tools, json_schema, reasoning"
+    )
+    tool_parser: ToolParser | None = Field(
+        default=None, description=f"vLLM's parser of tool calls, with the capability tools: {TOOL_PARSERS}"
+    )
+    reasoning_parser: ReasoningParser | None = Field(
+        default=None, description=f"vLLM's parser of reasoning, with the capability reasoning: {REASONING_PARSERS}"
+    )
+    memory_gib: Annotated[int, Field(ge=4, le=4096)] | None = Field(
+        default=None,
+        description="memory of the host for one replica in GiB, 4 to 4096, shared memory included;"
+        " absent, 16 and 8 for each GPU",
     )
     production_date: Day | None = Field(default=None, description="the day it became stable, as 2026-08-01")
     long_term_support: bool = Field(default=False, description="true or false")

@@ -15,6 +15,7 @@ from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
 from llmaas.settings.gpu_checks import CHECKS as GPU_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.log_checks import CHECKS as LOG_CHECKS
+from llmaas.settings.model_checks import CHECKS as MODEL_CHECKS
 from llmaas.settings.service import Demand, Gateway, Measurement, Tier
 from llmaas.settings.tier_checks import CHECKS as TIER_CHECKS
 from llmaas.settings.types import Section
@@ -311,5 +312,6 @@ CHECKS: tuple[Check, ...] = (
     *DISK_CHECKS,
     *LOG_CHECKS,
     *GPU_CHECKS,
+    *MODEL_CHECKS,
     *TIER_CHECKS,
 )

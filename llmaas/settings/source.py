@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from llmaas_gateway.unique_keys import UniqueKeyLoader
 
 from llmaas.paths import stack_file
 from llmaas.settings.errors import Problem, SettingsError
@@ -20,22 +21,8 @@ _SECRET_KEY = re.compile(
 )
 
 
-class _StackLoader(yaml.SafeLoader):
+class _StackLoader(UniqueKeyLoader):
     """YAML as Pulumi reads it: ``no`` is text, ``1:30`` is text, a date stays text, a key may stand once only."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  (signature of PyYAML)
-        seen: dict[str, int] = {}
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                continue
-            line = key_node.start_mark.line + 1
-            if key_node.value in seen and key_node.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key {key_node.value!r} stands twice, first in line {seen[key_node.value]}; keep one",
-                    problem_mark=key_node.start_mark,
-                )
-            seen[key_node.value] = line
-        return super().construct_mapping(node, deep)
 
 
 _StackLoader.yaml_implicit_resolvers = {}

@@ -1,7 +1,8 @@
 """The configuration of the three HAProxies: at the edge, beside LiteLLM, beside each model server."""
 
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from llmaas.settings import Platform
 from llmaas.settings.service import LONGEST_ANSWER_SECONDS
@@ -23,6 +24,22 @@ USAGE_PATHS: Final = ("/v1/usage", "/v1/usage/requests")
 # go on after its proxy was told to stop.
 SILENT_SECONDS: Final = LONGEST_ANSWER_SECONDS + 30
 DRAIN_SECONDS: Final = 120
+
+# Memory of each container, in MiB: what is set aside, and where the kernel ends it. No proxy may come to that end, so
+# the connections that it takes follow from it.
+Place = Literal["edge", "gateway", "serving"]
+REQUEST_MIB: Final = 32
+LIMIT_MIB: Final[Mapping[Place, int]] = {"edge": 2048, "gateway": 1024, "serving": 512}
+_BUFFER_BYTES: Final = 128 * 1024
+# Of a body that nobody behind takes in, a connection holds three buffers; 476 KiB were measured with TLS on both sides.
+_CONNECTION_KIB: Final = 512
+# The program itself, and what it remembers of 65,536 addresses.
+_OWN_MIB: Final = 64
+# Connections that no caller gets: those of administrators, the kubelet and Prometheus.
+_KEPT_CONNECTIONS: Final = 64
+# Five times what a tier allows a tenant at once, as a company's clients may share one address; it takes eight addresses
+# to fill an edge.
+CONNECTIONS_OF_AN_ADDRESS: Final = 512
 
 _LARGEST_BODY_BYTES: Final = 32 * 1024 * 1024
 
@@ -88,6 +105,19 @@ def _shared() -> dict[str, Any]:
     }
 
 
+def _room(place: Place) -> dict[str, int]:
+    """How many connections the container's memory holds, and how many of them callers may take."""
+    connections = (LIMIT_MIB[place] - _OWN_MIB) * 1024 // _CONNECTION_KIB
+    callers = connections - _KEPT_CONNECTIONS
+    return {
+        "buffer_bytes": _BUFFER_BYTES,
+        "connections": connections,
+        # Beside LiteLLM a call comes in, and goes out again to a model.
+        "callers": callers // 2 if place == "gateway" else callers,
+        "connections_of_an_address": CONNECTIONS_OF_AN_ADDRESS,
+    }
+
+
 def certificate_folder(leaf: str) -> str:
     """Where a pod finds the certificate called ``leaf``."""
     return f"{CERTIFICATES_ROOT}/{leaf}"
@@ -101,6 +131,7 @@ def edge_configuration(platform: Platform) -> str:
     return render(
         "haproxy/edge.cfg.j2",
         **_shared(),
+        **_room("edge"),
         server_certificate=certificate_folder(t.EDGE_SERVICE),
         client_certificate=certificate_folder(t.EDGE_CLIENT),
         public_names=(*platform.gateway.public_host_names, *addresses),
@@ -138,6 +169,7 @@ def gateway_configuration(platform: Platform) -> str:
     return render(
         "haproxy/gateway.cfg.j2",
         **_shared(),
+        **_room("gateway"),
         certificate=certificate_folder(t.GATEWAY_IDENTITY),
         edge_client=t.EDGE_CLIENT,
         models=[
@@ -158,6 +190,7 @@ def serving_configuration(leaf: str) -> str:
     return render(
         "haproxy/serving.cfg.j2",
         **_shared(),
+        **_room("serving"),
         certificate=certificate_folder(leaf),
         gateway_client=t.GATEWAY_IDENTITY,
         post_paths=MODEL_PATHS,

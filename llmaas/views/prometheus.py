@@ -7,7 +7,7 @@ import yaml
 
 from llmaas.settings import Model, Platform
 from llmaas.settings.gpu_sets import needs_runtime
-from llmaas.views import audit_alerts, gpu_alerts, redis_alerts
+from llmaas.views import audit_alerts, gpu_alerts, money_alerts, redis_alerts
 from llmaas.views import topology as t
 from llmaas.views.alerts import alert
 from llmaas.views.logs import LATE_SECONDS
@@ -50,8 +50,8 @@ def configuration(platform: Platform, certificate: str) -> str:
 
 
 def rules(platform: Platform) -> str:
-    """The alerts: those of logs, of the audit and of Redis, and those of real GPUs where there are any."""
-    groups = [_log_alerts(), audit_alerts.group(), redis_alerts.group()]
+    """The alerts: those of logs, of the audit, of Redis and of money, and those of real GPUs where there are any."""
+    groups = [_log_alerts(), audit_alerts.group(), redis_alerts.group(), money_alerts.group()]
     groups += [gpu_alerts.group(platform)] if needs_runtime(platform) else []
     return yaml.safe_dump({"groups": groups}, sort_keys=False)
 

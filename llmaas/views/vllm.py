@@ -50,5 +50,13 @@ def arguments(platform: Platform, model: Model, host: str) -> tuple[str, ...]:
         # Without it vLLM gives up what it is answering when it is told to stop, and the callers wait for ever.
         f"--shutdown-timeout={DRAIN_SECONDS}",
         *(("--scheduling-policy=priority",) if takes_priority(model) else ()),
+        *_parsers(model),
         *by_device,
     )
+
+
+def _parsers(model: Model) -> tuple[str, ...]:
+    """Without a parser vLLM refuses tool calls and mixes reasoning into the answer."""
+    tools = ("--enable-auto-tool-choice", f"--tool-call-parser={model.tool_parser}") if model.tool_parser else ()
+    reasoning = (f"--reasoning-parser={model.reasoning_parser}",) if model.reasoning_parser else ()
+    return (*tools, *reasoning)

@@ -21,3 +21,5 @@ def test_only_hosts_of_pods_forward_packets(tmp_path: Path, name: str, forwards:
     assert len(lines) == len(pairs)
     assert pairs["net.ipv4.ip_forward"] == forwards
     assert pairs.get("net.ipv6.conf.all.disable_ipv6") == without_ipv6
+    # interfaces that were there before are reached by name alone
+    assert pairs["-net.ipv6.conf.*.accept_ra"] == "0"

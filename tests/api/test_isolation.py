@@ -11,8 +11,11 @@ from llmaas.admin import AdminClient
 from llmaas.admin.client import KeyLimits
 
 Client = Callable[..., openai.OpenAI]
-# One replica: calls that follow each other meet the same cache.
-MODEL = next(model.name for model in PLATFORM.models if model.name in SERVED and sum(model.placement.values()) == 1)
+# Each replica has a cache of its own, so the fewer there are, the sooner calls meet the same one.
+MODEL, REPLICAS = min(
+    ((model.name, sum(model.placement.values())) for model in PLATFORM.models if model.name in SERVED),
+    key=lambda served: served[1],
+)
 TIER = next(tier for tier in PLATFORM.tiers if tier.billing == "prepaid")
 PROMPT_CHARACTERS = 600
 
@@ -33,19 +36,24 @@ def _cached(client: openai.OpenAI, prompt: str) -> int:
     return (details.cached_tokens if details else None) or 0
 
 
+def _finds_it_again(client: openai.OpenAI, prompt: str) -> bool:
+    """Whether a prompt that was sent before is found in a cache; with the first, a replica was met twice."""
+    return any(_cached(client, prompt) > 0 for _ in range(REPLICAS))
+
+
 def test_a_tenant_meets_its_own_prefixes_in_the_cache_and_no_other_tenant_does(
     client_of: Client, make_key: MakeKey, neighbour: str
 ) -> None:
     prompt = secrets.token_hex(PROMPT_CHARACTERS // 2)
     own, other = client_of(make_key().key), client_of(neighbour)
     assert _cached(own, prompt) == 0
-    assert _cached(own, prompt) > 0
+    assert _finds_it_again(own, prompt)
     # the first time is nobody's gain; the second shows that the prompt could have been found
     assert _cached(other, prompt) == 0
-    assert _cached(other, prompt) > 0
+    assert _finds_it_again(other, prompt)
 
 
 def test_another_key_of_the_tenant_meets_its_prefixes(client_of: Client, make_key: MakeKey) -> None:
     prompt = secrets.token_hex(PROMPT_CHARACTERS // 2)
     assert _cached(client_of(make_key().key), prompt) == 0
-    assert _cached(client_of(make_key().key), prompt) > 0
+    assert _finds_it_again(client_of(make_key().key), prompt)

@@ -32,6 +32,25 @@ def test_a_price_with_more_digits_than_the_unit_carries_is_refused() -> None:
         nano_eur("0.0000000001")
 
 
+@pytest.mark.parametrize(
+    "amount", ["0.0000000019999999999999999999999999999", "200.0000000000000000000000000001", "1." + "0" * 50 + "1"]
+)
+def test_digits_beyond_a_nano_euro_are_refused_however_many_there_are(amount: str) -> None:
+    with pytest.raises(MoneyError, match="more digits"):
+        nano_eur(amount)
+
+
+def test_an_amount_that_nobody_writes_is_refused_before_it_is_read() -> None:
+    with pytest.raises(MoneyError, match="has 1000001 characters; write an amount with at most 64"):
+        nano_eur("9" * 1_000_001)
+
+
+def test_a_price_above_what_a_counter_holds_is_refused() -> None:
+    assert nano_eur_per_unit(f"{2**53}", 10**9) == 2**53
+    with pytest.raises(MoneyError, match="above the most that one counter holds"):
+        nano_eur_per_unit(f"{2**53 + 1}", 10**9)
+
+
 @given(st.integers(min_value=0, max_value=2**53))
 def test_an_amount_survives_its_text(nanos: int) -> None:
     assert nano_eur(format_euros(nanos)) == nanos

@@ -1,6 +1,6 @@
 """The price book says what a unit costs at any moment, and refuses what is ambiguous."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -95,3 +95,66 @@ def test_a_price_of_zero_is_a_price() -> None:
 """)
     )
     assert book.quote("m", Unit.OUTPUT, datetime(2026, 2, 1, tzinfo=PARIS)).nano_eur == 0
+
+
+ONE = '  - {id: a, model: m, per: unit, valid_from: "2026-01-01T00:00:00", prices: {input: "1"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            HEAD + ONE.replace('input: "1"', 'input: "1", input: "9"'),
+            "key 'input' stands twice, first in line 5; keep one",
+        ),
+        (HEAD + ONE + "entries:\n" + ONE, "key 'entries' stands twice, first in line 4; keep one"),
+        (HEAD.replace("Europe/Paris", "Europe") + ONE, "time_zone: 'Europe' is not a zone of the IANA database"),
+        (
+            HEAD.replace("entries", 'factors: {third: "1/3"}\nentries') + ONE,
+            "factors.third: '1/3' is not a decimal amount",
+        ),
+        (HEAD.replace("entries", 'factors: {much: "100.1"}\nentries') + ONE, "factors.much: '100.1' is not between"),
+        (HEAD + ONE.replace('"1"', '"9007199.254740993"'), "entries[0].prices.input: .* above the most"),
+        (
+            HEAD + ONE.replace("2026-01-01T00:00:00", "0001-01-01T00:00:00"),
+            "entries[0].valid_from: .* is out of all time",
+        ),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(text: str, words: str) -> None:
+    with pytest.raises(PriceError, match=words.replace("[0]", r"\[0\]")):
+        parse_price_book(text)
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("2026-03-29T02:30:00", "does not exist, clocks go forward"),
+        ("2026-10-25T02:00:00", "is there twice, clocks go back"),
+    ],
+)
+@pytest.mark.parametrize("field", ["valid_from", "valid_until"])
+def test_a_local_time_that_is_not_there_once_is_refused(field: str, moment: str, words: str) -> None:
+    times = {"valid_from": "2026-01-01T00:00:00", "valid_until": "2026-12-01T00:00:00", field: moment}
+    first = ", ".join(f'{name}: "{time}"' for name, time in times.items())
+    text = f'  - {{id: a, model: m, per: unit, {first}, prices: {{input: "1"}}}}\n'
+    with pytest.raises(PriceError, match=rf"entries\[0\]\.{field}: '{moment}' {words}"):
+        parse_price_book(entry(text))
+
+
+def test_times_around_a_change_of_the_clocks_hold_as_written() -> None:
+    book = parse_price_book(
+        entry("""
+  - {id: a, model: m, per: unit, valid_from: "2026-01-01T00:00:00", prices: {input: "1"}}
+  - {id: b, model: m, per: unit, valid_from: "2026-03-29T03:00:00", prices: {input: "2"}}
+""")
+    )
+    ids = [book.quote("m", Unit.INPUT, datetime(2026, 3, 29, *t, tzinfo=UTC)).price_id for t in ((0, 59), (1, 0))]
+    assert ids == ["a/input", "b/input"]
+
+
+def test_a_book_that_is_not_utf_8_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_bytes(b"currency: EUR # \xe9\n")
+    with pytest.raises(PriceError, match=r"prices\.yaml: not UTF-8 at byte 16; save it as UTF-8"):
+        load_price_book(path)

@@ -14,7 +14,7 @@ from ledgers import run
 from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
-from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate
+from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate, prepare_month
 
 T = TypeVar("T")
 START = datetime(2096, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
@@ -157,7 +157,10 @@ def test_counters_of_windows_that_are_over_go_while_records_are_moved(
             await migrate(connection)
             await connection.execute(
                 "INSERT INTO ledger.counter VALUES ('over:1', 1, now() - interval '1 s'), ('over:2', 1, NULL),"
-                " ('over:3', 1, now() + interval '1 h'), ('over:4', 1, now() - interval '1 s')"
+                " ('over:3', 1, now() + interval '1 h'), ('over:4', 1, now() - interval '1 s'),"
+                # what tenants spent in a month is compared with its records for a week
+                " ('over:5:spend-month:a', 1, now() - interval '6 d 23 h'),"
+                " ('over:6:spend-month:b', 1, now() - interval '7 d 1 s')"
             )
 
             async def left() -> list[str]:
@@ -167,12 +170,12 @@ def test_counters_of_windows_that_are_over_go_while_records_are_moved(
             async with await psycopg.AsyncConnection.connect(postgres.url) as other, other.transaction():
                 # one that a late settlement is just being added to is left for the next time, and not waited for
                 await other.execute("UPDATE ledger.counter SET settled = 2 WHERE key = 'over:4'")
-                assert await forget_expired(connection) == 1
-                assert await left() == ["over:2", "over:3", "over:4"]
+                assert await forget_expired(connection) == 2
+                assert await left() == ["over:2", "over:3", "over:4", "over:5:spend-month:a"]
             consumer = RecordConsumer(ledger._redis, ledger.records_key, postgres.url, "one")  # noqa: SLF001
             task = asyncio.create_task(consumer.run())
             async with asyncio.timeout(20):
-                while await left() != ["over:2", "over:3"]:  # noqa: ASYNC110 - another program's table has no event
+                while await left() != ["over:2", "over:3", "over:5:spend-month:a"]:  # noqa: ASYNC110 - another program's table has no event
                     await asyncio.sleep(0.05)
             task.cancel()
 
@@ -197,6 +200,19 @@ def test_months_are_those_of_utc_whatever_the_sessions_time_zone(postgres: Postg
         "FOR VALUES FROM ('2096-03-01 00:00:00+00') TO ('2096-04-01 00:00:00+00')",
         "FOR VALUES FROM ('2096-10-01 00:00:00+00') TO ('2096-11-01 00:00:00+00')",
     ]
+
+
+def test_partitions_of_a_version_before_are_guarded_against_being_emptied(postgres: PostgresServer) -> None:
+    async def action() -> None:
+        async with await psycopg.AsyncConnection.connect(postgres.new_database(), autocommit=True) as connection:
+            await migrate(connection)
+            await connection.execute("SELECT ledger.ensure_month('2096-03-01')")
+            await connection.execute("DROP TRIGGER record_not_truncated ON ledger.record_2096_03")
+            await migrate(connection)
+            with pytest.raises(psycopg.errors.RaiseException, match="append-only: TRUNCATE refused"):
+                await connection.execute("TRUNCATE ledger.record_2096_03")
+
+    asyncio.run(action())
 
 
 def test_a_redis_that_lost_everything_is_rebuilt_from_the_records_to_the_same_counters(
@@ -244,3 +260,35 @@ def test_a_redis_that_lost_everything_is_rebuilt_from_the_records_to_the_same_co
         assert await settle("lost-d") == Settled(13_000, 5, first=True, late=True)
 
     run(redis_port, action)
+
+
+def test_the_coming_months_partition_is_made_ahead_and_waits_for_no_long_reader(
+    redis_port: int, postgres: PostgresServer
+) -> None:
+    url = postgres.new_database()
+    there = (
+        "SELECT to_regclass('ledger.record_' || to_char((now() + interval '7 days') AT TIME ZONE 'UTC', 'YYYY_MM'))"
+        " IS NOT NULL"
+    )
+
+    async def action(ledger: Ledger) -> list[Any]:
+        found = []
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await migrate(connection)
+            async with await psycopg.AsyncConnection.connect(url) as reader:
+                await reader.execute("SELECT count(*) FROM ledger.record")
+                await prepare_month(connection)
+                found.append(await (await connection.execute(there)).fetchone())
+            # as every replica does beside the moving of records
+            consumer = RecordConsumer(ledger._redis, ledger.records_key, url, "one")  # noqa: SLF001
+            task = asyncio.create_task(consumer.run())
+            for _ in range(400):
+                if await (await connection.execute(there)).fetchone() == (True,):
+                    found.append((True,))
+                    break
+                await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return found
+
+    assert run(redis_port, action) == [(False,), (True,)]

@@ -74,7 +74,7 @@ class Crossing:
 class Map:
     """Who is there, and all connections between them."""
 
-    def __init__(self, platform: Platform, pods: Sequence[RunningPod], undeclared_listener: int) -> None:
+    def __init__(self, platform: Platform, pods: Sequence[RunningPod], undeclared_listener: tuple[str, int]) -> None:
         self.platform = platform
         self.expectations: Final = Expectations(platform)
         self.hosts = [End(host.name, z.zones_of_host(host), str(host.address), host.name) for host in platform.hosts]
@@ -83,12 +83,12 @@ class Map:
         ]
         asking = {pod.address for pod in one_of_each(list(pods)).values()}
         self.asking_pods = [end for end in self.pods if end.pod in asking]
-        self.bastion = End("this bastion", (z.BASTIONS, z.ANYWHERE), str(platform.site.bastions[0]))
+        self.bastion = End("this bastion", (z.BASTIONS, z.ANYWHERE), undeclared_listener[0])
         self.key_servers = [
             End(server.name, z.zones_of_host(server), str(server.address), server.name)
             for server in platform.key_servers
         ]
-        self.undeclared_listener = undeclared_listener
+        self.undeclared_listener = undeclared_listener[1]
 
     def crossings(self) -> list[Crossing]:
         """All connections to try; what is merely tolerated shows nothing either way and is left out."""

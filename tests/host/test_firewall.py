@@ -32,6 +32,8 @@ PROTOCOLS = {"6": "tcp", "17": "udp"}
 
 def _table(machine: Machine) -> list[dict[str, Any]]:
     listed = machine.json("nft", "-j", "list", "ruleset")["nftables"]
+    families = {item["table"]["family"] for item in listed if "table" in item and item["table"]["name"] == TABLE}
+    assert families == {"inet"}, "IPv4 and IPv6 alike"
     return [item for item in listed if next(iter(item.values())).get("table") == TABLE]
 
 

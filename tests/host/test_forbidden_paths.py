@@ -1,5 +1,6 @@
 """Flows that can be tried pass, and between zones nothing else does; what to try is made from the flow matrix."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -19,10 +20,13 @@ NEEDED_PARTS = {"edge", "litellm", "vllm", "postgres", "redis", "prometheus", "n
 
 
 @pytest.fixture(scope="module")
-def undeclared_listener(platform: Platform) -> Iterator[int]:
-    """A port of this machine that answers and that no flow names."""
-    with socket.create_server((str(platform.site.bastions[0]), 0)) as server:
-        yield server.getsockname()[1]
+def undeclared_listener(platform: Platform) -> Iterator[tuple[str, int]]:
+    """Where this machine, under its address as a bastion, answers and no flow says so."""
+    for address in platform.site.bastions:
+        with contextlib.suppress(OSError), socket.create_server((str(address), 0)) as server:
+            yield server.getsockname()
+            return
+    pytest.fail(f"this machine is no bastion: none of {[*map(str, platform.site.bastions)]} is its own")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def tried(
     platform: Platform,
     machines: dict[str, Machine],
     cluster: kubernetes.client.CoreV1Api,
-    undeclared_listener: int,
+    undeclared_listener: tuple[str, int],
 ) -> list[Crossing]:
     """Every connection, tried from all hosts and pods at once."""
     pods = [*running_pods(cluster), *name_service_pods(cluster)]

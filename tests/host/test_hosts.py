@@ -35,6 +35,15 @@ SSHD = {
 STRONG_CIPHERS = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"}
 SERVICES = ("ssh", "chrony", "llmaas-firewall", "containerd", "kubelet")
 FARTHEST_CLOCK_SECONDS = 0.5
+# What holds a key, of any kind that hosts have: PEM, a kubeconfig, a provider of encryption, chrony's, tang's.
+_FILES_WITH_KEYS = """
+for folder in /etc/llmaas /etc/kubernetes /etc/ssh /etc/chrony /var/lib/kubelet/pki /var/lib/tang; do
+  if [ -d "$folder" ]; then find "$folder" -type f; fi
+done | xargs -r -d '\\n' grep -lsE 'PRIVATE KEY-----|client-key-data|secret: |"d": ?"|^[0-9]+ (AES|MD5|SHA)' |
+xargs -r -d '\\n' stat -c '%a %U %G %n'
+"""
+# folder to the user and group of the program whose keys lie there
+KEYS_OF_PROGRAMS = {"/etc/chrony/": "_chrony", "/var/lib/tang/": "_tang"}
 
 on_key_servers_too = pytest.mark.key_servers_too
 
@@ -51,6 +60,7 @@ def test_the_host_bears_its_declared_name_and_address(machine: Machine, declared
 def test_no_address_but_the_declared_one_and_the_cluster_s(
     machine: Machine, declared: Declared, platform: Platform
 ) -> None:
+    assert machine.json("ip", "-j", "-6", "address", "show", "scope", "global") == []
     links = machine.json("ip", "-j", "-4", "address", "show", "scope", "global")
     found = {ipaddress.ip_address(info["local"]) for link in links for info in link["addr_info"]}
     virtual = {ipaddress.ip_address(str(platform.kubernetes.api_address))}
@@ -90,6 +100,15 @@ def test_the_kernel_drops_redirects_forged_sources_and_source_routes(machine: Ma
 
 
 @on_key_servers_too
+def test_no_interface_believes_routers_of_ipv6(machine: Machine) -> None:
+    # of IPv6, unlike IPv4, what `all` says holds for no interface that was there before
+    names = r"^net\.ipv6\.conf\..+\.(accept_ra|accept_redirects|accept_source_route)$"
+    live = [line.split(" = ") for line in machine.output("sysctl", "-a", "--pattern", names).splitlines()]
+    assert {"all", "default", "lo"} <= {name.split(".")[3] for name, _ in live}
+    assert [name for name, value in live if value != "0"] == []
+
+
+@on_key_servers_too
 def test_sshd_takes_keys_alone_and_forwards_nothing(machine: Machine) -> None:
     lines = (line.partition(" ") for line in machine.output("sshd", "-T").splitlines())
     live = {name: value for name, _, value in lines}
@@ -97,6 +116,9 @@ def test_sshd_takes_keys_alone_and_forwards_nothing(machine: Machine) -> None:
     assert set(live["ciphers"].split(",")) <= STRONG_CIPHERS
     assert set(live["hostkeyalgorithms"].split(",")) == {"ssh-ed25519"}
     assert int(live["maxauthtries"]) <= 3
+    # sshd does not tell what it grants within a Match, and an Include may bring one
+    assert machine.output("sed", "-nE", r"/^\s*(match|include)\b/Ip", "/etc/ssh/sshd_config") == ""
+    assert machine.output("find", "/etc/ssh/sshd_config.d", "-type", "f") == ""
 
 
 @on_key_servers_too
@@ -115,12 +137,18 @@ def test_packages_come_from_the_site_s_mirror_alone(machine: Machine, platform: 
     assert {source.rstrip("/") for source in sources} == {str(platform.site.packages_url).rstrip("/")}
 
 
+@on_key_servers_too
 def test_only_root_may_read_keys_on_the_host(machine: Machine) -> None:
-    names = " -o ".join(f"-name {name}" for name in ("*.key", "*kubeconfig", "ssh_host_*_key", "admin.conf")).split()
-    loose = machine.output(
-        "find", "/etc/llmaas", "/etc/kubernetes", "/etc/ssh", "-type", "f", "-perm", "/077", "(", *names, ")"
-    )
-    assert loose == ""
+    lines = [line.split(" ", 3) for line in machine.output("sh", "-c", _FILES_WITH_KEYS).splitlines()]
+    assert {"/etc/ssh/ssh_host_ed25519_key", "/etc/llmaas/trust/host.key"} <= {line[3] for line in lines}
+    assert [line for line in lines if not _is_read_by_few(*line)] == []
+
+
+def _is_read_by_few(mode: str, owner: str, group: str, path: str) -> bool:
+    """Whether root alone may read a file, or one program that has a user of its own."""
+    program = next((name for folder, name in KEYS_OF_PROGRAMS.items() if path.startswith(folder)), "root")
+    group_may, others_may = int(mode, 8) & 0o070, int(mode, 8) & 0o007
+    return owner in {"root", program} and not others_may and (not group_may or group == program != "root")
 
 
 @on_key_servers_too

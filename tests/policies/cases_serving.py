@@ -166,6 +166,9 @@ BAD: dict[str, list[Case]] = {
                 "--config=/etc/vllm.yaml",
                 "--logits-processors=x:Y",
                 "--worker-cls=x.Y",
+                "--tool-parser-plugin=/tmp/x.py",
+                "--reasoning-parser-plugin=/tmp/x.py",
+                "--reasoning-parser-p=/tmp/x.py",
                 '--kv-events-config={"publisher": "zmq"}',
                 "--uvicorn-log-level=debug",
             )

@@ -101,6 +101,7 @@ def deployment(name: str, space: str, *containers: dict[str, Any], model: str = 
 def _vllm(host: str) -> dict[str, Any]:
     server = container("vllm", "0.32.0")
     server["args"] = ["--host=127.0.0.1", "--model", "/models"]
+    server["args"] += ["--enable-auto-tool-choice", "--tool-call-parser=granite", "--reasoning-parser=granite"]
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS")
     server["env"] = [{"name": name, "value": "1"} for name in names]
     return deployment(f"granite-{host}", "serving", server, model="granite", host=host)

@@ -1,19 +1,31 @@
-"""PostgreSQL for what is read often and changed seldom: one kept connection to read, a new one for each change."""
+"""PostgreSQL for what is read often and changed seldom: one kept connection to read, a new one for each change.
+
+Sums over many records take minutes, and calls wait for what the kept connection reads: they have connections of their
+own, a few at a time.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
 Connection = psycopg.AsyncConnection[Any]
+# Answers wait for two sums, one after the other; the edge hangs up after less than ten minutes without a byte.
+_SUM_SECONDS: Final = 240.0
+_SUMS_AT_ONCE: Final = 2
+_PLACE_SECONDS: Final = 10.0
 
 
 class DatabaseUnavailableError(Exception):
     """PostgreSQL is away or slower than the time limit; what was asked for did not happen."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """PostgreSQL is there, but what was asked for takes too long now; nothing happened."""
 
 
 async def rows(connection: Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
@@ -33,19 +45,36 @@ async def one_moment(connection: Connection) -> None:
 class Database:
     """One PostgreSQL database."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
-        """Takes a URL of PostgreSQL and the time limit of connecting and of each reading."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 5.0,
+        sum_seconds: float = _SUM_SECONDS,
+        place_seconds: float = _PLACE_SECONDS,
+    ) -> None:
+        """Takes a URL of PostgreSQL and some time limits.
+
+        Args:
+            url: of the database.
+            timeout_seconds: of connecting and of each reading.
+            sum_seconds: of each sum.
+            place_seconds: of waiting until others' sums are made.
+        """
         self._url = url
         self._timeout = timeout_seconds
         self._reader: Connection | None = None
         self._reading = asyncio.Lock()
+        self._sum_seconds = sum_seconds
+        self._place_seconds = place_seconds
+        self._places = asyncio.Semaphore(_SUMS_AT_ONCE)
 
-    async def _connect(self, *, autocommit: bool) -> Connection:
+    async def _connect(self, *, autocommit: bool, options: str = "") -> Connection:
         try:
             async with asyncio.timeout(self._timeout):
                 # Moments come back in UTC, whatever the server's own time zone.
                 return await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=autocommit, options="-c timezone=UTC"
+                    self._url, autocommit=autocommit, options=f"-c timezone=UTC {options}"
                 )
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
@@ -74,6 +103,34 @@ class Database:
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             await self.close()
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def summing(self) -> AsyncIterator[Connection]:
+        """A connection to read many records with, each statement by itself; it holds up nobody who reads a little.
+
+        Raises:
+            DatabaseBusyError: too many sums are being made, or this one takes too long.
+            DatabaseUnavailableError: PostgreSQL is away.
+        """
+        try:
+            async with asyncio.timeout(self._place_seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise DatabaseBusyError("other sums are being made; ask again in half a minute") from None
+        try:
+            limit = f"-c statement_timeout={int(self._sum_seconds * 1000)} -c default_transaction_read_only=on"
+            connection = await self._connect(autocommit=True, options=limit)
+            try:
+                yield connection
+            finally:
+                await connection.close()
+        except psycopg.errors.QueryCanceled:
+            limit = f"{self._sum_seconds:g} seconds"
+            raise DatabaseBusyError(f"the sum takes longer than {limit}; ask for a shorter period") from None
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError(f"PostgreSQL went away: {type(error).__name__}") from error
+        finally:
+            self._places.release()
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Connection]:

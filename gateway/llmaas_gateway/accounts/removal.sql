@@ -20,6 +20,10 @@ CREATE TABLE IF NOT EXISTS ledger.removed_month (
 
 CREATE OR REPLACE TRIGGER removed_month_append_only BEFORE UPDATE OR DELETE ON ledger.removed_month
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+CREATE OR REPLACE TRIGGER removed_month_not_truncated BEFORE TRUNCATE ON ledger.removed_month
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+CREATE OR REPLACE TRIGGER carried_not_truncated BEFORE TRUNCATE ON ledger.carried
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change_of_accounts();
 
 -- The months of ledger.record (UTC) as ledger.ensure_month makes them.
 CREATE OR REPLACE VIEW ledger.partition AS
@@ -45,6 +49,8 @@ END $$;
 
 CREATE OR REPLACE TRIGGER invoice_append_only BEFORE UPDATE OR DELETE ON ledger.invoice
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_invoices();
+CREATE OR REPLACE TRIGGER invoice_not_truncated BEFORE TRUNCATE ON ledger.invoice
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change_of_accounts();
 
 -- Removes the records of calls that began before a moment and the invoices of months that ended by then. Partitions are
 -- dropped whole: no row of ledger.record is ever deleted, and nothing but this drops one. A month of the seller's ends
@@ -83,10 +89,13 @@ BEGIN
                 USING moment;
             EXECUTE format('DROP TABLE ledger.%I', part.name);
             EXECUTE format('ALTER TABLE ledger.record_kept RENAME TO %I', part.name);
-            -- Triggers come with it; no row is inserted into ledger.record, so the audit notes none twice.
+            PERFORM ledger.refuse_truncation_of(part.name);
+            -- Triggers of rows come with it; no row is inserted into ledger.record, so the audit notes none twice.
             EXECUTE format('ALTER TABLE ledger.record ATTACH PARTITION ledger.%I FOR VALUES FROM (%L) TO (%L)',
                            part.name, part.first, part.after);
         END IF;
+        -- What goes is carried forward; what is left of the month is summed up anew.
+        DELETE FROM ledger.summed_month WHERE summed_month.first = part.first;
     END LOOP;
     PERFORM set_config('llmaas.accounts_removal', moment::text, true);
     DELETE FROM ledger.invoice WHERE ledger.end_of_month(month, document ->> 'time_zone') <= moment;

@@ -48,6 +48,10 @@ CREATE OR REPLACE TRIGGER top_up_append_only BEFORE UPDATE OR DELETE ON ledger.t
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
 CREATE OR REPLACE TRIGGER tenant_history_append_only BEFORE UPDATE OR DELETE ON ledger.tenant_history
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+CREATE OR REPLACE TRIGGER top_up_not_truncated BEFORE TRUNCATE ON ledger.top_up
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change_of_accounts();
+CREATE OR REPLACE TRIGGER tenant_history_not_truncated BEFORE TRUNCATE ON ledger.tenant_history
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change_of_accounts();
 
 CREATE OR REPLACE VIEW ledger.account AS
     SELECT t.tenant, t.name, t.tier, t.state, t.revision, t.created_at, t.changed_at,

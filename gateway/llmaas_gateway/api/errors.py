@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from llmaas_gateway.accounts.account import AccountError
-from llmaas_gateway.accounts.database import DatabaseUnavailableError
+from llmaas_gateway.accounts.database import DatabaseBusyError, DatabaseUnavailableError
 from llmaas_gateway.accounts.directory import DirectoryUnavailableError, UnknownTenantError
 from llmaas_gateway.accounts.litellm import LiteLLMError
 from llmaas_gateway.audit.records import ActError
@@ -27,16 +27,20 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (MoneyError, 400, "invalid_amount"),
     (ActError, 400, "invalid_request"),
     (LiteLLMError, 502, "litellm"),
+    (DatabaseBusyError, 503, "busy"),
     (DatabaseUnavailableError, 503, "unavailable"),
     (DirectoryUnavailableError, 503, "unavailable"),
     (LedgerUnavailableError, 503, "unavailable"),
 )
+_RETRY_AFTER = {"busy": {"Retry-After": "30"}}
 
 
 def answer(status: int, code: str, message: str) -> JSONResponse:
     """An error object as OpenAI's clients know it."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status)
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": None, "code": code}}, status, _RETRY_AFTER.get(code)
+    )
 
 
 def _fields(error: RequestValidationError) -> str:

@@ -15,6 +15,9 @@ from llmaas_gateway.invoices.usage import Period
 from llmaas_gateway.ledger.limits import Window
 from llmaas_gateway.money import format_euros, nano_eur
 
+# Beyond these a day, or an offset, may lead out of the calendar that there is.
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Models = Annotated[tuple[str, ...], Field(strict=False)]
@@ -141,7 +144,7 @@ def period(start: str | None, end: str | None, zone: ZoneInfo, now: datetime) ->
     """From the month's beginning to now, unless told otherwise; days are whole days of the seller's.
 
     Raises:
-        AccountError: a text that is neither a day nor a moment with an offset, or an empty period.
+        AccountError: a text that is neither a day nor a moment with an offset, one out of all time, or an empty period.
     """
     first = Month.of(now, zone).start(zone) if start is None else _moment("from", start, zone, days=0)
     last = now if end is None else _moment("to", end, zone, days=1)
@@ -154,6 +157,8 @@ def _moment(field: str, text: str, zone: ZoneInfo, days: int) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise AccountError(f"{field}: {text!r} is no day like 2026-11-01 and no moment with an offset") from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise AccountError(f"{field}: {text!r} is out of all time; take a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     if _DAY.fullmatch(text):
         return moment.replace(tzinfo=zone) + timedelta(days=days)
     if moment.tzinfo is None:

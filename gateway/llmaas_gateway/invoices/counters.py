@@ -11,31 +11,20 @@ from zoneinfo import ZoneInfo
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from llmaas_gateway.accounts.database import Connection, Database, Row, one_moment, rows
+from llmaas_gateway.accounts.account import Billing
+from llmaas_gateway.accounts.database import Database, one_moment, rows
+from llmaas_gateway.invoices.finding import Finding
+from llmaas_gateway.invoices.month_sums import charged
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import settlements
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError
-from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.ledger.records import KEPT_AFTER_MONTH
 
 # Calls go on while we look: a real difference stays the same, one between two glances does not.
 _LOOKS: Final = 3
 _BETWEEN_LOOKS_SECONDS: Final = 0.5
 _KEYS_AT_ONCE: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A difference.
-
-    Attributes:
-        check: which comparison found it.
-        subject: counter, tenant or team.
-        message: what says what.
-    """
-
-    check: str
-    subject: str
-    message: str
+_CREDIT: Final = "credit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +103,50 @@ class Counters:
     async def against_records(self, now: datetime) -> tuple[int, list[Finding]]:
         """How many counters of tenants' money were compared with the records themselves, and those that differ.
 
-        Credit is the sum over all time: of records that are gone the balance carried forward counts.
+        Both sides name tenants: one whose records are all gone still has its counters. Credit is the sum over all time:
+        of records that are gone the balance carried forward counts. Spend is that of this month, and for a week of the
+        one before, whose last day no night of its own has compared.
         """
         month = Month.of(now, self._zone)
+        months = [month]
+        if now < month.start(self._zone) + KEPT_AFTER_MONTH:
+            months.insert(0, month.previous)
+        begins = [each.start(self._zone) for each in months]
+        # By the end of a counter's key: the sum of each tenant's records.
+        sums: dict[str, dict[str, int]] = {_CREDIT: defaultdict(int)}
         async with self._database.change() as connection:
             await one_moment(connection)
-            credit = await rows(connection, _CREDIT)
-            spent = await rows(connection, _SPENT, [month.start(self._zone), month.end(self._zone)])
-            expected = {self._key("credit", Window.NONE, row, now): int(row["sum"]) for row in credit}
-            expected |= {self._key("spend-month", Window.MONTH, row, now): int(row["sum"]) for row in spent}
-            return len(expected), await self._contradictions(connection, expected)
-
-    async def _contradictions(self, connection: Connection, expected: dict[str, int]) -> list[Finding]:
-        sums = {row["key"]: row["settled"] for row in await rows(connection, _SETTLED, [list(expected)])}
-        return [
-            Finding("records", key, f"the counter kept in PostgreSQL has {sums.get(key, 0)}, its records {amount}")
-            for key, amount in sorted(expected.items())
-            if sums.get(key, 0) != amount
+            for row in await charged(connection, now):
+                if row["billing"] == Billing.PREPAID:
+                    sums[_CREDIT][row["tenant"]] += row["nano_eur"]
+            for begin, each in zip(begins, months, strict=True):
+                spent = await rows(connection, _SPENT, [begin, each.end(self._zone)])
+                sums[_spend_month(begin)] = {row["tenant"]: int(row["sum"]) for row in spent}
+            before = f"{self._ledger.prefix}:counter:tenant:"
+            kept: dict[str, dict[str, int]] = {name: {} for name in sums}
+            for row in await rows(connection, _OF_TENANTS, [before]):
+                tenant, _, name = row["key"].removeprefix(before).partition(":")
+                if name in kept:
+                    kept[name][tenant] = row["settled"]
+        if month not in months[:1]:
+            # Which of its counters were forgotten before they were kept for longer, nobody knows.
+            past = _spend_month(begins[0])
+            sums[past] = {tenant: amount for tenant, amount in sums[past].items() if tenant in kept[past]}
+        pairs = [
+            (f"{before}{tenant}:{name}", kept[name].get(tenant, 0), sums[name].get(tenant, 0))
+            for name in sums
+            for tenant in sorted(kept[name] | sums[name])
+        ]
+        return len(pairs), [
+            Finding("records", key, f"the counter kept in PostgreSQL has {counted}, its records {amount}")
+            for key, counted, amount in pairs
+            if counted != amount
         ]
 
-    def _key(self, name: str, window: Window, row: Row, now: datetime) -> str:
-        limit = Limit(name, f"tenant:{row['tenant']}", Kind.MONEY, window, 0)
-        return limit.counter_key(self._ledger.prefix, now.astimezone(self._zone))
+
+def _spend_month(begins: datetime) -> str:
+    """The end of the key of what a tenant spent in a month that begins then."""
+    return f"spend-month:{begins.isoformat()}"
 
 
 # Requests are counted when they begin, so Redis is ahead of the records by those under way and those refused upstream.
@@ -146,10 +157,9 @@ ORDER BY key
 """
 _STORED: Final = "SELECT request_id FROM ledger.record WHERE request_id = ANY(%s)"
 _SETTLED: Final = "SELECT key, settled FROM ledger.counter WHERE key = ANY(%s)"
-_CREDIT: Final = """
-SELECT tenant, sum(nano_eur)::text AS sum FROM (
-    SELECT tenant, billing, nano_eur FROM ledger.record UNION ALL SELECT tenant, billing, nano_eur FROM ledger.carried
-) AS charged WHERE billing = 'prepaid' GROUP BY tenant
+_OF_TENANTS: Final = """
+SELECT key, settled FROM ledger.counter
+WHERE starts_with(key, %s) AND key LIKE ANY (ARRAY['%%:credit', '%%:spend-month:%%'])
 """
 _SPENT: Final = """
 SELECT tenant, sum(nano_eur)::text AS sum FROM ledger.record WHERE began_at >= %s AND began_at < %s GROUP BY tenant

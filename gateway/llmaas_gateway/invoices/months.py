@@ -46,6 +46,11 @@ class Month:
         """The month after."""
         return Month(self.year + self.number // 12, self.number % 12 + 1)
 
+    @property
+    def previous(self) -> "Month":
+        """The month before."""
+        return Month(self.year - (self.number == 1), (self.number - 2) % 12 + 1)
+
     def start(self, zone: ZoneInfo) -> datetime:
         """Midnight of its first day."""
         return datetime(self.year, self.number, 1, tzinfo=zone)

@@ -5,16 +5,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts.account import TENANT, State
-from llmaas_gateway.accounts.database import Database
+from llmaas_gateway.accounts.database import Database, DatabaseBusyError, Row, one_moment, rows
 from llmaas_gateway.accounts.directory import Directory, account_of
 from llmaas_gateway.accounts.litellm import LiteLLM
 from llmaas_gateway.accounts.personal_data import sweep_erased
-from llmaas_gateway.invoices.counters import Counters, Finding
+from llmaas_gateway.invoices import month_sums
+from llmaas_gateway.invoices.counters import Counters
+from llmaas_gateway.invoices.finding import Finding
+from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import pending
 from llmaas_gateway.ledger.ledger import LedgerUnavailableError
 from llmaas_gateway.money import NANO_EUR_PER_EUR, format_euros
@@ -24,23 +28,23 @@ _LAG: Final = timedelta(minutes=5)
 _FLOAT_NANO_EUR: Final = 1_000
 _FLOAT_SHARE: Final = 1e-9
 
-_TEAMS: Final = """
-SELECT t.team, t.tenant, state, coalesce(r.recent, 0)::text AS recent, (coalesce(r.nano_eur, 0) + coalesce((
-    SELECT sum(nano_eur) FROM ledger.carried c WHERE c.team = t.team
-), 0))::text AS nano_eur
-FROM ledger.team t JOIN ledger.tenant USING (tenant) LEFT JOIN (
-    SELECT team, sum(nano_eur) AS nano_eur, sum(nano_eur) FILTER (WHERE settled_at > %s) AS recent
-    FROM ledger.record GROUP BY team
-) r USING (team) ORDER BY t.team
+_TEAMS: Final = "SELECT team, tenant, state FROM ledger.team JOIN ledger.tenant USING (tenant) ORDER BY team"
+_INVOICED: Final = """
+SELECT DISTINCT month, document ->> 'time_zone' AS zone FROM ledger.invoice ORDER BY month, zone
 """
 _INVOICES: Final = """
-SELECT i.tenant, i.month, i.total_nano_eur, coalesce((
-    SELECT sum(nano_eur) FROM ledger.record r WHERE r.tenant = i.tenant
-      AND began_at >= (i.month || '-01')::timestamp AT TIME ZONE (i.document ->> 'time_zone')
-      AND began_at < ((i.month || '-01')::timestamp + interval '1 month') AT TIME ZONE (i.document ->> 'time_zone')
-), 0)::text AS nano_eur
-FROM ledger.invoice i ORDER BY i.tenant, i.month
+SELECT i.tenant, i.month, i.total_nano_eur, coalesce(r.nano_eur, 0)::text AS nano_eur
+FROM ledger.invoice i LEFT JOIN (
+    SELECT tenant, sum(nano_eur) AS nano_eur FROM ledger.record
+    WHERE began_at >= %(start)s AND began_at < %(end)s GROUP BY tenant
+) r USING (tenant)
+WHERE i.month = %(month)s AND i.document ->> 'time_zone' = %(zone)s ORDER BY i.tenant
 """
+_LIMIT: Final = "SET LOCAL statement_timeout = '30min'"
+# Of the months that have invoices these are compared every night, one of those before them in turn.
+_NEWEST_MONTHS: Final = 2
+# As the nightly one takes it.
+_TURN: Final = "SELECT pg_try_advisory_xact_lock(hashtext('ledger.reconciliation')) AS got"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,12 @@ class Reconciler:
             LiteLLMError: LiteLLM is.
         """
         now = self.now()
+        await month_sums.sum_up(self.database, now)
         checks: dict[str, Callable[[], Awaitable[tuple[int, list[Finding]]]]] = {
             "redis": lambda: self.counters.against_redis(now),
             "records": lambda: self.counters.against_records(now),
-            "invoices": self._invoices,
+            "months": lambda: self._months(now),
+            "invoices": lambda: self._invoices(now),
             "litellm": lambda: self._litellm(now),
             "directory": self._directory,
         }
@@ -95,9 +101,37 @@ class Reconciler:
             swept = await sweep_erased(connection)
         return Reconciliation(now, compared, tuple(findings), swept)
 
-    async def _invoices(self) -> tuple[int, list[Finding]]:
-        """Issued invoices against the records of their months."""
-        issued = await self.database.read(_INVOICES)
+    async def run_alone(self) -> Reconciliation:
+        """All checks, unless they run already, here or at another replica.
+
+        Raises:
+            DatabaseBusyError: they do.
+            LedgerUnavailableError, DatabaseUnavailableError, LiteLLMError: as for ``run``.
+        """
+        async with self.database.change() as connection:
+            if not (await rows(connection, _TURN))[0]["got"]:
+                raise DatabaseBusyError("a reconciliation runs already; ask again when it has ended")
+            return await self.run()
+
+    async def _months(self, now: datetime) -> tuple[int, list[Finding]]:
+        """A month that was summed up against its records, in turn."""
+        month = await month_sums.in_turn(self.database, now)
+        return (0, []) if month is None else (1, await month_sums.check(self.database, month))
+
+    async def _invoices(self, now: datetime) -> tuple[int, list[Finding]]:
+        """Issued invoices against the records of their months: of the newest months, and of one before them in turn."""
+        invoiced = await self.database.read(_INVOICED)
+        months = sorted({row["month"] for row in invoiced})
+        chosen, before = months[-_NEWEST_MONTHS:], months[:-_NEWEST_MONTHS]
+        if before:
+            chosen.append(before[now.toordinal() % len(before)])
+        issued: list[Row] = []
+        for month, zone in ((row["month"], row["zone"]) for row in invoiced if row["month"] in chosen):
+            span = Month.parse(month)
+            bounds = {"start": span.start(ZoneInfo(zone)), "end": span.end(ZoneInfo(zone))}
+            async with self.database.change() as connection:
+                await connection.execute(_LIMIT)
+                issued += await rows(connection, _INVOICES, {"month": month, "zone": zone, **bounds})
         findings = [
             Finding(
                 "invoices",
@@ -116,7 +150,14 @@ class Reconciler:
         waiting: dict[str, int] = defaultdict(int)
         for settlement in await pending(self.redis, self.stream):
             waiting[settlement.team] += settlement.nano_eur
-        ours = {row["team"]: row for row in await self.database.read(_TEAMS, [now - _LAG])}
+        async with self.database.change() as connection:
+            await one_moment(connection)
+            ours = {row["team"]: row for row in await rows(connection, _TEAMS)}
+            sums: dict[str, list[int]] = {team: [0, 0] for team in ours}
+            for row in await month_sums.charged(connection, now - _LAG):
+                if row["team"] in sums:
+                    sums[row["team"]][0] += row["nano_eur"]
+                    sums[row["team"]][1] += row["recent"]
         findings = []
         for team, row in ours.items():
             if row["state"] == State.ERASED:
@@ -125,7 +166,7 @@ class Reconciler:
             elif team not in theirs:
                 findings.append(Finding("litellm", team, f"tenant {row['tenant']} has no such team in LiteLLM"))
             else:
-                counted = _Counted(int(row["nano_eur"]), int(row["recent"]), waiting[team])
+                counted = _Counted(sums[team][0], sums[team][1], waiting[team])
                 findings += _spend(team, float(theirs[team].get("spend") or 0), counted)
         for team in sorted(set(theirs) - set(ours)):
             tenant = (theirs[team].get("metadata") or {}).get(TENANT)

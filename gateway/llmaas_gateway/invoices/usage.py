@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from llmaas_gateway.accounts.account import AccountError
-from llmaas_gateway.accounts.database import Database, Row
+from llmaas_gateway.accounts.database import Database, Row, rows
 from llmaas_gateway.invoices.kept import LAST_REMOVED, PeriodOverError, check_kept
 
 # Expressions over ledger.record; %(zone)s is the time zone of the price book.
@@ -83,27 +83,31 @@ async def usage(
     Raises:
         AccountError: an unknown grouping.
         PeriodOverError: the accounts of the period's beginning are deleted.
+        DatabaseBusyError: too many sums are being made, or this one takes too long.
     """
     if not by or set(by) - set(GROUPINGS):
         raise AccountError(f"by: {', '.join(by) or 'nothing'}; group by one or more of {', '.join(GROUPINGS)}")
     columns = ", ".join(f'{GROUPINGS[name]} AS "{name}"' for name in by)
     places = ", ".join(str(number) for number in range(1, len(by) + 1))
     parameters = _parameters(period, tenant, model)
-    # Columns and places are made of names of ours, values are parameters.
-    totals = await database.read(
-        f"SELECT {columns}, count(*) AS calls, sum(nano_eur)::text AS nano_eur,"
-        f" sum(unbilled_nano_eur)::text AS unbilled_nano_eur, sum(output_tokens)::text AS output_tokens"
-        f" {_CHOSEN} GROUP BY {places} ORDER BY {places}",
-        parameters,
-    )
-    units = await database.read(
-        f"SELECT {columns}, unit, sum(count::bigint)::text AS count"
-        f" {_CHOSEN.replace('ledger.record', 'ledger.record, jsonb_each_text(counts) AS u (unit, count)')}"
-        f" GROUP BY {places}, unit ORDER BY unit",
-        parameters,
-    )
-    # Looked up after the sums: what goes while they are made is told too.
-    check_kept("usage", period.start, await database.read(LAST_REMOVED))
+    async with database.summing() as connection:
+        # Columns and places are made of names of ours, values are parameters.
+        totals = await rows(
+            connection,
+            f"SELECT {columns}, count(*) AS calls, sum(nano_eur)::text AS nano_eur,"
+            f" sum(unbilled_nano_eur)::text AS unbilled_nano_eur, sum(output_tokens)::text AS output_tokens"
+            f" {_CHOSEN} GROUP BY {places} ORDER BY {places}",
+            parameters,
+        )
+        units = await rows(
+            connection,
+            f"SELECT {columns}, unit, sum(count::bigint)::text AS count"
+            f" {_CHOSEN.replace('ledger.record', 'ledger.record, jsonb_each_text(counts) AS u (unit, count)')}"
+            f" GROUP BY {places}, unit ORDER BY unit",
+            parameters,
+        )
+        # Looked up after the sums: what goes while they are made is told too.
+        check_kept("usage", period.start, await rows(connection, LAST_REMOVED))
     counted: dict[tuple[Any, ...], dict[str, int]] = {}
     for row in units:
         counted.setdefault(tuple(row[name] for name in by), {})[row["unit"]] = int(row["count"])
@@ -137,16 +141,20 @@ async def history(  # noqa: PLR0913 - each narrows the answer
 
     Raises:
         AccountError: more than can be had at once.
+        DatabaseBusyError: too many sums are being made, or this takes as long as one.
     """
     if not 1 <= most <= HISTORY_MOST:
         raise AccountError(f"limit: {most} calls at once; take 1 to {HISTORY_MOST} and ask again for the rest")
     parameters = {**_parameters(period, tenant, model), "key": key, "most": most}
     parameters |= {"before": before[0] if before else None, "before_id": before[1] if before else None}
-    return await database.read(
-        "SELECT request_id, began_at, model, endpoint, status, counts, nano_eur, output_tokens, latency_ms, api_key,"
-        f" team {_CHOSEN}"
-        " AND (%(key)s::text IS NULL OR api_key = %(key)s)"
-        " AND (%(before)s::timestamptz IS NULL OR (began_at, request_id) < (%(before)s, %(before_id)s))"
-        " ORDER BY began_at DESC, request_id DESC LIMIT %(most)s",
-        parameters,
-    )
+    # Where few calls are of this key or model, all others are passed over: that takes as long as a sum.
+    async with database.summing() as connection:
+        return await rows(
+            connection,
+            "SELECT request_id, began_at, model, endpoint, status, counts, nano_eur, output_tokens, latency_ms,"
+            f" api_key, team {_CHOSEN}"
+            " AND (%(key)s::text IS NULL OR api_key = %(key)s)"
+            " AND (%(before)s::timestamptz IS NULL OR (began_at, request_id) < (%(before)s, %(before_id)s))"
+            " ORDER BY began_at DESC, request_id DESC LIMIT %(most)s",
+            parameters,
+        )

@@ -10,9 +10,11 @@ import functools
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from llmaas_gateway.isolation.places import half_pair, is_text, remote_media
 
 # Ours to set: dropped wherever a client sends them.
 OURS: Final = frozenset(
@@ -90,17 +92,21 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
 
 # Where the text of a request stands whose media and tools must be looked at.
 _CONTENT: Final = ("messages", "prompt", "input")
-_MEDIA_FIELDS: Final = frozenset({"audio_url", "file_data", "file_id", "file_url", "image_url", "url", "video_url"})
+# Of a client's own words, what an error repeats.
+_SHOWN_CHARACTERS: Final = 300
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 class RequestRefusedError(ValueError):
     """A request that is not passed on; ``parameter`` names the field as OpenAI's error object does."""
 
     def __init__(self, parameter: str, message: str) -> None:
-        """Takes the field and a sentence for the client."""
-        super().__init__(f"{parameter}: {message}")
-        self.parameter = parameter
-        self.reason = message
+        """Takes the field and a sentence for the client; of what is longer than an error should be, the beginning."""
+        self.parameter, self.reason = _shown(parameter), _shown(message)
+        super().__init__(f"{self.parameter}: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,53 +140,12 @@ def cache_salt(secret: bytes, tenant: str, month: str) -> str:
     return base64.b32encode(digest).decode().rstrip("=").lower()[:32]
 
 
-def _remote_media(value: Any, path: str) -> Iterator[str]:
-    """Paths of media that the server would fetch from somewhere."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key in _MEDIA_FIELDS and isinstance(item, str):
-                if not item.startswith("data:"):
-                    yield f"{path}.{key}"
-            else:
-                yield from _remote_media(item, f"{path}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _remote_media(item, f"{path}[{index}]")
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _half_pairs(value: Any, path: str) -> Iterator[str]:
-    """Paths of texts and names that hold half of a surrogate pair, which JSON can write and UTF-8 cannot."""
-    if isinstance(value, str):
-        if not _is_text(value):
-            yield path
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            name = key.encode("utf-8", "backslashreplace").decode()
-            place = f"{path}.{name}" if path else name
-            if name != key:
-                yield place
-            yield from _half_pairs(item, place)
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _half_pairs(item, f"{path}[{index}]")
-
-
 def _only_characters(body: Mapping[str, Any]) -> None:
     """No tokenizer takes anything else, nor does the model's server."""
     # Nearly every request holds, which one pass in C tells; only of the others the place is looked for.
-    if _is_text(json.dumps(body, ensure_ascii=False)):
-        return
-    for path in _half_pairs(body, ""):
+    if not is_text(json.dumps(body, ensure_ascii=False)) and (place := half_pair(body)) is not None:
         reason = r"holds half of a surrogate pair (\ud800 to \udfff), which is no character; send both halves or none"
-        raise RequestRefusedError(path, reason)
+        raise RequestRefusedError(place, reason)
 
 
 def _whole_number(body: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
@@ -242,9 +207,8 @@ def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds) -> dict[str, An
         _whole_number(passed, name, 1, bounds.choices)
     for name in ("max_tokens", "max_completion_tokens", "min_tokens"):
         _whole_number(passed, name, 0 if name == "min_tokens" else 1, bounds.context_tokens)
-    for name in _CONTENT:
-        for path in _remote_media(passed.get(name), name):
-            raise RequestRefusedError(path, "media must be sent inline as a data: URL; nothing is fetched for a client")
+    if (place := remote_media({name: passed[name] for name in _CONTENT if name in passed})) is not None:
+        raise RequestRefusedError(place, "media must be sent inline as a data: URL; nothing is fetched for a client")
     for name in ("prompt", "input"):
         _texts_or_tokens(passed, name)
     _only_functions(passed.get("tools"))

@@ -138,7 +138,9 @@ async def _forget_counters(redis: Redis, ledger: Ledger, turn: _Turn) -> None:
 
 async def _restore_counters(turn: _Turn, connection: psycopg.AsyncConnection[Any]) -> int:
     await forget_expired(connection)
-    cursor = await connection.execute("SELECT key, settled, expires_at FROM ledger.counter")
+    cursor = await connection.execute(
+        "SELECT key, settled, expires_at FROM ledger.counter WHERE expires_at IS NULL OR expires_at > now()"
+    )
     count = 0
     while rows := await cursor.fetchmany(_BATCH):
 

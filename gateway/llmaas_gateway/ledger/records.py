@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,10 +41,16 @@ INSERT INTO ledger.counter AS c (key, settled, expires_at)
 SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[]) ORDER BY 1
 ON CONFLICT (key) DO UPDATE SET settled = c.settled + excluded.settled
 """
+# After the insert: whoever sums the month up at this moment has seen the new records, or finds that it may not.
+_NOT_SUMMED: Final = "DELETE FROM ledger.summed_month WHERE first = ANY(%s)"
+# What tenants spent in a month is compared with its records for so long after it: its last day too has a night then.
+KEPT_AFTER_MONTH: Final = timedelta(days=7)
 # Whoever adds to a counter at this moment, for a call that ended late, is not waited for.
 _FORGET: Final = """
 DELETE FROM ledger.counter WHERE key IN (
-    SELECT key FROM ledger.counter WHERE expires_at < now() FOR UPDATE SKIP LOCKED
+    SELECT key FROM ledger.counter WHERE expires_at < now() AND (
+        key NOT LIKE '%%:spend-month:%%' OR expires_at < now() - %s
+    ) FOR UPDATE SKIP LOCKED
 )
 """
 
@@ -137,10 +143,12 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
     if not rows:
         return 0
     async with connection.transaction():
-        for month in sorted({_month(row["began_at"]) for row in rows.values()}):
+        months = sorted({_month(row["began_at"]) for row in rows.values()})
+        for month in months:
             await connection.execute("SELECT ledger.ensure_month(%s)", [month])
         cursor = await connection.execute(_INSERT.encode(), [Jsonb(list(rows.values()))])
         new = [str(identity) for (identity,) in await cursor.fetchall()]
+        await connection.execute(_NOT_SUMMED, [months])
         sums: dict[str, tuple[int, datetime | None]] = {}
         for identity in new:
             for key, amount, expires in _counted(calls[identity]):
@@ -154,7 +162,20 @@ async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapp
 async def forget_expired(connection: psycopg.AsyncConnection[Any]) -> int:
     """Delete the counters of windows that are over, a thousand tenants' of each minute; how many there were."""
     async with connection.transaction():
-        return (await connection.execute(_FORGET)).rowcount
+        return (await connection.execute(_FORGET, [KEPT_AFTER_MONTH])).rowcount
+
+
+async def prepare_month(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Make the partition of the coming month days before its first record, at a moment when nobody reads for long.
+
+    To make one waits for all who read the records, who may do so for minutes, and whoever comes then waits behind it.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '2s'")
+            await connection.execute("SELECT ledger.ensure_month(now() + interval '7 days')")
+    except psycopg.errors.LockNotAvailable:
+        _log.info("the coming month's partition waits: somebody reads the records")
 
 
 class RecordConsumer:
@@ -184,6 +205,7 @@ class RecordConsumer:
                         if time.monotonic() >= self._forget_at:
                             self._forget_at = time.monotonic() + _FORGET_EVERY_SECONDS
                             await forget_expired(connection)
+                            await prepare_month(connection)
                         # One batch a second costs the proxy less than one a call.
                         if await self.consume(connection, wait_ms=1_000) < _BATCH:
                             await asyncio.sleep(_GATHER_SECONDS)

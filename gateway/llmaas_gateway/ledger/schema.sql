@@ -36,6 +36,21 @@ CREATE TABLE IF NOT EXISTS ledger.counter (
     expires_at timestamptz  -- null for a window that never ends
 );
 
+-- What the records of a month that is long over came to, summed up once (invoices/month_sums.py). A record that comes
+-- later all the same takes the month off this list again.
+CREATE TABLE IF NOT EXISTS ledger.summed_month (
+    first timestamptz PRIMARY KEY,  -- where the month's partition begins
+    at    timestamptz               -- null while it is being summed up
+);
+CREATE TABLE IF NOT EXISTS ledger.month_sum (
+    first    timestamptz NOT NULL REFERENCES ledger.summed_month ON DELETE CASCADE,
+    tenant   text        NOT NULL,
+    team     text        NOT NULL,
+    billing  text        NOT NULL,
+    nano_eur bigint      NOT NULL,
+    PRIMARY KEY (first, tenant, team, billing)
+);
+
 CREATE OR REPLACE FUNCTION ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'ledger.record is append-only: % refused', TG_OP;
@@ -43,6 +58,22 @@ END $$;
 
 CREATE OR REPLACE TRIGGER record_append_only BEFORE UPDATE OR DELETE ON ledger.record
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+
+-- Triggers of rows come to partitions by themselves, those of statements do not; and no row's trigger sees a TRUNCATE.
+CREATE OR REPLACE FUNCTION ledger.refuse_truncation_of(name text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    known regclass := format('ledger.%I', name)::regclass;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = known AND tgname = 'record_not_truncated') THEN
+        EXECUTE format('CREATE TRIGGER record_not_truncated BEFORE TRUNCATE ON %s
+                        FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change()', known);
+    END IF;
+END $$;
+
+-- Partitions that a version without these triggers made get theirs here.
+SELECT ledger.refuse_truncation_of(relname) FROM pg_class
+WHERE oid = 'ledger.record'::regclass
+   OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ledger.record'::regclass);
 
 -- Makes the partition of a month (UTC) if it is missing.
 CREATE OR REPLACE FUNCTION ledger.ensure_month(moment timestamptz) RETURNS void LANGUAGE plpgsql AS $$
@@ -55,5 +86,6 @@ BEGIN
         PERFORM pg_advisory_xact_lock(hashtext('ledger.ensure_month'));
         EXECUTE format('CREATE TABLE IF NOT EXISTS ledger.%I PARTITION OF ledger.record FOR VALUES FROM (%L) TO (%L)',
                        name, first, (first AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC');
+        PERFORM ledger.refuse_truncation_of(name);
     END IF;
 END $$;

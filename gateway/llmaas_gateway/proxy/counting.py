@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from llmaas_gateway.isolation.requests import prompts
 from llmaas_gateway.proxy.settings import ServedModel, SettingsError
+from llmaas_gateway.proxy.written import written_bytes
 
 Count = Callable[[str], int]
 # A file, and the SHA-256 that it must have, if one is declared.
@@ -19,6 +20,9 @@ Load = Callable[[Path, str | None], Count]
 
 # OpenAI's newer models call it "developer".
 _SYSTEM_ROLES: Final = ("system", "developer")
+
+# Llama's templates call it "ipython".
+_TOOL_ROLES: Final = ("tool", "ipython")
 
 # A request with more for each token of its context is not counted, which takes seconds: the model will hardly take it,
 # and the bounds hold if it does. Prose has four or five.
@@ -56,11 +60,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _characters(value: Any) -> int:
     return sum(map(len, _texts(value)))
-
-
-def _written_bytes(value: Any) -> int:
-    """Bytes of a value as JSON with every blank that a chat template may add."""
-    return len(json.dumps(value, indent=4, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _has_media(value: Any) -> bool:
@@ -109,13 +108,15 @@ class InputCounter:
         # Each text is asked for up to three times.
         count = None if known is None else functools.cache(known)
         if isinstance(messages, list):
-            extra = model.template_tokens + model.message_tokens * len(messages) + _bytes_of_arguments(messages)
+            extra = model.template_tokens + model.message_tokens * len(messages)
+            extra += _bytes_of_arguments(messages, context) + (_quoted_tokens(count, messages) if count else 0)
             # Arguments of tools and options of the template are written into the prompt, in a form that is the model's.
             added = [body[name] for name in ("tools", "chat_template_kwargs") if body.get(name)]
             system = _system_tokens(count, messages)
             if has_media:
                 return InputTokens(context, 1, system)
-            bounds = _bounds(count, model, messages, extra + sum(map(_written_bytes, added)), number)
+            extra += sum(written_bytes(each, context) for each in added)
+            bounds = _bounds(count, model, messages, extra, number)
             return replace(bounds, system=system)
         return _bounds(count, model, value, 8 * number, number)
 
@@ -133,14 +134,14 @@ def _of_system(messages: Any) -> Sequence[Mapping[str, Any]]:
 def _bounds(count: Count | None, model: ServedModel, value: Any, extra: int, number: int) -> InputTokens:
     context = model.context_tokens * number
     if count is None:
-        return InputTokens(min(context, _written_bytes(value) + extra), 1)
+        return InputTokens(min(context, written_bytes(value, context) + extra), 1)
     numbers = sum(1 for _ in _numbers(value))
     texts = sum(count(text) for text in _texts(value))
     least = 1 if number > 1 else max(1, sum(count(text) for text in _contents(value)))
     return InputTokens(min(context, texts + numbers + extra), min(model.context_tokens, least))
 
 
-def _bytes_of_arguments(messages: Sequence[Any]) -> int:
+def _bytes_of_arguments(messages: Sequence[Any], most: int) -> int:
     """Of the calls that an assistant made: templates write their arguments anew, with blanks that clients leave out."""
     calls = (call for message in _objects(messages) for call in _objects(message.get("tool_calls")))
     functions = (call.get("function") for call in calls)
@@ -150,8 +151,18 @@ def _bytes_of_arguments(messages: Sequence[Any]) -> int:
         if isinstance(arguments, str):
             # What is no JSON is written as it is, and counted as such.
             with contextlib.suppress(ValueError, RecursionError):
-                written += _written_bytes(json.loads(arguments))
+                written += written_bytes(json.loads(arguments), most)
     return written
+
+
+def _quoted_tokens(count: Count, messages: Sequence[Any]) -> int:
+    """What results of tools have more as JSON than as they are: templates such as Llama's write even texts so."""
+    more = 0
+    for message in _objects(messages):
+        if message.get("role") in _TOOL_ROLES and (content := message.get("content")):
+            plain = sum(count(text) for text in _said(content))
+            more += max(0, count(json.dumps(content, ensure_ascii=False)) - plain)
+    return more
 
 
 def _objects(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -7,6 +7,8 @@ here is answered with 404 before LiteLLM sees it.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from llmaas_gateway.asgi import JSON
+
 MODEL_ENDPOINTS: Final = {
     "/chat/completions": "chat",
     "/completions": "completion",
@@ -54,10 +56,13 @@ _SIGNING_IN: Final = "/login"
 _PAGES: Final = frozenset({"/", "/favicon.ico", "/get_favicon", "/get_image", "/get_logo_url", "/ui"})
 _FILES: Final = ("/ui/", "/litellm-asset-prefix/_next/")
 
-# Request headers that reach LiteLLM on the way to a model. Its own (x-litellm-...) steer routing, tags and timeouts.
-_PASSED_HEADERS: Final = frozenset(
-    {b"accept", b"api-key", b"authorization", b"content-type", b"host", b"user-agent", b"x-api-key"}
-)
+# Request headers that reach LiteLLM on the way to a model. Its own (x-litellm-...) steer routing, tags and timeouts;
+# those that tell how a body is to be read would make another request of the one that was made safe, for LiteLLM reads
+# the same bytes as a form where a client calls them so.
+_PASSED_HEADERS: Final = frozenset({b"accept", b"api-key", b"authorization", b"host", b"user-agent", b"x-api-key"})
+
+# Those of them that LiteLLM takes a key from.
+_KEYS: Final = frozenset({b"api-key", b"authorization", b"x-api-key"})
 
 
 def _short(path: str) -> str:
@@ -89,7 +94,12 @@ def is_served(method: str, path: str) -> bool:
     return path == _SIGNING_IN or (len(words) > 2 and words[2] in _ADMINISTRATION.get(words[1], ()))
 
 
+def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request to a model carries a key at all, good or not."""
+    return any(name.lower() in _KEYS and value.strip() for name, value in headers)
+
+
 def passed_headers(headers: Iterable[tuple[bytes, bytes]], length: int) -> Sequence[tuple[bytes, bytes]]:
-    """The headers that go with a request to a model, with the length of its new body."""
+    """The headers that go with a request to a model, with type and length of its new body."""
     kept = [(name, value) for name, value in headers if name.lower() in _PASSED_HEADERS]
-    return [*kept, (b"content-length", str(length).encode())]
+    return [*kept, JSON, (b"content-length", str(length).encode())]

@@ -32,6 +32,7 @@ from llmaas_gateway.audit.records import Act
 from llmaas_gateway.audit.worker import Audit
 from llmaas_gateway.invoices.nightly import Nightly
 from llmaas_gateway.invoices.removal import AccountsRemoval
+from llmaas_gateway.invoices.watch import ReconciliationWatch
 from llmaas_gateway.ledger.ledger import Ledger, connect, epoch_key, lock_key
 from llmaas_gateway.ledger.memory import RedisMemory
 from llmaas_gateway.ledger.process import RedisProcess
@@ -96,8 +97,9 @@ class Parts:
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self.over_limit = OverLimit()
         self._memory = RedisMemory(self._patient)
+        self._reconciliation = ReconciliationWatch(self.database)
         unsettled = Unsettled(lambda: self.settlement.owed)
-        self._metrics = Metrics(self.over_limit, self.audit.watch, self._memory, unsettled)
+        self._metrics = Metrics(self.over_limit, self.audit.watch, self._memory, self._reconciliation, unsettled)
         self._clients: list[httpx.AsyncClient] = []
         self._beside: list[Nightly | AccountsRemoval | Revocation] = []
 
@@ -164,7 +166,7 @@ class Parts:
             # The proxy starts all the same and refuses, or allows what the tiers declare, until they are there.
             _log.warning("the ledger is not whole yet: %s", type(error).__name__)
         tasks = [asyncio.create_task(self.settlement.run()), asyncio.create_task(self._consumer.run())]
-        tasks += [asyncio.create_task(each.run()) for each in (self._memory, *self._beside)]
+        tasks += [asyncio.create_task(each.run()) for each in (self._memory, self._reconciliation, *self._beside)]
         try:
             async with self.audit.running(*self._in_force()):
                 yield

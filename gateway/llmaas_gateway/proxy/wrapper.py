@@ -5,27 +5,24 @@ leaves. So a client that asks again at once finds the room that its last call ga
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Final
 
 from llmaas_gateway.asgi import App, Message, Receive, Scope, Send, answer
-from llmaas_gateway.dialects import DIALECTS
-from llmaas_gateway.dialects.dialect import Dialect
-from llmaas_gateway.isolation.requests import RequestRefusedError, sanitise
 from llmaas_gateway.metrics import CONTENT_TYPE
-from llmaas_gateway.proxy import endpoints
-from llmaas_gateway.proxy.answers import bad_request
+from llmaas_gateway.proxy import bodies, endpoints
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
 from llmaas_gateway.proxy.patience import Wait
 from llmaas_gateway.proxy.reply import Reply, refuse
-from llmaas_gateway.proxy.settings import GatewaySettings, ServedModel
+from llmaas_gateway.proxy.settings import GatewaySettings
 from llmaas_gateway.proxy.settlement import Settlement
 
 _UNKNOWN: Final = Refusal(404, "invalid_request_error", "unknown_url", "Unknown request URL.")
+# LiteLLM, which counts such calls, says so first and in its own words.
+_NO_KEY: Final = Refusal(401, "invalid_request_error", "invalid_api_key", "The request carries no API key.")
 _TOO_LARGE: Final = Refusal(413, "invalid_request_error", "request_too_large", "The request body is too large.")
 
 _log = logging.getLogger(__name__)
@@ -119,10 +116,8 @@ class Gateway:
             raw, large = b"", True
         if raw is None:
             return
-        call = self._begin(kind, scope["path"], raw)
-        if large:
-            call.fault = _TOO_LARGE
-        content = json.dumps(call.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        fault = _TOO_LARGE if large else None if endpoints.has_key(scope["headers"]) else _NO_KEY
+        call, content = await self._begin(kind, scope["path"], raw, fault)
         passed = {**scope, "query_string": b"", "headers": endpoints.passed_headers(scope["headers"], len(content))}
         if call.dialect is not None:
             passed |= {"path": endpoints.CHAT_PATH, "raw_path": endpoints.CHAT_PATH.encode()}
@@ -152,45 +147,16 @@ class Gateway:
             if call.admitted is not None and not call.settled:
                 await self._close(call, "error" if reply.failed else "abandoned")
 
+    async def _begin(self, kind: str, path: str, raw: bytes, fault: Refusal | None) -> tuple[Call, bytes]:
+        if fault is not None:
+            return bodies.unread(kind, path, fault)
+        if len(raw) <= bodies.LARGE_BYTES:
+            return bodies.read(self._settings, kind, path, raw)
+        # Others go on meanwhile: anybody can send it, and only LiteLLM knows who has a valid key.
+        return await asyncio.to_thread(bodies.read, self._settings, kind, path, raw)
+
     async def _close(self, call: Call, status: str) -> None:
         closing = asyncio.create_task(self._settlement.settle(call, status))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         await asyncio.shield(closing)
-
-    def _begin(self, kind: str, path: str, raw: bytes) -> Call:
-        """The call with what of its body may pass; what is wrong with it is told only to who has a valid key."""
-        known = DIALECTS.get(kind)
-        dialect = known({}) if known else None
-        kind = "chat" if known else kind
-
-        def faulty(fault: Refusal, model: ServedModel | None = None, name: str = "") -> Call:
-            return Call(path, kind, model, {"model": name}, dialect=dialect, fault=fault)
-
-        try:
-            body = json.loads(raw)
-        except (ValueError, RecursionError):
-            return faulty(bad_request("The body is not valid JSON."))
-        if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-            return faulty(bad_request("The body must be an object that names a model.", "model"))
-        dialect = known(body) if known else None
-        model = self._settings.models_by_name.get(body["model"])
-        if model is None:
-            return Call(path, kind, None, {"model": body["model"]}, dialect=dialect)
-        try:
-            return Call(path, kind, model, self._safe(kind, body, dialect, model), dialect=dialect)
-        except RequestRefusedError as error:
-            if dialect is not None:
-                error = RequestRefusedError(dialect.names.get(error.parameter, error.parameter), error.reason)
-            return faulty(bad_request(str(error), error.parameter), model, model.name)
-        except RecursionError:
-            return faulty(bad_request("The body is nested too deeply."), model, model.name)
-
-    def _safe(self, kind: str, body: dict[str, Any], dialect: Dialect | None, model: ServedModel) -> dict[str, Any]:
-        asked = body if dialect is None else dialect.chat()
-        passed = sanitise(kind, asked, model.bounds(self._settings.body_bytes))
-        passed.pop("stream_options", None)
-        if passed.get("stream"):
-            # Every stream ends with its usage, whatever the client wishes.
-            passed["stream_options"] = {"include_usage": True}
-        return passed

@@ -71,7 +71,7 @@ _CALLS_OUT_OPTIONS: Final = {
 }
 _LEAST_ABBREVIATION: Final = len("--trust-")
 # a whole word of its own, and not the beginning of a refused one
-_OWN_WORDS: Final = {"--enable-prompt", "--allowed-origins", "--config-format"}
+_OWN_WORDS: Final = {"--enable-prompt", "--allowed-origins", "--config-format", "--reasoning-parser"}
 
 
 def programs(resource: Resource, name: str) -> Iterator[Part | Violation]:

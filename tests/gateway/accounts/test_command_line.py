@@ -149,7 +149,7 @@ def test_teams_and_keys_have_exact_budgets_and_are_revoked_by_name(with_commands
         (("key", "create", "--tenant", "acme", "--budget-eur", "much"), 2, "not a decimal amount"),
         (("key", "create", "--tenant", "acme", "--budget-period", "year"), 2, "is none of 30s"),
         (("usage", "--tenant", "nobody"), 1, "no tenant 'nobody'"),
-        (("usage", "--model", "gpt"), 1, "'gpt' is not served and never was"),
+        (("usage", "--model", "gpt"), 1, "'gpt' is not served, has no price"),
         (("usage", "--by", "colour"), 1, "group by one or more of"),
         (("invoice", "--tenant", "nobody", "--month", "2096-11"), 1, "no tenant 'nobody'"),
         (("invoice", "--tenant", "x", "--month", "2096-11", "--draft", "--replay"), 2, "a closed month is replayed"),

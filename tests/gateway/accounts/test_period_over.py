@@ -109,6 +109,10 @@ def test_months_of_a_year_go_when_it_was_kept_and_what_is_left_is_as_it_was(on_p
         parts = await platform.stores.database.read("SELECT name FROM ledger.partition ORDER BY 1")
         assert [part["name"] for part in parts] == ["record_2025_12", "record_2026_01"]
         assert await platform.stores.database.read("SELECT 1 FROM audit.pending") == []
+        # the partition that was made anew is guarded as the others are
+        with pytest.raises(psycopg.errors.RaiseException, match="TRUNCATE refused"):
+            async with platform.stores.database.change() as connection:
+                await connection.execute("TRUNCATE ledger.record_2025_12")
         # January's own turn comes with its year
         platform.now = datetime(2026, 3, 5, tzinfo=UTC)
         await sign(platform)
@@ -125,6 +129,8 @@ def test_credit_spend_and_a_rebuilt_redis_are_the_same_afterwards(on_platform: R
         # Redis has forgotten the windows of days and months by its own clock; nobody asks for them any more.
         platform.now = datetime(2026, 2, 15, tzinfo=UTC)
         shown = await platform.ask("GET", "/llmaas/tenants/acme")
+        # what is removed below was summed up before
+        assert (await platform.ask("GET", "/llmaas/reconciliation"))["findings"] == []
         counters = await platform.stores.database.read("SELECT * FROM ledger.counter ORDER BY key")
         assert await removal(platform).look() == (NOVEMBER, DECEMBER)
         assert (await platform.ask("GET", "/llmaas/reconciliation"))["findings"] == []

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from llmaas_gateway.invoices.watch import ReconciliationWatch
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
+from llmaas_gateway.metrics import Metrics
 from llmaas_gateway.money import NANO_EUR_PER_EUR
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
@@ -34,7 +37,14 @@ def test_figures_that_agree_are_counted_and_nothing_is_found(on_platform: Run) -
         await quiet(platform)
         result = await platform.ask("GET", "/llmaas/reconciliation")
         assert result["findings"] == []
-        assert result["compared"] == {"redis": 4, "records": 2, "invoices": 0, "litellm": 1, "directory": 1}
+        assert result["compared"] == {
+            "redis": 4,
+            "records": 2,
+            "months": 0,
+            "invoices": 0,
+            "litellm": 1,
+            "directory": 1,
+        }
 
     on_platform(action)
 
@@ -65,6 +75,14 @@ async def more_in_the_sums(platform: Any, tenant: str) -> None:
         key = credit_key(platform, tenant)
         await connection.execute("UPDATE ledger.counter SET settled = settled + 7 WHERE key = %s", [key])
     await platform.stores.redis.hincrby(credit_key(platform, tenant), "settled", 7)
+
+
+async def every_record_gone(platform: Any, tenant: str) -> None:
+    async with platform.stores.database.change() as connection:
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute("TRUNCATE ledger.record")
+    # what LiteLLM counted is not the matter here
+    platform.litellm.teams[tenant]["spend"] = 0.0
 
 
 async def more_at_litellm(platform: Any, tenant: str) -> None:
@@ -116,6 +134,67 @@ def test_a_difference_is_named_with_both_sides(
     on_platform(action)
 
 
+def test_a_loss_of_every_record_is_found_for_each_counter_of_money(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await quiet(platform)
+        await every_record_gone(platform, tenant)
+        result = await platform.ask("GET", "/llmaas/reconciliation")
+        found = [finding for finding in result["findings"] if finding["check"] == "records"]
+        key = f"{platform.stores.prefix}:counter:tenant:{tenant}"
+        assert [finding["subject"] for finding in found] == [
+            f"{key}:credit",
+            f"{key}:spend-month:2096-11-01T00:00:00+01:00",
+        ]
+        assert all("has 174000, its records 0" in finding["message"] for finding in found)
+
+    on_platform(action)
+
+
+@pytest.mark.parametrize(("days", "compared", "differing"), [(1, 2, 1), (6, 2, 1), (7, 1, 0)])
+def test_the_month_before_is_compared_for_a_week(on_platform: Run, days: int, compared: int, differing: int) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await platform.tenant("monthly", "monthly")
+        last_day = datetime(2096, 11, 30, 20, 0, tzinfo=UTC)
+        await platform.call(tenant, "last day", {"input": 10}, at=last_day)
+        platform.now = datetime(2096, 11, 30, 23, 0, tzinfo=UTC) + timedelta(days=days)
+        await platform.call(tenant, "this month", {"input": 10})
+        await platform.store_records()
+        counters = platform.services.reconciler.counters
+        assert await counters.against_records(platform.now) == (compared, [])
+        async with platform.stores.database.change() as connection:
+            await connection.execute("SET session_replication_role = replica")
+            await connection.execute("DELETE FROM ledger.record WHERE request_id = 'last day'")
+        assert len((await counters.against_records(platform.now))[1]) == differing
+
+    on_platform(action)
+
+
+def test_no_month_before_is_missed_where_its_counters_are_forgotten(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await platform.tenant("monthly", "monthly")
+        await platform.call(tenant, "november", {"input": 10})
+        await platform.store_records()
+        async with platform.stores.database.change() as connection:
+            await connection.execute("DELETE FROM ledger.counter WHERE key LIKE '%:spend-month:%'")
+        platform.now = datetime(2096, 12, 2, tzinfo=UTC)
+        assert await platform.services.reconciler.counters.against_records(platform.now) == (0, [])
+
+    on_platform(action)
+
+
+@pytest.mark.parametrize(
+    "table", ["record", "record_2096_11", "top_up", "tenant_history", "invoice", "removed_month", "carried", "tenant"]
+)
+def test_what_is_only_appended_to_is_not_truncated(on_platform: Run, table: str) -> None:
+    async def action(platform: Any) -> None:
+        await quiet(platform)
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only: TRUNCATE refused"):
+            async with platform.stores.database.change() as connection:
+                await connection.execute(f"TRUNCATE ledger.{table} CASCADE")
+
+    on_platform(action)
+
+
 def test_a_redis_that_lost_its_counters_is_not_compared_but_said(on_platform: Run) -> None:
     async def action(platform: Any) -> None:
         await quiet(platform)
@@ -125,6 +204,12 @@ def test_a_redis_that_lost_its_counters_is_not_compared_but_said(on_platform: Ru
         assert "lost its counters" in answer.json()["error"]["message"]
 
     on_platform(action)
+
+
+def told(metrics: Metrics) -> dict[str, float]:
+    """What Prometheus reads of the reconciliation."""
+    lines = (line.split(" ") for line in metrics.page().decode().splitlines() if not line.startswith("#"))
+    return {name.removeprefix("llmaas_gateway_reconciliation_"): float(value) for name, value in lines}
 
 
 def test_every_night_one_replica_reconciles_once_and_keeps_what_it_found(
@@ -142,6 +227,12 @@ def test_every_night_one_replica_reconciles_once_and_keeps_what_it_found(
         kept = await platform.stores.database.read("SELECT night::text, findings FROM ledger.reconciliation")
         assert [(row["night"], row["findings"][0]["check"]) for row in kept] == [("2096-11-26", "redis")]
         assert "Redis has 246001" in caplog.text
+        watch = ReconciliationWatch(platform.stores.database)
+        seen = Metrics(watch)
+        assert told(seen) == {}
+        await watch.look()
+        at = datetime(2096, 11, 26, 2, 0, tzinfo=UTC).timestamp()
+        assert told(seen) == {"timestamp_seconds": at, "findings": 1}
         platform.now = datetime(2096, 11, 27, 2, 0, tzinfo=UTC)
         assert await replicas[1].look()
 

@@ -68,10 +68,16 @@ def test_a_period_is_of_the_sellers_days_its_last_included(
     ("query", "status", "words"),
     [
         ({"tenant": "nobody"}, 404, "no tenant 'nobody'"),
-        ({"model": "gpt"}, 400, "model: 'gpt' is not served and never was; there are granite3.3:8b"),
+        (
+            {"model": "gpt"},
+            400,
+            "'gpt' is not served, has no price of its own, and no call in this time; there are",
+        ),
         ({"by": "colour"}, 400, "by: colour; group by one or more of tenant, team"),
         ({"from": "soon"}, 400, "from: 'soon' is no day like 2026-11-01"),
         ({"from": "2096-11-01T00:00:00"}, 400, "from: '2096-11-01T00:00:00' has no offset"),
+        ({"to": "9999-12-31"}, 400, "to: '9999-12-31' is out of all time; take a year from 1970 to 9998"),
+        ({"from": "0001-01-01T00:00:00+02:00"}, 400, "from: '0001-01-01T00:00:00+02:00' is out of all time"),
         ({"from": "2096-11-02", "to": "2096-11-01"}, 400, "is no time"),
     ],
 )

@@ -115,14 +115,17 @@ def test_calls_that_litellm_s_check_of_the_key_or_the_wrapper_refuses_are_counte
     assert httpx.post(f"{proxy.url}/v1/chat/completions", **large).status_code == 413
     assert ask(proxy, nobody, "/v1/completions").status_code == 401
     assert ask(proxy, f"{nobody}-2", "/v1/completions", model=nobody).status_code == 401
+    without = httpx.post(f"{proxy.url}/v1/completions", json={"model": "chat-model", "prompt": "x"}, timeout=60)
+    assert (without.status_code, set(without.json()["error"])) == (401, {"message", "type", "param", "code"})
     wait_until(lambda: sum(int(str(f["count"])) for f in _chained(stack, tenant)) == 4, "refusals are chained", 60)
-    wait_until(lambda: len(unknown()) == 2, "those of unknown keys are chained", 60)
+    wait_until(lambda: len(unknown()) == 3, "those of unknown keys are chained", 60)
     assert sorted((f["action"], f["status"], f["code"], f["model"]) for f in _chained(stack, tenant)) == [
         ("request.refused", 403, "key_model_access_denied", "chat-model"),
         ("request.refused", 413, "request_too_large", ""),
     ]
     # Neither the key nor what it asked for is kept.
     assert sorted(unknown()) == [
+        ("/v1/completions", "", 401, "auth_error", 1),
         ("/v1/completions", "", 401, "token_not_found_in_db", 1),
         ("/v1/completions", "chat-model", 401, "token_not_found_in_db", 1),
     ]

@@ -26,6 +26,7 @@ TEMPLATES: Final = {
 }
 TEXT: Final = (ROOT / "lab/models/corpus.txt").read_text(encoding="utf-8")
 ODD: Final = ("", " ", "\n\n", "a", "é€😀", "0123456789" * 20, "<|im_end|><s></s>", "  blanks around \n\n", "\t" * 60)
+RESULTS: Final = ("\n" * 20_000, '"' * 500, "\\\t" * 500, "\x00\x1f" * 50, json.dumps(TEXT), TEXT, "é€😀", "")
 TOOL: Final = {
     "type": "function",
     "function": {
@@ -89,6 +90,7 @@ def test_no_prompt_has_more_tokens_than_are_reserved_or_fewer_than_are_counted_o
         said(*ODD[3:], TEXT[:200], system=TEXT[:400]),
         said(*(["Bonjour"] * 101)),
         [*said("Bonjour"), {"role": "assistant", "content": "", "tool_calls": [CALL] * 3}, *said("one", system="two")],
+        *([*said("Bonjour"), {"role": "tool", "tool_call_id": "call_1", "content": text}] for text in RESULTS),
     ]
     bodies = [{"messages": talk, **options} for talk in talks for options in OPTIONS]
     for body, (least, most, real, _) in zip(bodies, bounds(template, bodies), strict=True):

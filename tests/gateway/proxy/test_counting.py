@@ -1,6 +1,7 @@
 """What is reserved for a prompt is never below what it has."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llmaas_gateway.proxy.counting import Count, InputCounter
 from llmaas_gateway.proxy.settings import ServedModel
+from llmaas_gateway.proxy.written import written_bytes
 
 BYTES = ServedModel(name="bytes", context_tokens=1_000, template_tokens=5, message_tokens=3)
 WORDS = ServedModel.model_validate({**BYTES.model_dump(), "name": "words", "tokenizer": "/tokenizer.json"})
@@ -51,8 +53,7 @@ def test_tools_and_options_of_the_template_are_part_of_the_prompt() -> None:
 
 def test_arguments_of_calls_may_be_written_with_more_blanks_than_were_sent() -> None:
     arguments = json.dumps({"numbers": list(range(50))}, separators=(",", ":"))
-    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": arguments}}
-    body = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
+    body = calls_with(arguments)
     for model in (BYTES, WORDS):
         assert COUNTER.count(model, body).most >= len(json.dumps(json.loads(arguments), indent=4))
 
@@ -61,6 +62,49 @@ def test_arguments_of_calls_may_be_written_with_more_blanks_than_were_sent() -> 
 def test_calls_that_are_none_are_counted_as_what_they_say(calls: Any) -> None:
     body = {"messages": [{"role": "assistant", "content": "one", "tool_calls": calls}]}
     assert COUNTER.count(WORDS, body).most >= 1
+
+
+@pytest.mark.parametrize("role", ["tool", "ipython"])
+@pytest.mark.parametrize("content", ["\n" * 50, '"' * 50, [{"type": "text", "text": '"\n' * 50}], "plain"])
+def test_results_of_tools_may_be_written_as_json(role: str, content: Any) -> None:
+    for model in (BYTES, LETTERS):
+        counted = COUNTER.count(model, {"messages": [{"role": role, "content": content}]})
+        assert counted.most >= len(json.dumps(content, ensure_ascii=False))
+    assert counted.least_a_prompt == (5 if content == "plain" else 50 if content == '"' * 50 else 1)
+
+
+def test_blanks_that_are_counted_are_not_written() -> None:
+    value: Any = [1] * 20_000
+    for _ in range(200):
+        value = [value]
+    tracemalloc.start()
+    try:
+        for body in ({"messages": [value]}, {"messages": [], "tools": value}, calls_with(json.dumps(value))):
+            assert COUNTER.count(BYTES, body).most == 1_000
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def calls_with(arguments: str) -> dict[str, Any]:
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": arguments}}
+    return {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(ANY_JSON)
+def test_the_length_of_what_is_not_written_is_right(value: Any) -> None:
+    text = json.dumps(value, indent=4, ensure_ascii=False)
+    exact = len(text.encode("utf-8", "surrogatepass"))
+    assert written_bytes(value, 10**9) == exact
+    for most in (0, exact // 2, exact):
+        assert written_bytes(value, most) >= most
+    assert written_bytes(value, exact + 1) == exact
 
 
 JSON = st.recursive(

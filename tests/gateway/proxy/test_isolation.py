@@ -1,5 +1,6 @@
 """Nothing reaches a model but what a tenant may ask for, and nobody reaches one by another way."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -42,6 +43,23 @@ def test_what_a_client_forges_never_reaches_the_model(stack: Stack, proxy: Proxy
     [embedded] = stack.seen()["bodies"]
     assert set(embedded) == {"path", "model", "input", "cache_salt"}
     assert embedded["cache_salt"] == seen["cache_salt"]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain"])
+def test_a_body_is_read_as_it_was_made_safe_whatever_the_client_calls_it(
+    stack: Stack, proxy: Proxy, new_key: NewKey, kind: str
+) -> None:
+    _, key = new_key("open")
+    httpx.delete(f"{stack.upstream_url}/seen")
+    prompt = "&model=spare-model&prompt=smuggled&n=64&priority=-1000&cache_salt=mine&z="
+    body = json.dumps({"model": "chat-model", "prompt": prompt, "max_tokens": 5})
+    called = {**headers(key), "content-type": kind}
+    answer = httpx.post(f"{proxy.url}/v1/completions", content=body, headers=called, timeout=60)
+    assert answer.status_code == 200, answer.text
+    [seen] = stack.seen()["bodies"]
+    assert (seen["model"], seen["prompt"]) == ("chat-model", prompt)
+    assert seen["cache_salt"] != "mine"
+    assert not {"n", "priority", "z"} & set(seen)
 
 
 def test_each_tenant_has_a_salt_of_its_own_at_every_endpoint_and_replica(

@@ -1,11 +1,13 @@
 """What holds for everything that the program sends to the cluster."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import yaml
 
+from llmaas.planning.stores import stores_by_host
 from llmaas.preview.placeholders import MARK
 from llmaas.settings import Platform
 from llmaas.views.data import redis_memory_mib, redis_needed_mib
@@ -103,6 +105,40 @@ def test_every_container_has_a_memory_limit_and_no_cpu_limit(workloads: list[Any
         for container in containers(workload):
             assert "memory" in container["resources"]["limits"], (workload.name, container["name"])
             assert "cpu" not in container["resources"]["limits"], (workload.name, container["name"])
+
+
+def test_every_proxy_has_the_memory_by_which_its_connections_are_counted(
+    declared: list[Any], workloads: list[Any]
+) -> None:
+    maps = {each.inputs["metadata"]["name"]: each.inputs["data"] for each in of_kind(declared, "ConfigMap")}
+    found = []
+    for workload in workloads:
+        for container in containers(workload):
+            if container["name"] != "haproxy":
+                continue
+            limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi"))
+            (volume,) = [each for each in workload.pod["volumes"] if each["name"] == "proxy"]
+            (most,) = re.findall(
+                r"(?m)^global\n(?: .*\n)*? +maxconn (\d+)", maps[volume["configMap"]["name"]]["haproxy.cfg"]
+            )
+            found.append(workload.namespace)
+            # half a mebibyte for each, and 64 for the program
+            assert limit >= 64 + int(most) / 2, workload.name
+            # what is set aside stays small: a lab has a dozen of them
+            assert container["resources"]["requests"]["memory"] == "32Mi"
+    assert set(found) == {"llmaas-edge", "llmaas-gateway", "llmaas-serving"}
+
+
+def test_data_lies_on_the_hosts_of_which_the_plan_says_so(declared: list[Any], platform: Platform) -> None:
+    found: dict[str, set[str]] = {}
+    for volume in of_kind(declared, "PersistentVolume"):
+        spec = volume.inputs["spec"]
+        if spec["accessModes"] == ["ReadWriteOnce"]:
+            (term,) = spec["nodeAffinity"]["required"]["nodeSelectorTerms"]
+            (host,) = term["matchExpressions"][0]["values"]
+            found.setdefault(host, set()).add(spec["claimRef"]["name"].removesuffix("-data"))
+    called = {"PostgreSQL": "postgres", "Redis": "redis", "Prometheus": "prometheus"}
+    assert found == {host: {called[name] for name in names} for host, names in stores_by_host(platform).items()}
 
 
 def test_no_service_environment_reaches_a_pod(workloads: list[Any]) -> None:

@@ -2,30 +2,12 @@
 
 from typing import Any
 
-import pytest
-
-from llmaas.preview.placeholders import images_of, placeholder_materials
-from llmaas.preview.recorder import Declared, record
+from llmaas.preview.recorder import Declared
 from llmaas.settings import load_platform
 from llmaas.views import zones as z
-from llmaas.views.litellm import TokenPrices
 from llmaas.views.network_policies import network_policies
 
 LABEL = "app.kubernetes.io/name"
-
-
-@pytest.fixture(scope="module")
-def production() -> list[Declared]:
-    platform = load_platform("production")
-    prices = {model.name: TokenPrices(1800, 8000, 8000) for model in platform.models}
-    materials = placeholder_materials(platform, images_of(platform)[0], prices)
-
-    def program() -> None:
-        from llmaas.deployment import deploy  # noqa: PLC0415 - after the mocks are in place
-
-        deploy(platform, materials)
-
-    return record(program, "production")
 
 
 def of_kind(declared: list[Declared], kind: str, namespace: str = "llmaas-gpu") -> list[Declared]:

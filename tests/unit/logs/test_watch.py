@@ -78,6 +78,14 @@ def test_one_number_for_each_new_connection_is_no_line_and_a_longer_gap_is_never
     assert look(busy).problems() == []
 
 
+def test_a_start_opens_both_connections_and_may_take_two_numbers_at_once(busy: Kept) -> None:
+    opened = '{"number":"%d","message":"Syslog connection established"}'
+    # as a sender that started anew was seen to number: its first line, its connections, and what followed
+    busy.receive("gpu-host-01", DAY, '{"number":"3"}', opened % 6, opened % 7, '{"number":"8"}')
+    busy.receive("gpu-host-02", DAY, '{"number":"3"}', opened % 7, opened % 8)
+    assert look(busy).newly_missing == {"gpu-host-02": 3}
+
+
 def test_lines_that_are_sent_again_and_numbers_that_begin_anew_are_no_loss(busy: Kept) -> None:
     receive(busy, "gpu-host-01", 3, 4, 2, 3, 4, 5)
     receive(busy, "gpu-host-02", 1, 2, 3)

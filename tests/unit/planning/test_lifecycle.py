@@ -118,7 +118,10 @@ def promised(world: World) -> World:
     ("values", "says"),
     [
         ({"context_tokens": 2048}, "models[0].context_tokens: was 1024, is 2048"),
-        ({"capabilities": ["chat", "tools"]}, "models[0].capabilities: was ['chat'], is ['chat', 'tools']"),
+        (
+            {"capabilities": ["chat", "tools"], "tool_parser": "granite"},
+            "models[0].capabilities: was ['chat'], is ['chat', 'tools']",
+        ),
         ({"production_date": "2026-02-02"}, "models[0].production_date: was recorded as 2026-02-01; put it back"),
         ({"production_date": None}, "models[0].production_date: is missing on a stable model"),
         ({"production_date": "2026-03-02"}, "lies ahead; keep it experimental until that day"),

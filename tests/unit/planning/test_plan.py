@@ -228,6 +228,17 @@ def test_json_is_whole_and_the_exit_code_tells(production: Platform, monkeypatch
     assert RUNNER.invoke(plan_cli.app, ["-e", "production", "--json"]).exit_code == 2
 
 
+def test_the_loss_of_a_host_is_told_with_the_stores_that_it_alone_holds(production: Platform) -> None:
+    told = RUNNER.invoke(plan_cli.app, ["-e", "production"]).stdout
+    assert "gpu-host-01: PostgreSQL and Redis stop, their data is on no other host\n" in told
+    assert "gpu-host-02: no model runs there\n" in told
+    assert "gpu-host-03: Prometheus stops, its data is on no other host\n" in told
+    # also of a host without GPUs
+    apart = production.hosts[3].model_copy(update={"roles": ("service",), "gpus": None})
+    made = make_plan(production.model_copy(update={"hosts": (*production.hosts[:3], apart, *production.hosts[4:])}))
+    assert made.stores["gpu-host-01"] == ("PostgreSQL", "Redis")
+
+
 def test_mistakes_in_the_input_have_an_exit_code_of_their_own() -> None:
     assert RUNNER.invoke(plan_cli.app, ["-e", "nowhere"]).exit_code == 1
 

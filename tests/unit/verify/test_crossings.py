@@ -48,7 +48,7 @@ def crossings_of(platform: Platform, moved: int = 0) -> list[Crossing]:
         if part.name != "litellm-migration"
         for number, host in enumerate(islice(cycle(names.get(part.name, gpu_hosts)), REPLICAS.get(part.name, 1)), 1)
     ]
-    return Map(platform, pods, undeclared_listener=40000).crossings()
+    return Map(platform, pods, undeclared_listener=(str(platform.site.bastions[0]), 40000)).crossings()
 
 
 def test_every_flow_that_can_be_tried_is_tried(platform: Platform, crossings: list[Crossing]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import re
 import ssl
 import subprocess
 import threading
@@ -15,14 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from unit.views.proxies import placed, running, trusting, with_servers
 
 from llmaas.settings import Platform
 from llmaas.views import haproxy
 from tests.ports import free_port
-
-
-def placed(configuration: str, certificates: Path) -> str:
-    return configuration.replace(haproxy.CERTIFICATES_ROOT, str(certificates))
 
 
 @pytest.mark.parametrize("which", ["edge", "gateway", "serving"])
@@ -84,26 +80,6 @@ class _Echo(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running(configuration: str, folder: Path, port: int) -> Iterator[None]:
-    file = folder / "haproxy.cfg"
-    file.write_text(configuration)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["haproxy", "-db", "-f", file], stdout=log, stderr=log)
-        try:
-            for _ in range(100):
-                try:
-                    httpx.get(f"https://127.0.0.1:{port}/alive", verify=False)  # noqa: S501 - as the kubelet asks
-                    break
-                except httpx.TransportError:
-                    assert process.poll() is None, (folder / "log").read_text()
-                    time.sleep(0.05)
-            yield
-        finally:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
 def upstream(
     context: ssl.SSLContext | None = None, handler: type[BaseHTTPRequestHandler] | None = None
 ) -> Iterator[int]:
@@ -115,13 +91,6 @@ def upstream(
         yield server.server_address[1]
     finally:
         server.shutdown()
-
-
-def trusting(certificates: Path, client: str | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=certificates / "edge" / "ca.crt")
-    if client:
-        context.load_cert_chain(certificates / client / "tls.pem")
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +107,7 @@ def edge(
     for listener, port in (("8443", public), ("8444", administration), ("9443", status)):
         text = text.replace(f"bind :{listener} ", f"bind 127.0.0.1:{port} ")
     with upstream(served) as gateway:
-        text = _with_servers(text, "gateway", [gateway])
+        text = with_servers(text, "gateway", [gateway])
         with running(text, tmp_path_factory.mktemp("edge"), status):
             yield public, administration, status
 
@@ -419,13 +388,6 @@ def _rendered_gateway(platform: Platform, certificates: Path, ports: tuple[int, 
     return text.replace("127.0.0.1:4000", f"127.0.0.1:{program}")
 
 
-def _with_servers(text: str, backend: str, ports: list[int]) -> str:
-    """Tests have no cluster's name service: servers at fixed addresses, everything else as rendered."""
-    pattern = rf"( +)server-template {backend} \S+ \S+ resolvers cluster resolve-prefer ipv4 init-addr none (.*)"
-    lines = "\n".join(rf"\1server replica-{port} 127.0.0.1:{port} \2" for port in ports)
-    return re.sub(pattern, lines, text)
-
-
 def test_a_killed_model_server_costs_no_call(platform: Platform, certificates: Path, tmp_path: Path) -> None:
     """Gateway's proxy, two servers' proxies, two servers, calls without a pause: one of the servers is killed."""
     ports = [free_port(), free_port()]
@@ -456,7 +418,7 @@ def test_a_killed_model_server_costs_no_call(platform: Platform, certificates: P
             )
         servers = [listener for listener, _ in proxies]
         text = _rendered_gateway(platform, certificates, (free_port(), status, free_port(), loopback))
-        text = _with_servers(text, "granite3-3-8b", servers)
+        text = with_servers(text, "granite3-3-8b", servers)
         stack.enter_context(running(text, tmp_path, status))
         time.sleep(3)  # first checks of all three proxies
         clients = [threading.Thread(target=call, args=(httpx.Client(timeout=30),)) for _ in range(6)]
@@ -497,7 +459,7 @@ def test_a_killed_gateway_costs_no_call(platform: Platform, certificates: Path, 
         text = placed(haproxy.edge_configuration(platform), certificates)
         for old, port in (("8443", public), ("8444", free_port()), ("9443", status)):
             text = text.replace(f"bind :{old} ", f"bind 127.0.0.1:{port} ")
-        stack.enter_context(running(_with_servers(text, "gateway", listeners), tmp_path, status))
+        stack.enter_context(running(with_servers(text, "gateway", listeners), tmp_path, status))
         time.sleep(3)  # first checks of all three proxies
         settings: Any = {"base_url": f"https://127.0.0.1:{public}", "headers": {"host": "api.lab.llmaas.internal"}}
         clients = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llmaas.settings import Platform
+from llmaas.settings import Platform, load_platform
 from llmaas.views import data, litellm, prometheus, vllm
 from llmaas.views.leaves import leaf_requests
 from llmaas.views.litellm import TokenPrices
@@ -77,6 +77,28 @@ def test_vllm_goes_by_priority_where_calls_bring_one(platform: Platform) -> None
     assert "--scheduling-policy=priority" in vllm.arguments(platform, model, "gpu-host-03")
     embeds = model.model_copy(update={"capabilities": ("embeddings",)})
     assert not [word for word in vllm.arguments(platform, embeds, "gpu-host-03") if "scheduling" in word]
+
+
+def test_tools_and_reasoning_are_read_by_the_parsers_of_the_model(platform: Platform) -> None:
+    model = platform.model("granite3.3:8b")
+    plain = vllm.arguments(platform, model, "gpu-host-03")
+    assert not [word for word in plain if "parser" in word or "tool" in word]
+    sold = model.model_copy(update={"tool_parser": "granite", "reasoning_parser": "qwen3"})
+    assert set(vllm.arguments(platform, sold, "gpu-host-03")) - set(plain) == {
+        "--enable-auto-tool-choice",
+        "--tool-call-parser=granite",
+        "--reasoning-parser=qwen3",
+    }
+
+
+def test_every_model_of_production_that_is_sold_with_tools_answers_them() -> None:
+    production = load_platform("production")
+    selling = [model for model in production.models if "tools" in model.capabilities]
+    assert len(selling) == 3
+    for model in selling:
+        words = vllm.arguments(production, model, next(iter(model.placement)))
+        assert "--enable-auto-tool-choice" in words
+        assert f"--tool-call-parser={model.tool_parser}" in words
 
 
 def test_real_gpus_share_a_model_between_them(platform: Platform) -> None:

@@ -71,8 +71,9 @@ def look(settings: Settings, now: datetime) -> Findings:
         for path in _unread(store.hosts / name, sender, now.date()):
             seen, connections = _read(path, sender)
             gaps, opened = gaps + seen, opened + connections
-        # A new sender takes a number or two for itself while it sends the whole old journal.
-        missing = 0 if first else sum(gaps) - min(opened, gaps.count(1))
+        # A new sender takes a number or two for itself while it sends the whole old journal, and later one at most for
+        # each connection that it opens: after a start those to all log hosts, in one gap.
+        missing = 0 if first else sum(gaps) - min(opened, sum(gap for gap in gaps if gap <= opened))
         sender.missing += missing
         found.senders[name] = sender
         age = now.timestamp() - sender.last_line if sender.last_line else float("inf")
