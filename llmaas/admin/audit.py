@@ -1,6 +1,7 @@
 """Fetches an export of the audit from the gateway and writes it as files, all of them or none."""
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -32,16 +33,18 @@ def fetch_export(http: httpx.Client, folder: Path, *, since: date, until: date, 
         tenant: by identifier or name; None for everything.
 
     Raises:
-        AdminError: no answer, a refusal, an answer that was cut; the folder was not made.
+        AdminError: no answer, a refusal, an answer that was cut, a place where nothing can be written; the folder was
+            not made.
     """
-    if folder.exists():
+    if os.path.lexists(folder):
         raise AdminError(f"{folder} is there already; choose another --into")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     query = {"since": since.isoformat(), "until": until.isoformat()}
     if tenant is not None:
         query["tenant"] = str(Gateway(Calls(http)).tenant(tenant)["tenant"])
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         with http.stream("GET", EXPORT, params=query, timeout=_SILENCE_SECONDS) as answer:
             if not answer.is_success:
                 answer.read()
@@ -50,8 +53,11 @@ def fetch_export(http: httpx.Client, folder: Path, *, since: date, until: date, 
         temporary.rename(folder)
     except httpx.HTTPError as error:
         raise AdminError(f"no answer from {http.base_url}: {error}; check LLMAAS_ADMIN_URL") from error
+    except OSError as error:
+        raise AdminError(f"{error.filename or folder}: {error.strerror}; choose another --into") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
     return tuple(folder / name for name in names)
 
 

@@ -15,6 +15,8 @@ Answer = dict[str, Any]
 
 # What goes over all records of a month may take minutes.
 _SUM_SECONDS: Final = 1800.0
+# An export begins once its records were found; then it is read piece by piece, and only its silence is limited.
+_SILENCE_SECONDS: Final = 300.0
 
 
 class Gateway:
@@ -76,7 +78,7 @@ class Gateway:
         """
         with _new_file(path) as part:
             try:
-                with self._call.http.stream("GET", f"{_path(tenant)}/export") as answer:
+                with self._call.http.stream("GET", f"{_path(tenant)}/export", timeout=_SILENCE_SECONDS) as answer:
                     if not answer.is_success:
                         answer.read()
                         raise AdminError(f"export answered {answer.status_code}: {words_of(answer, MESSAGE_LENGTH)}")

@@ -66,6 +66,8 @@ def _print(report: Report) -> None:
         _errors.print(str(problem), style="red", highlight=False, markup=False, soft_wrap=True)
     for note in report.notes:
         _errors.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for covered in report.covers:
+        print(covered)
     words = "holds" if report.holds else f"DOES NOT HOLD: {len(report.problems)} problems"
     print(f"{report.records} records in {report.files} files: {words}")
 

@@ -2,7 +2,8 @@
 
 The first line of a file is the statement: which stream, its first and last record and their hashes, how many signed
 heads and removals. Then come removals, then records, each signed head after the record that it is of. A manifest names
-all files of an export. Every line is canonical JSON, so that no byte can change unseen.
+all files of an export and, if it is of all tenants, every chain that there is. Every line is canonical JSON, so that no
+byte can change unseen.
 """
 
 import json
@@ -16,7 +17,7 @@ import psycopg
 from llmaas_gateway.audit.heads import record_of
 from llmaas_gateway.audit.log import Connection
 from llmaas_gateway.audit.records import canonical
-from llmaas_gateway.audit.signing import Signed, Signer
+from llmaas_gateway.audit.signing import Signer
 
 MANIFEST: Final = "manifest.jsonl"
 
@@ -25,12 +26,18 @@ SELECT stream.id::text, stream.tenant, stream.kind, to_char(month, 'YYYY-MM'), f
        (SELECT min(number) FROM audit.record WHERE record.stream = stream.id), stream.number,
        (SELECT count(*) FROM audit.head WHERE head.stream = stream.id AND head.number BETWEEN first AND last)
 FROM (SELECT stream, date_trunc('month', recorded_at, 'UTC') AS month, min(number) AS first, max(number) AS last
-      FROM audit.record WHERE recorded_at >= %(since)s AND recorded_at < %(until)s GROUP BY 1, 2) AS part
+      FROM audit.record WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+        AND (%(streams)s::uuid[] IS NULL OR stream = ANY (%(streams)s::uuid[])) GROUP BY 1, 2) AS part
 JOIN audit.stream ON stream.id = part.stream
 JOIN audit.record AS head ON (head.stream, head.number) = (stream.id, first)
 JOIN audit.record AS tail ON (tail.stream, tail.number) = (stream.id, last)
-WHERE %(tenant)s::text IS NULL OR stream.tenant = %(tenant)s
 ORDER BY stream.tenant <> '', stream.id, month
+"""
+_STREAMS: Final = """
+SELECT stream.id::text, (SELECT min(number) FROM audit.record WHERE record.stream = stream.id), stream.number,
+       (SELECT array[statement, key, signature] FROM audit.removal
+        WHERE removal.stream = stream.id AND reason = 'retention')
+FROM audit.stream ORDER BY stream.id
 """
 _RECORDS: Final = """
 SELECT record.number, at, body, previous, record.hash, salt, fields, head.statement, head.key, head.signature
@@ -91,6 +98,8 @@ async def export_lines(connection: Connection, signer: Signer, span: Span) -> As
             "files": files,
             "signed_at": signed_at,
         }
+        if span.tenant is None:
+            statement["streams"] = await _streams(connection)
         yield canonical({"file": MANIFEST})
         yield canonical(signer.sign(statement).content())
         for part in parts:
@@ -100,14 +109,17 @@ async def export_lines(connection: Connection, signer: Signer, span: Span) -> As
 
 
 async def _parts(connection: Connection, span: Span) -> tuple[list[_Part], str]:
+    streams = None
     if span.tenant is not None:
-        known = await connection.execute("SELECT FROM audit.stream WHERE tenant = %s LIMIT 1", [span.tenant])
-        if await known.fetchone() is None:
+        # Its chains first: by their ids only its own records are read, however many all others have.
+        known = await connection.execute("SELECT id FROM audit.stream WHERE tenant = %s", [span.tenant])
+        streams = [each for (each,) in await known.fetchall()]
+        if not streams:
             raise NoSuchTenantError(f"tenant {span.tenant!r} has no audit records; was it erased, or never there?")
     moment = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
     assert moment is not None  # noqa: S101 - a SELECT without FROM has one row
     signed_at = moment[0].isoformat()
-    arguments = {"since": span.since, "until": span.until, "tenant": span.tenant}
+    arguments = {"since": span.since, "until": span.until, "streams": streams}
     parts = []
     for row in await (await connection.execute(_FILES, arguments)).fetchall():
         stream, tenant, kind, month, first, last, previous, end, oldest, newest, heads = row
@@ -134,6 +146,20 @@ async def _parts(connection: Connection, span: Span) -> tuple[list[_Part], str]:
     return parts, signed_at
 
 
+async def _streams(connection: Connection) -> list[dict[str, Any]]:
+    """Every chain that there is, with or without a file: one that the anchors name and that is not here was deleted."""
+    rows = await (await connection.execute(_STREAMS)).fetchall()
+    return [
+        {
+            "stream": stream,
+            "oldest": oldest,
+            "newest": newest,
+            "removal": _content(*removal) if removal else None,
+        }
+        for stream, oldest, newest, removal in rows
+    ]
+
+
 async def _file(connection: Connection, signer: Signer, statement: dict[str, Any]) -> AsyncIterator[str]:
     yield canonical(signer.sign(statement).content())
     stream = statement["stream"]
@@ -151,4 +177,13 @@ async def _file(connection: Connection, signer: Signer, statement: dict[str, Any
 
 
 def _signed_line(statement: str, key: str, signature: str) -> str:
-    return canonical(Signed(json.loads(statement), key, signature).content())
+    return canonical(_content(statement, key, signature))
+
+
+def _content(statement: str, key: str, signature: str) -> dict[str, Any]:
+    """A signed statement; one that was altered beyond reading is exported all the same, as evidence."""
+    try:
+        read = json.loads(statement)
+    except ValueError:
+        read = statement
+    return {"statement": read, "key": key, "signature": signature}

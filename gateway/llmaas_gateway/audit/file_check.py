@@ -1,126 +1,31 @@
 """Checks one exported audit file, line by line; see ``verify`` for what several files say together."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from llmaas_gateway.audit.file_lines import SIGNED_NAMES, LineError, Problem, check_signed, read_lines, read_record
 from llmaas_gateway.audit.heads import ANCHOR
-from llmaas_gateway.audit.records import Personal, canonical
+from llmaas_gateway.audit.records import Personal
 from llmaas_gateway.audit.signing import Signed, Verifier
 from llmaas_gateway.chain import GENESIS, Record
 
 # A head that comes so long after its records is told: somebody may have had time to rewrite them.
 LATE: Final = timedelta(hours=1)
 
-_SIGNED_NAMES: Final = {"statement", "key", "signature"}
-_RECORD_NAMES: Final = {"number", "at", "body", "previous", "hash", "personal"}
-_FIELDS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
-    "file": {
-        **dict.fromkeys(("stream", "kind", "month", "previous", "hash", "signed_at"), str),
-        **dict.fromkeys(("first", "last", "oldest", "newest", "heads", "removals"), int),
-        "tenant": (str, type(None)),
-    },
-    "manifest": {"files": list, "signed_at": str},
-    "head": {"stream": str, "number": int, "hash": str, "signed_at": str},
-    "removal": {"stream": str, "reason": str, "first": int, "last": int, "signed_at": str},
-}
-Anchors = dict[str, dict[int, tuple[str, str]]]
+
+class Anchor(NamedTuple):
+    """What the platform's chain says of a record: its hash, where that stands, and when that file was exported."""
+
+    hash: str
+    where: str
+    exported_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, and where. Line 0: the file as a whole."""
-
-    file: str
-    line: int
-    text: str
-
-    def __str__(self) -> str:
-        """As it is printed."""
-        place = ", ".join(part for part in (self.file, f"line {self.line}" if self.line else "") if part)
-        return f"{place}: {self.text}" if place else self.text
-
-
-class _LineError(ValueError):
-    """A line that is nothing an audit file may hold."""
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for place, raw in enumerate(file, 1):
-            try:
-                text = raw.decode()
-                content = json.loads(text)
-                exact = canonical(content) + "\n"
-            except (ValueError, RecursionError):
-                raise _LineError(place, "not JSON: the file was cut or corrupted here") from None
-            if not isinstance(content, dict) or set(content) not in (_SIGNED_NAMES, _RECORD_NAMES):
-                raise _LineError(place, "neither a record nor a signed statement: inserted or altered")
-            if text != exact:
-                ending = "" if text.endswith("\n") else "; its end is missing: the file was cut"
-                raise _LineError(place, f"not the text that was exported: altered{ending}")
-            yield place, content
-
-
-def _signed(content: dict[str, Any], verifier: Verifier, kinds: tuple[str, ...]) -> Signed:
-    """A signed line whose signature holds, of a kind that may stand there; ValueError says what is wrong."""
-    statement = content["statement"]
-    if not isinstance(statement, dict) or not all(isinstance(content[name], str) for name in ("key", "signature")):
-        raise ValueError("not a signed statement")
-    signed = Signed(statement, content["key"], content["signature"])
-    problem = verifier.problem(signed)
-    if problem:
-        raise ValueError(problem)
-    kind = statement.get("is")
-    if kind not in kinds:
-        raise ValueError(
-            f"a statement of kind {kind!r}, where {' or '.join(kinds)} belongs: dropped, moved or inserted"
-        )
-    for name, expected in _FIELDS[str(kind)].items():
-        if not isinstance(statement.get(name), expected) or isinstance(statement.get(name), bool):
-            raise ValueError(f"{name}: not as in this version's statements")  # noqa: TRY004 - told as the others are
-    return signed
-
-
-def _record(content: dict[str, Any]) -> Record:
-    """A record, each of whose parts is exactly what was exported: what is only read as equal is altered."""
-    number, at, body = content["number"], datetime.fromisoformat(content["at"]), content["body"]
-    texts = (content["previous"], content["hash"], body["recorded_at"], body["stream"])
-    if type(number) is not int or not isinstance(body, dict) or not all(isinstance(text, str) for text in texts):
-        raise TypeError("a part is of a wrong kind")
-    if at.isoformat() != content["at"]:
-        raise ValueError("the time is written otherwise")
-    if datetime.fromisoformat(body["recorded_at"]).tzinfo is None:
-        raise ValueError("the time of recording has no time zone")
-    return Record(number, at, body, content["previous"], content["hash"])
-
-
-def read_signed(path: Path, verifier: Verifier, problems: list[Problem]) -> Signed | None:
-    """The statement that a file begins with, or None and a problem."""
-    line = 1
-    try:
-        lines = _lines(path)
-        place, content = next(lines)
-        if set(content) != _SIGNED_NAMES:
-            problems.append(Problem(str(path), place, "no signature: the file must begin with a signed statement"))
-            return None
-        signed = _signed(content, verifier, ("file", "manifest"))
-        if signed.statement["is"] == "manifest" and next(lines, None) is not None:
-            raise _LineError(2, "a manifest is one line: inserted")  # noqa: TRY301 - told below with all others
-        return signed  # noqa: TRY300 - as above
-    except StopIteration:
-        text, line = "the file is empty", 0
-    except OSError as error:
-        text, line = f"cannot be read: {error.strerror}", 0
-    except _LineError as error:
-        line, text = error.args
-    except ValueError as error:
-        text = str(error)
-    problems.append(Problem(str(path), line, text))
-    return None
+# By stream and number of the record.
+Anchors = dict[str, dict[int, Anchor]]
 
 
 class FileCheck:
@@ -129,6 +34,9 @@ class FileCheck:
     def __init__(self, path: Path, signed: Signed, verifier: Verifier, problems: list[Problem]) -> None:
         self.path = path
         self.statement = signed.statement
+        # The platform's acts; its other chain, of refused calls, is anchored there as a tenant's are.
+        self.anchors_others = (self.statement["tenant"], self.statement["kind"]) == ("", "acts")
+        self.exported_at = datetime.fromisoformat(self.statement["signed_at"])
         self.records = 0
         self.notes: list[str] = []
         self.removals: dict[str, dict[str, Any]] = {}  # by reason
@@ -148,23 +56,31 @@ class FileCheck:
     def run(self, anchors: Anchors) -> None:
         """Check every line; anchors of the platform's stream are added, those of this one compared."""
         try:
-            for line, content in _lines(self.path):
+            for line, content in read_lines(self.path):
                 self._line = line
                 if line == 1:
                     continue
-                if set(content) == _SIGNED_NAMES:
+                if set(content) == SIGNED_NAMES:
                     self._check_signed(content)
                 else:
                     self._check_record(content, anchors)
-        except _LineError as error:
+        except LineError as error:
             self._line, text = error.args
             self._say(text)
             return
         self._check_end()
 
+    def hashes(self, first: int, last: int) -> Iterator[tuple[int, str]]:
+        """Numbers and hashes of a part of the records, read anew: a file may have more than memory holds."""
+        with suppress(LineError):  # told by ``run``
+            for _, content in read_lines(self.path):
+                number = content.get("number")
+                if isinstance(number, int) and first <= number <= last:
+                    yield number, str(content["hash"])
+
     def _check_signed(self, content: dict[str, Any]) -> None:
         try:
-            signed = _signed(content, self._verifier, ("removal", "head") if self._at_start() else ("head",))
+            signed = check_signed(content, self._verifier, ("removal", "head") if self._at_start() else ("head",))
         except ValueError as error:
             self._say(str(error))
             return
@@ -198,7 +114,7 @@ class FileCheck:
 
     def _check_record(self, content: dict[str, Any], anchors: Anchors) -> None:
         try:
-            record = _record(content)
+            record = read_record(content)
         except (ValueError, TypeError, KeyError) as error:
             self._say(f"not a record ({type(error).__name__}: {error}): altered")
             self._expected += 1
@@ -263,13 +179,14 @@ class FileCheck:
 
     def _check_anchors(self, record: Record, anchors: Anchors) -> None:
         wanted = anchors.get(self.statement["stream"], {}).get(record.number)
-        if wanted and wanted[0] != record.hash:
-            self._say(f"record {record.number} is not the one that {wanted[1]} has an anchor of: it was rewritten")
+        if wanted and wanted.hash != record.hash:
+            self._say(f"record {record.number} is not the one that {wanted.where} has an anchor of: it was rewritten")
         facts = record.body.get("facts")
-        if self.statement["tenant"] == "" and isinstance(facts, dict) and facts.get("action") == ANCHOR:
+        if self.anchors_others and isinstance(facts, dict) and facts.get("action") == ANCHOR:
             try:
                 for stream, (number, end_hash) in facts["heads"].items():
-                    anchors[stream][int(number)] = (str(end_hash), f"{self.path}, line {self._line}")
+                    where = f"{self.path}, line {self._line}"
+                    anchors[stream][int(number)] = Anchor(str(end_hash), where, self.exported_at)
             except (AttributeError, KeyError, TypeError, ValueError):
                 self._say(f"record {record.number} is no anchor as the platform makes them: altered")
 

@@ -1,7 +1,7 @@
 """Heads signed at intervals: proof of what each chain was at a moment, which later changes cannot undo.
 
-Each round signs the head of every chain that grew. The heads of tenants' chains are also written into the platform's
-own chain (an anchor), so that a whole chain cannot go without a trace. Before a head is signed, what came since the
+Each round signs the head of every chain that grew. The heads of all chains but the platform's acts are also written
+into these (an anchor), so that a whole chain cannot go without a trace. Before a head is signed, what came since the
 last one is hashed anew: what was altered in the database is never vouched for.
 """
 
@@ -28,7 +28,8 @@ LEFT JOIN LATERAL (SELECT number, statement::jsonb ->> 'hash' AS hash FROM audit
                    ORDER BY number DESC LIMIT 1) AS last ON true
 LEFT JOIN LATERAL (SELECT (statement::jsonb ->> 'last')::bigint AS number, statement::jsonb ->> 'hash' AS hash
                    FROM audit.removal WHERE removal.stream = stream.id AND reason = 'retention') AS removed ON true
-WHERE stream.number > coalesce(last.number, removed.number, 0) AND (stream.tenant IS NOT DISTINCT FROM '') = %s
+WHERE stream.number > coalesce(last.number, removed.number, 0)
+  AND (stream.tenant IS NOT DISTINCT FROM '' AND stream.kind = 'acts') = %s
 ORDER BY stream.id
 """
 _SINCE: Final = """

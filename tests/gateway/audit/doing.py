@@ -62,6 +62,25 @@ def now(database: str) -> datetime:
         return moment
 
 
+def records_of_another(database: str) -> None:
+    """Twenty thousand records of a tenant's acts, from now on; they hold nothing."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO audit.record SELECT id, n, '', clock_timestamp(), '{}', '', ''"
+            " FROM audit.stream, generate_series(9, 20000) n WHERE tenant = 'globex'"
+        )
+        connection.execute("ANALYZE audit.record")
+
+
+def records_read(database: str) -> int:
+    """How many records PostgreSQL has read so far, whoever asked for them."""
+    query = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE (schemaname, relname) = (%s, %s)"
+    with psycopg.connect(database) as connection:
+        row = connection.execute(query, ["audit", "record"]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
 def in_database(database: str, action: Callable[[Connection], Awaitable[T]]) -> T:
     """What an action on a connection of its own gives."""
 

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from llmaas.admin import AdminError
 from llmaas.admin.audit import fetch_export
+from llmaas.admin.calls import Calls
+from llmaas.admin.gateway import Gateway
 from llmaas.cli.audit import app
 
 SINCE, UNTIL = date(2020, 1, 1), date(2100, 1, 1)
@@ -40,7 +42,15 @@ def exported(database: str, signer: Signer, tmp_path: Path) -> Path:
 
 def test_an_export_that_holds_is_told_with_code_0(exported: Path, key: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(exported), "--key", str(key)])
-    assert (result.exit_code, result.stdout.strip()) == (0, "4 records in 3 files: holds")
+    signed_at = json.loads((exported / "manifest.jsonl").read_text(encoding="utf-8"))["statement"]["signed_at"]
+    span = "from 2020-01-01T00:00:00+00:00 until before 2100-01-01T00:00:00+00:00"
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        0,
+        [
+            f"{exported / 'manifest.jsonl'}: everything recorded {span}, as on {signed_at}",
+            "4 records in 3 files: holds",
+        ],
+    )
 
 
 def test_an_altered_record_is_told_with_file_and_line_and_code_1(exported: Path, key: Path) -> None:
@@ -128,3 +138,24 @@ def test_an_act_from_a_bastion_is_sent_whole(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_folder_that_is_there_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(AdminError, match="--into"):
         fetch_export(_http(FILE), tmp_path, since=SINCE, until=UNTIL, tenant="acme")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file / "new", file / "further" / "new", Path("/proc/new")):
+        with pytest.raises(AdminError, match=r"/(file|proc).*; choose another --into"):
+            fetch_export(_http(FILE + '{"end":true}\n'), folder, since=SINCE, until=UNTIL, tenant="acme")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_all_that_is_held_on_a_tenant_may_take_minutes_to_be_found(tmp_path: Path) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, text="{}")
+
+    http = httpx.Client(base_url="https://admin.test", transport=httpx.MockTransport(answer), timeout=30)
+    Gateway(Calls(http)).export("acme", tmp_path / "acme.json")
+    assert [request.extensions["timeout"]["read"] for request in seen] == [300]

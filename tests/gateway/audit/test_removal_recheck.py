@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from gateway.audit.doing import act, export, in_database, let_pass, now
+from gateway.audit.doing import act, export, in_database, let_pass, now, records_of_another, records_read
 from gateway.audit.watching import ACME, ALTER, DAY, MEND, Clock, change, check, told
 from llmaas_gateway.audit.heads import TamperedError, seal
 from llmaas_gateway.audit.log import AuditLog
@@ -185,6 +185,14 @@ def test_a_record_exported_under_another_month_than_it_was_hashed_with_is_named(
     assert {problem.text.split(":")[0] for problem in report.problems} == {
         f"record {number} is of another month" for number in range(1, 9)
     }
+
+
+def test_what_is_not_overdue_is_not_read(filled: str, signer: Signer) -> None:
+    let_pass(filled, 4)
+    records_of_another(filled)
+    before = records_read(filled)
+    assert _retain(filled, signer) == 34
+    assert records_read(filled) - before < 1000
 
 
 def test_no_replica_waits_for_another_one_s_retention(filled: str, signer: Signer) -> None:
