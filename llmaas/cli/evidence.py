@@ -87,7 +87,7 @@ def _make(platform: Platform, target: Path, records: list[Path], certificates: P
                 certificates=enclosed,
                 on_part=lambda name: status.update(f"writing {name}"),
             )
-    except (FolderError, MapError, RecordError, KeyFormatError, OscalError, ScoreRecordError) as error:
+    except (FolderError, MapError, RecordError, KeyFormatError, OscalError, ScoreRecordError, SettingsError) as error:
         raise _fail(error, 2) from error
     except KeyboardInterrupt as error:
         raise _fail("interrupted; nothing was written", 130) from error

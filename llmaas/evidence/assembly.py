@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from llmaas.evidence.control_map import ControlMap
+from llmaas.evidence.exceptions import Exemption
 from llmaas.evidence.gathering import Gathered
 from llmaas.evidence.judgement import Judged, Result, judge_checks, judge_requirements
 from llmaas.hardening.record import Judgement, recorded_scores
 from llmaas.materials import lock_file, price_book_file
 from llmaas.paths import PROJECT_ROOT, stack_file
-from llmaas.settings import Platform
+from llmaas.settings import Platform, hardening, updates
 from llmaas.verify import Verdict
 
 # What the control map is called within a folder of evidence.
@@ -44,6 +45,7 @@ class Evidence:
         source: the software that judged.
         key: the id of the key that signs.
         judgements: what OpenSCAP said of hosts, as it is on record; the first and the latest time of each.
+        exemptions: the exceptions in force.
     """
 
     platform: Platform
@@ -56,6 +58,7 @@ class Evidence:
     source: Source
     key: str
     judgements: tuple[Judgement, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -70,20 +73,33 @@ def assemble(platform: Platform, control_map: ControlMap, map_file: Path, gather
         ScoreRecordError: judgements of OpenSCAP are on record and cannot be read.
     """
     results = judge_checks(control_map.checks, gathered.verdict.checks, gathered.absent, gathered.otherwise)
-    judged = judge_requirements(control_map, results)
+    judged = judge_requirements(control_map, results, gathered.exemptions)
     inputs = input_digests(platform, map_file)
     judgements = recorded_scores(platform.environment, (machine.name for machine in platform.machines))
     source = source_of(PROJECT_ROOT)
-    return Evidence(platform, control_map, map_file, gathered.verdict, results, judged, inputs, source, key, judgements)
+    return Evidence(
+        platform,
+        control_map,
+        map_file,
+        gathered.verdict,
+        results,
+        judged,
+        inputs,
+        source,
+        key,
+        judgements,
+        gathered.exemptions,
+    )
 
 
 def input_digests(platform: Platform, map_file: Path) -> dict[str, str]:
-    """File -> SHA-256, of the map and of what the stack file names; what is not there yet is left out."""
+    """File -> SHA-256, of the map and of what counts beside the stack file; what is not there yet is left out."""
     stack = stack_file(platform.environment)
     promises = stack.with_name(f"promises.{platform.environment}.jsonl")
+    beside = [stack.with_name(name) for name in (hardening.FILE, updates.FILE, "gpu-runtime.yaml")]
     files = {
         f"stacks/{path.name}": path
-        for path in (stack, lock_file(platform), price_book_file(platform.environment), promises)
+        for path in (stack, lock_file(platform), price_book_file(platform.environment), promises, *beside)
     }
     files |= {MAP_COPY: map_file, "uv.lock": PROJECT_ROOT / "uv.lock"}
     return {name: digest_of(path) for name, path in sorted(files.items()) if path.exists()}

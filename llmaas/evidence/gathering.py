@@ -10,6 +10,7 @@ from llmaas_policies.pack import RULES
 from pydantic import TypeAdapter, ValidationError
 
 from llmaas.evidence.control_map import ControlMap
+from llmaas.evidence.exceptions import Exemption, exemptions_in_force, texts_of
 from llmaas.evidence.existing import EMULATED, LIVE, POLICY, PREVIEW, PREVIEW_SUBJECTS, TESTS
 from llmaas.materials import MaterialError
 from llmaas.preview.report import preview
@@ -35,11 +36,13 @@ class Gathered:
         verdict: every row of every check, sorted by check and subject.
         absent: the beginning of a check's name -> why it has no row.
         otherwise: why any other check has no row.
+        exemptions: the exceptions in force when the stack file was judged.
     """
 
     verdict: Verdict
     absent: dict[str, str]
     otherwise: str
+    exemptions: tuple[Exemption, ...] = ()
 
 
 def gather(
@@ -54,7 +57,11 @@ def gather(
 
     Raises:
         RecordError: a record is of another environment or stack file, or says something that another one says too.
+        SettingsError: the exceptions from the hardening cannot be read.
     """
+    moment = datetime.now(UTC)
+    # Read before minutes are spent on checks.
+    exemptions = exemptions_in_force(platform, moment.date())
     if records:
         tests = merged([read_record(path, platform.environment) for path in records])
         absent, otherwise = {}, _NOT_RECORDED
@@ -62,12 +69,12 @@ def gather(
         tests = run_checks(platform.environment, on_check, places_to_run(control_map, emulated=emulated))
         absent = {} if emulated else dict.fromkeys(EMULATED, _NOT_ASKED)
         otherwise = tests.problem or _NOT_REPORTED
-    judged = judge_stack(platform, datetime.now(UTC))
+    judged = judge_stack(platform, moment, exemptions)
     for check in judged:
         on_check(check)
     rows = sorted([*tests.checks, *judged], key=lambda row: (row.test, row.subject))
     verdict = replace(tests, checks=tuple(rows), stack=stack_digest(platform.environment))
-    return Gathered(verdict, absent, otherwise)
+    return Gathered(verdict, absent, otherwise, exemptions)
 
 
 def places_to_run(control_map: ControlMap, *, emulated: bool) -> list[str]:
@@ -140,8 +147,11 @@ def _names(rows: Iterable[Check]) -> set[tuple[str, str]]:
     return {(row.test, row.subject) for row in rows}
 
 
-def judge_stack(platform: Platform, moment: datetime) -> list[Check]:
-    """What a preview says of the stack file at ``moment``: a row for each question and for each rule of the pack."""
+def judge_stack(platform: Platform, moment: datetime, exemptions: Sequence[Exemption]) -> list[Check]:
+    """What a preview says of the stack file at ``moment``: a row for each question and for each rule of the pack.
+
+    A rule looks at no object that ``exemptions`` excuse from it, so its row names them.
+    """
     try:
         report = preview(platform, moment)
     except MaterialError as error:
@@ -162,7 +172,8 @@ def judge_stack(platform: Platform, moment: datetime) -> list[Check]:
             rows.append(_row(f"{POLICY}{rule.name}", "not run", "; ".join(report.notes)))
         else:
             broken = (str(each) for each in policies.refusals if each.rule == rule.name)
-            rows.append(_row(f"{POLICY}{rule.name}", *_outcome(broken)))
+            row = _row(f"{POLICY}{rule.name}", *_outcome(broken))
+            rows.append(replace(row, exceptions=texts_of(exemptions, row.test)))
     return rows
 
 

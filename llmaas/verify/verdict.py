@@ -17,7 +17,8 @@ NOT_REACHED: Final = "the run ended before it"
 class Check:
     """One check: where it stands, what it says of which subject, and how it ended.
 
-    ``test`` is its name for machines: ``tests/host/test_hosts.py::test_no_service_has_failed``.
+    ``test`` is its name for machines: ``tests/host/test_hosts.py::test_no_service_has_failed``; ``exceptions``
+    are what it did not look at because somebody granted so, a line each.
     """
 
     area: str
@@ -27,6 +28,7 @@ class Check:
     seconds: float
     reason: str = ""
     test: str = ""
+    exceptions: tuple[str, ...] = ()
 
     @property
     def cannot_run(self) -> bool:
