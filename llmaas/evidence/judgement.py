@@ -1,6 +1,7 @@
 """How checks ended, and what that says of each requirement: pure functions.
 
 A check is ``not run`` if one of its subjects was not tried; a requirement is no better than the worst of its checks.
+A host that is declared without what a check looks at, such as data devices, is no subject of it if others have it.
 """
 
 from collections import Counter
@@ -102,7 +103,8 @@ def _judge(name: str, rows: Sequence[Check], absent: Mapping[str, str], otherwis
     if not mine:
         reason = next((text for start, text in absent.items() if name.startswith(start)), otherwise)
         return Result(name, "not run", (), reason)
-    return Result(name, _worst(row.outcome for row in mine), tuple(mine))
+    subjects = [row for row in mine if not row.has_nothing] or mine
+    return Result(name, _worst(row.outcome for row in subjects), tuple(mine))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

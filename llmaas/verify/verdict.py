@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 Outcome = Literal["passed", "failed", "not run"]
 # How the reason of a check begins that cannot run because of what the stack file declares, such as simulated GPUs.
 DECLARED: Final = "the stack file declares "
+# So it begins if the stack file does not give its subject what the check looks at, such as a host's data devices.
+DECLARED_NONE: Final = f"{DECLARED}no "
 # The reasons of a check that was there to run and that nobody began.
 LEFT_OUT: Final = "was left out: the run was asked for other checks alone"
 NOT_REACHED: Final = "the run ended before it"
@@ -34,6 +36,11 @@ class Check:
     def cannot_run(self) -> bool:
         """Whether it did not run because of what the stack file declares: nothing was shown, and nothing is amiss."""
         return self.outcome == "not run" and self.reason.removeprefix("Skipped: ").startswith(DECLARED)
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether its subject is declared without what it looks at; says nothing of a subject that has it."""
+        return self.outcome == "not run" and self.reason.removeprefix("Skipped: ").startswith(DECLARED_NONE)
 
     @property
     def left_out(self) -> bool:
