@@ -44,6 +44,10 @@ def make(  # noqa: PLR0913 - one for each option
     emulated: Annotated[
         bool, typer.Option("--emulated", help="run the tests on hosts with kernels of their own too (75 minutes)")
     ] = False,
+    accept_differences: Annotated[
+        bool,
+        typer.Option("--accept-differences", help="take records of other inputs or software; the evidence says so"),
+    ] = False,
     certificates: Annotated[Path | None, typer.Option(help="a folder of certificates of erasure to enclose")] = None,
     certificate_keys: Annotated[
         list[Path] | None,
@@ -66,7 +70,8 @@ def make(  # noqa: PLR0913 - one for each option
     except (SettingsError, OSError) as error:
         raise _fail(error, 2) from error
     enclose = _enclosing(certificates, certificate_keys or [])
-    raise typer.Exit(0 if _make(platform, target, records or [], enclose, emulated=emulated) else 1)
+    options = {"emulated": emulated, "accept_differences": accept_differences}
+    raise typer.Exit(0 if _make(platform, target, records or [], enclose, options) else 1)
 
 
 def _enclosing(certificates: Path | None, keys: list[Path]) -> Callable[[str], dict[str, bytes]]:
@@ -91,8 +96,7 @@ def _make(
     target: Path,
     records: list[Path],
     enclose: Callable[[str], dict[str, bytes]],
-    *,
-    emulated: bool,
+    options: dict[str, bool],
 ) -> bool:
     """Whether no check failed; the heavy imports stand here, so that ``verify`` does without them."""
     from llmaas.evidence.assembly import assemble  # noqa: PLC0415
@@ -109,7 +113,7 @@ def _make(
         enclosed = enclose(signer.public_pem())
         with _errors.status("checks run; the log is in logs/verify.log") as status:
             progress = _Progress(status.update)
-            gathered = gather(platform, control_map, progress, records=records, emulated=emulated)
+            gathered = gather(platform, control_map, progress, records=records, **options)
             evidence = assemble(platform, control_map, CONTROL_MAP, gathered, signer.key)
             write_folder(
                 evidence,
@@ -151,8 +155,8 @@ def _print(evidence: "Evidence", target: Path) -> None:
     totals = count_states(evidence.judged)
     table.add_row("all", *(str(totals[state]) for state in STATES), style="bold")
     Console().print(table)
-    if evidence.verdict.problem:
-        _errors.print(evidence.verdict.problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    for text in (*evidence.differences, *filter(None, [evidence.verdict.problem])):
+        _errors.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
     print(f"{target}: read report.html or report.pdf")
     print(f"Next: llmaas evidence verify {target}")
 

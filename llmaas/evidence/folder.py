@@ -10,10 +10,11 @@ from typing import Final
 from llmaas_gateway.audit.signing import ERASURE, Signer, Verifier
 
 from llmaas.erasure import CertificateError, problems
-from llmaas.evidence.assembly import MAP_COPY, Evidence, digest_of
+from llmaas.evidence.assembly import MAP_COPY, Evidence
 from llmaas.evidence.oscal import assessment_results
 from llmaas.evidence.report import fleet_picture, html_report, pdf_report
 from llmaas.evidence.verification import MANIFEST, PUBLIC_KEY, STATEMENT
+from llmaas.verify.inputs import digest_of
 from llmaas.views.zone_drawing import zone_picture
 
 CERTIFICATES: Final = "certificates"
@@ -129,6 +130,7 @@ def _inputs(evidence: Evidence) -> str:
         "commit": evidence.source.commit,
         "changed_since_commit": evidence.source.changed,
         "files": dict(evidence.inputs),
+        "records_were_made_against_others": list(evidence.differences),
     }
     return json.dumps(content, indent=2) + "\n"
 

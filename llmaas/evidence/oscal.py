@@ -54,6 +54,7 @@ def assessment_results(evidence: Evidence) -> str:
 def _document(evidence: Evidence) -> dict[str, Any]:
     platform, control_map, verdict = evidence.platform, evidence.control_map, evidence.verdict
     name = platform.environment
+    remarks = [each for each in (verdict.problem, *evidence.differences) if each]
     return {
         "uuid": _id(name, "document"),
         "metadata": {
@@ -71,7 +72,7 @@ def _document(evidence: Evidence) -> dict[str, Any]:
                 "start": verdict.started,
                 "end": verdict.ended,
                 **({"props": [_figure(*each) for each in verdict.figures.items()]} if verdict.figures else {}),
-                **({"remarks": verdict.problem} if verdict.problem else {}),
+                **({"remarks": "\n".join(remarks)} if remarks else {}),
                 "local-definitions": {"inventory-items": [_machine(platform, each) for each in platform.machines]},
                 "reviewed-controls": {
                     "control-selections": [

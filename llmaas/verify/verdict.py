@@ -66,6 +66,9 @@ class Verdict:
         stack: SHA-256 of the stack file that the environment was held against.
         collected: how many checks there were to run, those left out and not reached included; None: nobody counted.
         figures: what checks counted, by name, such as connections that were tried.
+        inputs: file -> SHA-256 of all that counted, when the run began.
+        commit: of the software, then; empty where it is not known.
+        changes: SHA-256 of what was changed since that commit; empty if nothing was.
     """
 
     environment: str
@@ -76,6 +79,9 @@ class Verdict:
     stack: str = ""
     collected: int | None = None
     figures: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+    changes: str = ""
 
     @property
     def holds(self) -> bool:
@@ -96,6 +102,9 @@ class Verdict:
             "started": self.started,
             "ended": self.ended,
             "stack": self.stack,
+            "inputs": self.inputs,
+            "commit": self.commit,
+            "changes": self.changes,
             "collected": self.collected,
             "passed": self.count("passed"),
             "failed": self.count("failed"),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from unit.evidence.sample import MAP
 
-from llmaas.evidence.assembly import Evidence, assemble, input_digests
+from llmaas.evidence.assembly import Evidence, assemble
 from llmaas.evidence.control_map import ControlMap, load_control_map
 from llmaas.evidence.exceptions import exemptions_in_force
 from llmaas.evidence.existing import existing_checks
@@ -119,11 +119,9 @@ def test_the_report_has_every_exception_with_its_end_and_the_results_say_so(excu
 
 
 @pytest.mark.parametrize("name", ["hardening-waivers.yaml", "approved-updates.yaml"])
-def test_what_excuses_and_what_was_approved_is_hashed(name: str, tmp_path: Path) -> None:
-    (tmp_path / "map.yaml").write_text("")
+def test_what_excuses_and_what_was_approved_is_hashed(name: str, evidence: Evidence) -> None:
     content = (PROJECT_ROOT / "stacks" / name).read_bytes()
-    inputs = input_digests(load_platform("lab"), tmp_path / "map.yaml")
-    assert inputs[f"stacks/{name}"] == hashlib.sha256(content).hexdigest()
+    assert evidence.inputs[f"stacks/{name}"] == hashlib.sha256(content).hexdigest()
 
 
 def test_every_waived_rule_is_a_check_of_the_map() -> None:
