@@ -44,7 +44,17 @@ def make(  # noqa: PLR0913 - one for each option
     emulated: Annotated[
         bool, typer.Option("--emulated", help="run the tests on hosts with kernels of their own too (75 minutes)")
     ] = False,
+    accept_differences: Annotated[
+        bool,
+        typer.Option("--accept-differences", help="take records of other inputs or software; the evidence says so"),
+    ] = False,
     certificates: Annotated[Path | None, typer.Option(help="a folder of certificates of erasure to enclose")] = None,
+    certificate_keys: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--certificate-key", help="an earlier public key, which signed certificates before it was replaced"
+        ),
+    ] = None,
 ) -> None:
     """Run the checks and write evidence; exit code 1 if a check failed, 2 if nothing could be written."""
     refuse_before_subcommand(context)
@@ -59,14 +69,39 @@ def make(  # noqa: PLR0913 - one for each option
         platform = load_platform(environment)
     except (SettingsError, OSError) as error:
         raise _fail(error, 2) from error
-    raise typer.Exit(0 if _make(platform, target, records or [], certificates, emulated=emulated) else 1)
+    enclose = _enclosing(certificates, certificate_keys or [])
+    options = {"emulated": emulated, "accept_differences": accept_differences}
+    raise typer.Exit(0 if _make(platform, target, records or [], enclose, options) else 1)
 
 
-def _make(platform: Platform, target: Path, records: list[Path], certificates: Path | None, *, emulated: bool) -> bool:
+def _enclosing(certificates: Path | None, keys: list[Path]) -> Callable[[str], dict[str, bytes]]:
+    """What reads the certificates that hold under the key of now or an earlier one."""
+    if keys and certificates is None:
+        raise typer.BadParameter("is of no use without --certificates", param_hint="--certificate-key")
+    try:
+        earlier = [path.read_bytes() for path in keys]
+    except OSError as error:
+        raise _fail(f"--certificate-key {error.filename}: {error.strerror}", 2) from error
+
+    def read(public_key: str) -> dict[str, bytes]:
+        from llmaas.evidence.folder import read_certificates  # noqa: PLC0415 - as in _make
+
+        return read_certificates(certificates, [public_key, *earlier])
+
+    return read
+
+
+def _make(
+    platform: Platform,
+    target: Path,
+    records: list[Path],
+    enclose: Callable[[str], dict[str, bytes]],
+    options: dict[str, bool],
+) -> bool:
     """Whether no check failed; the heavy imports stand here, so that ``verify`` does without them."""
     from llmaas.evidence.assembly import assemble  # noqa: PLC0415
     from llmaas.evidence.control_map import CONTROL_MAP, MapError, load_control_map  # noqa: PLC0415
-    from llmaas.evidence.folder import FolderError, check_target, read_certificates, write_folder  # noqa: PLC0415
+    from llmaas.evidence.folder import FolderError, check_target, write_folder  # noqa: PLC0415
     from llmaas.evidence.gathering import RecordError, gather  # noqa: PLC0415
     from llmaas.evidence.oscal import OscalError  # noqa: PLC0415
     from llmaas.hardening.record import ScoreRecordError  # noqa: PLC0415
@@ -75,10 +110,10 @@ def _make(platform: Platform, target: Path, records: list[Path], certificates: P
         check_target(target)
         control_map = load_control_map()
         signer = Signer.from_secret(SecretStore.open(platform.environment).text(EVIDENCE_KEY), EVIDENCE)
-        enclosed = read_certificates(certificates, signer.public_pem())
+        enclosed = enclose(signer.public_pem())
         with _errors.status("checks run; the log is in logs/verify.log") as status:
             progress = _Progress(status.update)
-            gathered = gather(platform, control_map, progress, records=records, emulated=emulated)
+            gathered = gather(platform, control_map, progress, records=records, **options)
             evidence = assemble(platform, control_map, CONTROL_MAP, gathered, signer.key)
             write_folder(
                 evidence,
@@ -87,7 +122,7 @@ def _make(platform: Platform, target: Path, records: list[Path], certificates: P
                 certificates=enclosed,
                 on_part=lambda name: status.update(f"writing {name}"),
             )
-    except (FolderError, MapError, RecordError, KeyFormatError, OscalError, ScoreRecordError) as error:
+    except (FolderError, MapError, RecordError, KeyFormatError, OscalError, ScoreRecordError, SettingsError) as error:
         raise _fail(error, 2) from error
     except KeyboardInterrupt as error:
         raise _fail("interrupted; nothing was written", 130) from error
@@ -120,8 +155,8 @@ def _print(evidence: "Evidence", target: Path) -> None:
     totals = count_states(evidence.judged)
     table.add_row("all", *(str(totals[state]) for state in STATES), style="bold")
     Console().print(table)
-    if evidence.verdict.problem:
-        _errors.print(evidence.verdict.problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    for text in (*evidence.differences, *filter(None, [evidence.verdict.problem])):
+        _errors.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
     print(f"{target}: read report.html or report.pdf")
     print(f"Next: llmaas evidence verify {target}")
 

@@ -1,7 +1,5 @@
 """Everything that evidence says, put together before any of it is written."""
 
-import hashlib
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from llmaas.evidence.control_map import ControlMap
+from llmaas.evidence.exceptions import Exemption
 from llmaas.evidence.gathering import Gathered
 from llmaas.evidence.judgement import Judged, Result, judge_checks, judge_requirements
 from llmaas.hardening.record import Judgement, recorded_scores
-from llmaas.materials import lock_file, price_book_file
-from llmaas.paths import PROJECT_ROOT, stack_file
 from llmaas.settings import Platform
 from llmaas.verify import Verdict
+from llmaas.verify.inputs import digest_of
 
 # What the control map is called within a folder of evidence.
 MAP_COPY: Final = "control-map.yaml"
@@ -44,6 +42,8 @@ class Evidence:
         source: the software that judged.
         key: the id of the key that signs.
         judgements: what OpenSCAP said of hosts, as it is on record; the first and the latest time of each.
+        exemptions: the exceptions in force.
+        differences: what records were made against that is not so any more.
     """
 
     platform: Platform
@@ -56,6 +56,8 @@ class Evidence:
     source: Source
     key: str
     judgements: tuple[Judgement, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    differences: tuple[str, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -70,40 +72,21 @@ def assemble(platform: Platform, control_map: ControlMap, map_file: Path, gather
         ScoreRecordError: judgements of OpenSCAP are on record and cannot be read.
     """
     results = judge_checks(control_map.checks, gathered.verdict.checks, gathered.absent, gathered.otherwise)
-    judged = judge_requirements(control_map, results)
-    inputs = input_digests(platform, map_file)
+    judged = judge_requirements(control_map, results, gathered.exemptions)
+    inputs = dict(sorted({**gathered.verdict.inputs, MAP_COPY: digest_of(map_file)}.items()))
     judgements = recorded_scores(platform.environment, (machine.name for machine in platform.machines))
-    source = source_of(PROJECT_ROOT)
-    return Evidence(platform, control_map, map_file, gathered.verdict, results, judged, inputs, source, key, judgements)
-
-
-def input_digests(platform: Platform, map_file: Path) -> dict[str, str]:
-    """File -> SHA-256, of the map and of what the stack file names; what is not there yet is left out."""
-    stack = stack_file(platform.environment)
-    promises = stack.with_name(f"promises.{platform.environment}.jsonl")
-    files = {
-        f"stacks/{path.name}": path
-        for path in (stack, lock_file(platform), price_book_file(platform.environment), promises)
-    }
-    files |= {MAP_COPY: map_file, "uv.lock": PROJECT_ROOT / "uv.lock"}
-    return {name: digest_of(path) for name, path in sorted(files.items()) if path.exists()}
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def source_of(root: Path) -> Source:
-    """What version control says of ``root``; nothing where there is none."""
-    commit = _git(root, "rev-parse", "HEAD")
-    return Source(commit, bool(commit and _git(root, "status", "--porcelain", "--untracked-files=no")))
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        found = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return found.stdout.strip()
+    source = Source(gathered.verdict.commit, bool(gathered.verdict.changes))
+    return Evidence(
+        platform,
+        control_map,
+        map_file,
+        gathered.verdict,
+        results,
+        judged,
+        inputs,
+        source,
+        key,
+        judgements,
+        gathered.exemptions,
+        gathered.differences,
+    )

@@ -3,17 +3,18 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from llmaas_gateway.audit.signing import ERASURE, Signer, Verifier
 
 from llmaas.erasure import CertificateError, problems
-from llmaas.evidence.assembly import MAP_COPY, Evidence, digest_of
+from llmaas.evidence.assembly import MAP_COPY, Evidence
 from llmaas.evidence.oscal import assessment_results
 from llmaas.evidence.report import fleet_picture, html_report, pdf_report
 from llmaas.evidence.verification import MANIFEST, PUBLIC_KEY, STATEMENT
+from llmaas.verify.inputs import digest_of
 from llmaas.views.zone_drawing import zone_picture
 
 CERTIFICATES: Final = "certificates"
@@ -35,13 +36,14 @@ def check_target(folder: Path) -> None:
         raise FolderError(f"--output: {folder.parent} is no folder; make it, or choose another")
 
 
-def read_certificates(folder: Path | None, public_key: str) -> dict[str, bytes]:
+def read_certificates(folder: Path | None, public_keys: Sequence[str | bytes]) -> dict[str, bytes]:
     """The certificates of erasure below a folder, by what they are called within the evidence.
 
     Nothing else that lies there is taken: a host's folder has copies of headers and keys too.
 
     Raises:
-        FolderError: there are none, or one does not hold under ``public_key``.
+        FolderError: there are none, or one holds under none of ``public_keys``.
+        KeyFormatError: one of them is no public key.
     """
     if folder is None:
         return {}
@@ -50,7 +52,7 @@ def read_certificates(folder: Path | None, public_key: str) -> dict[str, bytes]:
     paths = sorted(path for path in folder.rglob("erasure-*.json") if path.is_file())
     if not paths:
         raise FolderError(f"--certificates: {folder} holds no certificate of erasure (erasure-*.json)")
-    verifier = Verifier.from_pems([public_key], ERASURE)
+    verifier = Verifier.from_pems(public_keys, ERASURE)
     found, wrong = {}, []
     for path in paths:
         content = path.read_bytes()
@@ -60,7 +62,8 @@ def read_certificates(folder: Path | None, public_key: str) -> dict[str, bytes]:
             wrong.append(f"{path}: {error}")
         found[f"{CERTIFICATES}/{path.relative_to(folder).as_posix()}"] = content
     if wrong:
-        raise FolderError("--certificates: " + "; ".join(wrong))
+        hint = "if the key was replaced since, give the old public key with --certificate-key"
+        raise FolderError(f"--certificates: {'; '.join(wrong)}; {hint}")
     return found
 
 
@@ -127,6 +130,7 @@ def _inputs(evidence: Evidence) -> str:
         "commit": evidence.source.commit,
         "changed_since_commit": evidence.source.changed,
         "files": dict(evidence.inputs),
+        "records_were_made_against_others": list(evidence.differences),
     }
     return json.dumps(content, indent=2) + "\n"
 

@@ -10,11 +10,13 @@ from llmaas_policies.pack import RULES
 from pydantic import TypeAdapter, ValidationError
 
 from llmaas.evidence.control_map import ControlMap
+from llmaas.evidence.exceptions import Exemption, exemptions_in_force, texts_of
 from llmaas.evidence.existing import EMULATED, LIVE, POLICY, PREVIEW, PREVIEW_SUBJECTS, TESTS
 from llmaas.materials import MaterialError
 from llmaas.preview.report import preview
 from llmaas.settings import Platform
 from llmaas.verify import Check, Outcome, Verdict, run_checks
+from llmaas.verify.inputs import Inputs, differences, inputs_of
 from llmaas.verify.runner import FOLDERS, stack_digest
 
 _VERDICT: Final = TypeAdapter(Verdict)
@@ -35,39 +37,61 @@ class Gathered:
         verdict: every row of every check, sorted by check and subject.
         absent: the beginning of a check's name -> why it has no row.
         otherwise: why any other check has no row.
+        exemptions: the exceptions in force when the stack file was judged.
+        differences: what records were made against that is not so any more; accepted by whoever asked.
     """
 
     verdict: Verdict
     absent: dict[str, str]
     otherwise: str
+    exemptions: tuple[Exemption, ...] = ()
+    differences: tuple[str, ...] = ()
 
 
-def gather(
+def gather(  # noqa: PLR0913 - what is asked for, and how
     platform: Platform,
     control_map: ControlMap,
     on_check: Callable[[Check], None],
     *,
     records: Sequence[Path] = (),
     emulated: bool = False,
+    accept_differences: bool = False,
 ) -> Gathered:
     """Everything that the map names, run now; tests are taken from ``records`` where some are given.
 
     Raises:
-        RecordError: a record is of another environment or stack file, or says something that another one says too.
+        RecordError: a record is of another environment or stack file, or of other inputs that were not accepted, or
+            says something that another one says too.
+        SettingsError: the exceptions from the hardening cannot be read.
     """
+    moment = datetime.now(UTC)
+    # Read before minutes are spent on checks.
+    exemptions = exemptions_in_force(platform, moment.date())
+    now, stack = inputs_of(platform.environment), stack_digest(platform.environment)
+    found: list[str] = []
     if records:
-        tests = merged([read_record(path, platform.environment) for path in records])
+        verdicts = [read_record(path, platform.environment) for path in records]
+        found = [f"{path}: {text}" for path, each in zip(records, verdicts, strict=True) for text in _aged(each, now)]
+        if found and not accept_differences:
+            remedy = "run the checks again, or take it as it is, with this said in the evidence: --accept-differences"
+            raise RecordError(f"{'; '.join(found)}; {remedy}")
+        tests = merged(verdicts)
         absent, otherwise = {}, _NOT_RECORDED
     else:
         tests = run_checks(platform.environment, on_check, places_to_run(control_map, emulated=emulated))
         absent = {} if emulated else dict.fromkeys(EMULATED, _NOT_ASKED)
         otherwise = tests.problem or _NOT_REPORTED
-    judged = judge_stack(platform, datetime.now(UTC))
+    judged = judge_stack(platform, moment, exemptions)
     for check in judged:
         on_check(check)
     rows = sorted([*tests.checks, *judged], key=lambda row: (row.test, row.subject))
-    verdict = replace(tests, checks=tuple(rows), stack=stack_digest(platform.environment))
-    return Gathered(verdict, absent, otherwise)
+    verdict = replace(tests, checks=tuple(rows), stack=stack)
+    verdict = replace(verdict, inputs=dict(now.files), commit=now.commit, changes=now.changes)
+    return Gathered(verdict, absent, otherwise, exemptions, tuple(found))
+
+
+def _aged(verdict: Verdict, now: Inputs) -> tuple[str, ...]:
+    return differences(Inputs(verdict.inputs, verdict.commit, verdict.changes), now)
 
 
 def places_to_run(control_map: ControlMap, *, emulated: bool) -> list[str]:
@@ -99,9 +123,10 @@ def read_record(path: Path, environment: str) -> Verdict:
         raise RecordError(f"{path}: is of environment {verdict.environment!r}, not of {environment!r}")
     if verdict.stack != stack_digest(environment):
         raise RecordError(f"{path}: the stack file was changed since; run the checks again")
-    if not all(check.test for check in verdict.checks) or verdict.collected is None:
+    if not all(check.test for check in verdict.checks) or verdict.collected is None or not verdict.inputs:
         raise RecordError(
-            f"{path}: does not name its tests, or what it left out; an older version wrote it; run the checks again"
+            f"{path}: does not name its tests, what it left out or what it was held against; an older version wrote it;"
+            " run the checks again"
         )
     rows = tuple(check for check in verdict.checks if check.test.startswith(TESTS))
     if len(_names(rows)) < verdict.collected:
@@ -140,8 +165,11 @@ def _names(rows: Iterable[Check]) -> set[tuple[str, str]]:
     return {(row.test, row.subject) for row in rows}
 
 
-def judge_stack(platform: Platform, moment: datetime) -> list[Check]:
-    """What a preview says of the stack file at ``moment``: a row for each question and for each rule of the pack."""
+def judge_stack(platform: Platform, moment: datetime, exemptions: Sequence[Exemption]) -> list[Check]:
+    """What a preview says of the stack file at ``moment``: a row for each question and for each rule of the pack.
+
+    A rule looks at no object that ``exemptions`` excuse from it, so its row names them.
+    """
     try:
         report = preview(platform, moment)
     except MaterialError as error:
@@ -162,7 +190,8 @@ def judge_stack(platform: Platform, moment: datetime) -> list[Check]:
             rows.append(_row(f"{POLICY}{rule.name}", "not run", "; ".join(report.notes)))
         else:
             broken = (str(each) for each in policies.refusals if each.rule == rule.name)
-            rows.append(_row(f"{POLICY}{rule.name}", *_outcome(broken)))
+            row = _row(f"{POLICY}{rule.name}", *_outcome(broken))
+            rows.append(replace(row, exceptions=texts_of(exemptions, row.test)))
     return rows
 
 

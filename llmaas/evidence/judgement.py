@@ -1,19 +1,21 @@
 """How checks ended, and what that says of each requirement: pure functions.
 
 A check is ``not run`` if one of its subjects was not tried; a requirement is no better than the worst of its checks.
+A host that is declared without what a check looks at, such as data devices, is no subject of it if others have it.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from llmaas.evidence.control_map import ControlMap, Framework, Requirement
+from llmaas.evidence.exceptions import Exemption, texts_of
 from llmaas.evidence.existing import covers
 from llmaas.verify import LEFT_OUT, NOT_REACHED, Check, Outcome
 
-State = Literal["proved", "proved in part", "failed", "not run", "organisational", "legal"]
-STATES: tuple[State, ...] = ("proved", "proved in part", "failed", "not run", "organisational", "legal")
+State = Literal["proved", "proved, with exceptions", "proved in part", "failed", "not run", "organisational", "legal"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Result:
     def count(self, outcome: Outcome) -> int:
         """How many subjects ended so."""
         return Counter(row.outcome for row in self.rows)[outcome]
+
+    @property
+    def exceptions(self) -> tuple[str, ...]:
+        """What it did not look at because somebody granted so, each once."""
+        return tuple(dict.fromkeys(text for row in self.rows for text in row.exceptions))
+
+    @property
+    def says(self) -> str:
+        """How it ended, in words."""
+        return "passed, with exceptions" if self.exceptions and self.outcome == "passed" else self.outcome
 
     @property
     def begun(self) -> tuple[Check, ...]:
@@ -61,12 +73,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Judged:
-    """A requirement and what was found of it."""
+    """A requirement and what was found of it; ``exceptions`` are those in force, from it and from its checks."""
 
     framework: Framework
     requirement: Requirement
     state: State
     results: tuple[Result, ...]
+    exceptions: tuple[str, ...] = ()
 
 
 def judge_checks(
@@ -90,7 +103,8 @@ def _judge(name: str, rows: Sequence[Check], absent: Mapping[str, str], otherwis
     if not mine:
         reason = next((text for start, text in absent.items() if name.startswith(start)), otherwise)
         return Result(name, "not run", (), reason)
-    return Result(name, _worst(row.outcome for row in mine), tuple(mine))
+    subjects = [row for row in mine if not row.has_nothing] or mine
+    return Result(name, _worst(row.outcome for row in subjects), tuple(mine))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:
@@ -98,20 +112,32 @@ def _worst(outcomes: Iterable[Outcome]) -> Outcome:
     return "failed" if "failed" in found else "not run" if "not run" in found else "passed"
 
 
-def judge_requirements(control_map: ControlMap, results: Mapping[str, Result]) -> tuple[Judged, ...]:
-    """Every requirement of the map, in its order."""
+def judge_requirements(
+    control_map: ControlMap, results: Mapping[str, Result], exemptions: Sequence[Exemption] = ()
+) -> tuple[Judged, ...]:
+    """Every requirement of the map, in its order; ``exemptions`` are those in force."""
     return tuple(
-        _requirement(framework, requirement, [results[check] for check in control_map.checks_of(requirement)])
+        _requirement(
+            framework,
+            requirement,
+            [results[check] for check in control_map.checks_of(requirement)],
+            texts_of(exemptions, f"{framework.id} {requirement.id}"),
+        )
         for framework, requirement in control_map.requirements()
     )
 
 
-def _requirement(framework: Framework, requirement: Requirement, results: Sequence[Result]) -> Judged:
+def _requirement(
+    framework: Framework, requirement: Requirement, results: Sequence[Result], own: Sequence[str]
+) -> Judged:
     if requirement.kind is not None:
-        return Judged(framework, requirement, requirement.kind, ())
+        return Judged(framework, requirement, requirement.kind, (), tuple(own))
+    of_checks = (f"{result.check}: {text}" for result in results for text in result.exceptions)
+    exceptions = (*own, *of_checks)
     worst = _worst(result.outcome for result in results)
-    state: State = worst if worst != "passed" else "proved in part" if requirement.operator else "proved"
-    return Judged(framework, requirement, state, tuple(results))
+    proved: State = "proved, with exceptions" if exceptions else "proved"
+    state: State = worst if worst != "passed" else "proved in part" if requirement.operator else proved
+    return Judged(framework, requirement, state, tuple(results), exceptions)
 
 
 def count_states(judged: Iterable[Judged]) -> dict[State, int]:

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 from llmaas.evidence.assembly import MAP_COPY, Evidence
@@ -23,7 +24,8 @@ class OscalError(ValueError):
 def assessment_results(evidence: Evidence) -> str:
     """A document of OSCAL assessment results as JSON: an observation for each check, a finding for each requirement.
 
-    A requirement is ``satisfied`` only if checks prove all of it; what the operator must bring stands in its remarks.
+    A requirement is ``satisfied`` only if checks prove all of it, without an exception; what the operator must bring
+    and what is excused stand in its remarks.
 
     Raises:
         OscalError: compliance-trestle refuses it.
@@ -52,6 +54,7 @@ def assessment_results(evidence: Evidence) -> str:
 def _document(evidence: Evidence) -> dict[str, Any]:
     platform, control_map, verdict = evidence.platform, evidence.control_map, evidence.verdict
     name = platform.environment
+    remarks = [each for each in (verdict.problem, *evidence.differences) if each]
     return {
         "uuid": _id(name, "document"),
         "metadata": {
@@ -69,7 +72,7 @@ def _document(evidence: Evidence) -> dict[str, Any]:
                 "start": verdict.started,
                 "end": verdict.ended,
                 **({"props": [_figure(*each) for each in verdict.figures.items()]} if verdict.figures else {}),
-                **({"remarks": verdict.problem} if verdict.problem else {}),
+                **({"remarks": "\n".join(remarks)} if remarks else {}),
                 "local-definitions": {"inventory-items": [_machine(platform, each) for each in platform.machines]},
                 "reviewed-controls": {
                     "control-selections": [
@@ -108,14 +111,15 @@ def _machine(platform: Platform, machine: Machine) -> dict[str, Any]:
 def _observation(platform: Platform, verdict: Verdict, result: Result) -> dict[str, Any]:
     subjects = " ".join(row.subject for row in result.begun)
     hosts = [machine.name for machine in platform.machines if machine.name in subjects]
-    reasons = "\n".join(result.reasons)
+    remarks = "\n".join((*result.reasons, *(f"exception: {each}" for each in result.exceptions)))
     observation: dict[str, Any] = {
         "uuid": _id(platform.environment, "check", result.check),
         "title": result.check,
-        "description": f"{result.outcome}: {len(result.begun)} tried, {result.count('passed')} passed",
+        "description": f"{result.says}: {len(result.begun)} tried, {result.count('passed')} passed",
         "props": [
             _property("outcome", result.outcome),
             *(_property(outcome.replace(" ", "-"), str(result.count(outcome))) for outcome in _COUNTED),
+            *_excused(result.exceptions),
         ],
         "methods": ["TEST"],
         "types": ["control-objective"],
@@ -127,9 +131,13 @@ def _observation(platform: Platform, verdict: Verdict, result: Result) -> dict[s
             {"subject-uuid": _id(platform.environment, "host", host), "type": "inventory-item", "title": host}
             for host in hosts
         ]
-    if reasons:
-        observation["remarks"] = reasons
+    if remarks:
+        observation["remarks"] = remarks
     return observation
+
+
+def _excused(exceptions: Sequence[str]) -> list[dict[str, str]]:
+    return [_property("exceptions", str(len(exceptions)))] if exceptions else []
 
 
 _COUNTED: Final = ("passed", "failed", "not run")
@@ -143,7 +151,7 @@ def _finding(environment: str, control_map: ControlMap, judged: Judged) -> dict[
         "uuid": _id(environment, "requirement", framework.id, requirement.id),
         "title": f"{framework.title} {requirement.id}: {requirement.title}",
         "description": says or f"{judged.state}: no check proves it",
-        "props": [_property("state", judged.state)],
+        "props": [_property("state", judged.state), *_excused(judged.exceptions)],
         "target": {
             "type": "objective-id",
             "target-id": _control(framework.id, requirement.id),
@@ -154,8 +162,10 @@ def _finding(environment: str, control_map: ControlMap, judged: Judged) -> dict[
         finding["related-observations"] = [
             {"observation-uuid": _id(environment, "check", result.check)} for result in judged.results
         ]
-    if requirement.operator:
-        finding["remarks"] = f"The operator brings: {requirement.operator}"
+    remarks = [f"The operator brings: {requirement.operator}"] if requirement.operator else []
+    remarks += [f"Exception: {each}" for each in judged.exceptions]
+    if remarks:
+        finding["remarks"] = "\n".join(remarks)
     return finding
 
 

@@ -68,6 +68,8 @@ def html_report(evidence: Evidence) -> str:
         gpus=declared,
         simulated=simulated,
         judgements=evidence.judgements,
+        exemptions=evidence.exemptions,
+        differences=evidence.differences,
         not_judged=[each.name for each in evidence.platform.machines if each.name not in judged_hosts],
     )
 

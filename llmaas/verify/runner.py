@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT, stack_file, state_dir
+from llmaas.verify.inputs import Inputs, changed_files, inputs_of
 from llmaas.verify.recorder import DESCRIPTOR
 from llmaas.verify.verdict import Check, Verdict
 
@@ -43,7 +45,7 @@ def run_checks(
         command += ["-k", only]
     reading, writing = os.pipe()
     variables = {**os.environ, DESCRIPTOR: str(writing), ENVIRONMENT_VARIABLE: environment}
-    started = _now()
+    started, stack, inputs = _now(), stack_digest(environment), inputs_of(environment)
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=PROJECT_ROOT, env=variables, stdout=output, stderr=output, pass_fds=(writing,)
@@ -63,8 +65,10 @@ def run_checks(
         code = process.wait()
     over = {(check.test, check.subject) for check in ended}
     checks = (*ended, *(check for name, check in collected.items() if name not in over))
-    problem, stack = _problem(code, ended, log), stack_digest(environment)
-    return Verdict(environment, checks, problem, started, _now(), stack, len(collected), figures)
+    problems = [_problem(code, ended, log), _changed(inputs, inputs_of(environment))]
+    problem = "; ".join(each for each in problems if each)
+    verdict = Verdict(environment, checks, problem, started, _now(), stack, len(collected), figures)
+    return replace(verdict, inputs=dict(inputs.files), commit=inputs.commit, changes=inputs.changes)
 
 
 def stack_digest(environment: str) -> str:
@@ -73,6 +77,12 @@ def stack_digest(environment: str) -> str:
         return hashlib.sha256(stack_file(environment).read_bytes()).hexdigest()
     except FileNotFoundError:
         return ""
+
+
+def _changed(before: Inputs, after: Inputs) -> str:
+    """What nobody can say any more which check was held against it; empty if nothing was changed."""
+    found = ", ".join(changed_files(before.files, after.files))
+    return f"while the checks ran, {found}; run them again" if found else ""
 
 
 def _now() -> str:

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 Outcome = Literal["passed", "failed", "not run"]
 # How the reason of a check begins that cannot run because of what the stack file declares, such as simulated GPUs.
 DECLARED: Final = "the stack file declares "
+# So it begins if the stack file does not give its subject what the check looks at, such as a host's data devices.
+DECLARED_NONE: Final = f"{DECLARED}no "
 # The reasons of a check that was there to run and that nobody began.
 LEFT_OUT: Final = "was left out: the run was asked for other checks alone"
 NOT_REACHED: Final = "the run ended before it"
@@ -17,7 +19,8 @@ NOT_REACHED: Final = "the run ended before it"
 class Check:
     """One check: where it stands, what it says of which subject, and how it ended.
 
-    ``test`` is its name for machines: ``tests/host/test_hosts.py::test_no_service_has_failed``.
+    ``test`` is its name for machines: ``tests/host/test_hosts.py::test_no_service_has_failed``; ``exceptions``
+    are what it did not look at because somebody granted so, a line each.
     """
 
     area: str
@@ -27,11 +30,17 @@ class Check:
     seconds: float
     reason: str = ""
     test: str = ""
+    exceptions: tuple[str, ...] = ()
 
     @property
     def cannot_run(self) -> bool:
         """Whether it did not run because of what the stack file declares: nothing was shown, and nothing is amiss."""
         return self.outcome == "not run" and self.reason.removeprefix("Skipped: ").startswith(DECLARED)
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether its subject is declared without what it looks at; says nothing of a subject that has it."""
+        return self.outcome == "not run" and self.reason.removeprefix("Skipped: ").startswith(DECLARED_NONE)
 
     @property
     def left_out(self) -> bool:
@@ -57,6 +66,9 @@ class Verdict:
         stack: SHA-256 of the stack file that the environment was held against.
         collected: how many checks there were to run, those left out and not reached included; None: nobody counted.
         figures: what checks counted, by name, such as connections that were tried.
+        inputs: file -> SHA-256 of all that counted, when the run began.
+        commit: of the software, then; empty where it is not known.
+        changes: SHA-256 of what was changed since that commit; empty if nothing was.
     """
 
     environment: str
@@ -67,6 +79,9 @@ class Verdict:
     stack: str = ""
     collected: int | None = None
     figures: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+    changes: str = ""
 
     @property
     def holds(self) -> bool:
@@ -87,6 +102,9 @@ class Verdict:
             "started": self.started,
             "ended": self.ended,
             "stack": self.stack,
+            "inputs": self.inputs,
+            "commit": self.commit,
+            "changes": self.changes,
             "collected": self.collected,
             "passed": self.count("passed"),
             "failed": self.count("failed"),

@@ -90,6 +90,8 @@ def test_without_records_everything_is_run(sample: Verdict, tmp_path: Path, monk
         (("-e", "nowhere"), "nowhere"),
         (("-e", "lab", "--from", "/nonexistent/verify.json"), "cannot be read"),
         (("-e", "lab", "--from", "x", "--emulated"), "--emulated"),
+        (("-e", "lab", "--certificate-key", "x"), "is of no use without --certificates"),
+        (("-e", "lab", "--certificates", "/etc", "--certificate-key", "/nonexistent/key.pem"), "/nonexistent/key.pem"),
         (("-e", "lab", "--output", "/nonexistent/folder/evidence"), "is no folder"),
         (("-e", "lab", "--output", "/etc"), "is there already"),
         (("verify", "/etc", "--key", "/nonexistent/key.pem"), "--key /nonexistent/key.pem"),

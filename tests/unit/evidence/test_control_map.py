@@ -9,6 +9,8 @@ from unit.evidence.sample import MAP
 from llmaas.evidence.control_map import ControlMap, MapError, load_control_map
 from llmaas.evidence.existing import EMULATED, LIVE, covers, existing_checks, without_name
 from llmaas.evidence.gathering import places_to_run
+from llmaas.evidence.judgement import judge_checks, judge_requirements
+from llmaas.verify import DECLARED, Check, Outcome
 
 LEAST_TIED = 40
 # Every section of SecNumCloud 3.2 and every control of ISO 27001's annex A, written out: none may be left out silently.
@@ -111,6 +113,31 @@ def test_a_check_that_a_file_imports_is_a_check_of_that_file(tmp_path: Path) -> 
         "tests/emulated/test_all.py::test_two",
         "tests/emulated/test_some.py::test_two",
     ]
+
+
+DEVICES: Final = "tests/host/test_volumes.py::test_every_declared_device_is_open_and_mounted_as_luks2"
+NONE: Final = f"Skipped: {DECLARED}no data devices for this host, so nothing on it is encrypted by the platform"
+
+
+@pytest.mark.parametrize(
+    ("live", "state"),
+    [
+        ({"gpu-host-01": ("passed", "")}, "proved"),
+        ({"gpu-host-01": ("failed", "source is /dev/vda")}, "failed"),
+        ({"gpu-host-01": ("passed", ""), "control-01": ("not run", NONE)}, "proved"),
+        ({"control-01": ("not run", NONE)}, "not run"),
+        ({}, "not run"),
+    ],
+)
+def test_encrypted_disks_are_shown_by_the_platform_s_own_and_not_by_emulated_ones_alone(
+    real: ControlMap, live: dict[str, tuple[Outcome, str]], state: str
+) -> None:
+    rows = [Check("", "", "", "passed", 0.0, test=name) for name in real.checks if not covers(name, DEVICES)]
+    rows += [Check("", host, "", outcome, 0.0, reason, DEVICES) for host, (outcome, reason) in live.items()]
+    judged = judge_requirements(real, judge_checks(real.checks, rows, {}, "is not in the given records"))
+    found = {each.requirement.id: each for each in judged if each.framework.id == "iso-27001-2022"}
+    assert "disks-encrypted" in found["8.24"].requirement.proofs
+    assert found["8.24"].state == state
 
 
 def _changed(tmp_path: Path, **changes: Any) -> Path:

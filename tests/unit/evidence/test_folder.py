@@ -240,22 +240,29 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_certificates_are_enclosed_and_nothing_that_lies_beside_them(certificate: Path, signer: Signer) -> None:
-    found = read_certificates(certificate.parents[1], signer.public_pem())
+    found = read_certificates(certificate.parents[1], [signer.public_pem()])
     assert found == {"certificates/gpu-host-01/erasure-1.json": certificate.read_bytes()}
 
 
 def test_a_certificate_that_was_altered_is_refused(certificate: Path, signer: Signer) -> None:
     certificate.write_text(certificate.read_text().replace("gpu-host-01", "gpu-host-02"))
     with pytest.raises(FolderError, match="does not fit the statement"):
-        read_certificates(certificate.parents[1], signer.public_pem())
+        read_certificates(certificate.parents[1], [signer.public_pem()])
+
+
+def test_certificates_of_an_earlier_key_are_enclosed_if_that_key_is_given(certificate: Path, signer: Signer) -> None:
+    replaced = Signer.from_secret("B" * 43, EVIDENCE).public_pem()
+    with pytest.raises(FolderError, match="give the old public key with --certificate-key"):
+        read_certificates(certificate.parents[1], [replaced])
+    assert len(read_certificates(certificate.parents[1], [replaced, signer.public_pem()])) == 1
 
 
 def test_without_certificates_none_are_enclosed(tmp_path: Path, signer: Signer) -> None:
-    assert read_certificates(None, signer.public_pem()) == {}
+    assert read_certificates(None, [signer.public_pem()]) == {}
     (tmp_path / "empty").mkdir()
     for wrong in ("empty", "none"):
         with pytest.raises(FolderError, match=wrong):
-            read_certificates(tmp_path / wrong, signer.public_pem())
+            read_certificates(tmp_path / wrong, [signer.public_pem()])
 
 
 def test_a_verdict_without_checks_proves_nothing(tmp_path: Path, sample: Verdict, signer: Signer) -> None:

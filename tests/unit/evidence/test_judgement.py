@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from unit.evidence.sample import STATES, evidence_of, run_sample, write_map, write_record
 
-from llmaas.evidence.assembly import Evidence
+from llmaas.evidence.assembly import Evidence, assemble
 from llmaas.evidence.gathering import RecordError, gather, merged, read_record
 from llmaas.evidence.judgement import count_states
+from llmaas.evidence.oscal import assessment_results
+from llmaas.evidence.report import html_report
 from llmaas.settings import load_platform
 from llmaas.verify import LEFT_OUT, NOT_REACHED, Verdict
 
@@ -95,6 +97,7 @@ def test_what_one_record_left_out_another_may_have(tmp_path: Path) -> None:
         ({"environment": "production"}, "is of environment 'production'"),
         ({"stack": "0" * 64}, "the stack file was changed since"),
         ({"collected": None}, "an older version wrote it"),
+        ({"inputs": {}}, "an older version wrote it"),
         ({"collected": 1000}, "of 1000 checks; take a record that is whole"),
     ],
 )
@@ -104,6 +107,31 @@ def test_a_record_of_something_else_or_of_a_part_is_refused(
     path = write_record(replace(sample, **changes), tmp_path / "verify.json")
     with pytest.raises(RecordError, match=says):
         read_record(path, "lab")
+
+
+def test_a_record_of_other_inputs_or_software_is_refused_by_name_or_told(sample: Verdict, tmp_path: Path) -> None:
+    control_map, map_file = write_map(tmp_path / "map.yaml")
+    inputs = {**sample.inputs, "stacks/prices.yaml": "0" * 64, "stacks/old.yaml": "0" * 64}
+    del inputs["uv.lock"]
+    aged = replace(sample, inputs=inputs, commit="1" * 40, changes="2" * 64)
+    platform, record = load_platform("lab"), write_record(aged, tmp_path / "verify.json")
+    with pytest.raises(RecordError) as caught:
+        gather(platform, control_map, lambda _: None, records=[record])
+    told = gather(platform, control_map, lambda _: None, records=[record], accept_differences=True)
+    evidence = assemble(platform, control_map, map_file, told, "key")
+    for part in (
+        "stacks/prices.yaml was changed",
+        "stacks/old.yaml is gone",
+        "uv.lock was not there",
+        f"was at commit {'1' * 40} and is at ",
+        "changes that are not committed were others",
+    ):
+        assert part in str(caught.value)
+        assert f"taken all the same: {record}: " in html_report(evidence)
+        assert part in html_report(evidence)
+        assert part in assessment_results(evidence)
+    assert "stacks/old.yaml" not in evidence.inputs
+    assert gather(platform, control_map, lambda _: None, records=[write_record(sample, record)]).differences == ()
 
 
 def test_a_record_that_names_no_tests_is_refused(sample: Verdict, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llmaas.cli import verify as command
-from llmaas.verify import LEFT_OUT, NOT_REACHED, Check, Verdict, run_checks
+from llmaas.verify import LEFT_OUT, NOT_REACHED, Check, Verdict, inputs, run_checks, runner
 from llmaas.verify.recorder import DESCRIPTOR, note
 
 RunText = Callable[..., tuple[Verdict, list[Check]]]
@@ -165,3 +166,20 @@ def test_the_verdict_is_plain_data(verdict_of: RunText) -> None:
     verdict, _ = verdict_of("def test_x(): pass\n")
     content = json.loads(verdict.as_json())
     assert (content["holds"], content["passed"], content["failed"], content["not_run"]) == (True, 1, 0, 0)
+
+
+def test_a_verdict_says_what_it_was_held_against_when_it_began(
+    verdict_of: RunText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = tmp_path / "Pulumi.sample.yaml"
+    monkeypatch.setattr(inputs, "stack_file", lambda _: stack)
+    monkeypatch.setattr(runner, "stack_file", lambda _: stack)
+    stack.write_text("first")
+    first = hashlib.sha256(b"first").hexdigest()
+    verdict, _ = verdict_of("def test_x(): pass\n")
+    assert (verdict.stack, verdict.inputs[f"stacks/{stack.name}"], verdict.problem) == (first, first, "")
+    assert {"inputs", "commit", "changes"} <= json.loads(verdict.as_json()).keys()
+    verdict, _ = verdict_of(f"from pathlib import Path\ndef test_x(): Path({str(stack)!r}).write_text('second')\n")
+    assert (verdict.stack, verdict.inputs[f"stacks/{stack.name}"]) == (first, first)
+    assert verdict.problem == f"while the checks ran, stacks/{stack.name} was changed; run them again"
+    assert not verdict.holds
