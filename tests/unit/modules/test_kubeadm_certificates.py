@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from ansible_collections.llmaas.host.plugins.modules import kubeadm_certificates as certificates
 
 _DAY = 86400
@@ -39,3 +40,25 @@ def test_only_the_programs_of_the_control_plane_start_anew(tmp_path: Path) -> No
     (tmp_path / "2").mkdir()
     (tmp_path / "self").symlink_to(tmp_path / "7")
     assert certificates.readers(str(tmp_path)) == {7: "etcd", 9: "kube-scheduler"}
+
+
+def test_programs_that_were_not_restarted_after_a_renewal_are_when_it_runs_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done = []
+    mark = tmp_path / "state" / "renewing"
+    monkeypatch.setattr(certificates, "RENEWING", str(mark))
+    monkeypatch.setattr(certificates, "output", lambda *command: done.append(command[:3]))
+
+    def interrupted() -> None:
+        raise ValueError("etcd not started anew")
+
+    monkeypatch.setattr(certificates, "restart", interrupted)
+    with pytest.raises(ValueError, match="etcd"):
+        certificates.renew(["apiserver"], "--config=kubeadm.yaml")
+    assert mark.read_text() == "apiserver\n"
+
+    monkeypatch.setattr(certificates, "restart", lambda: done.append("restarted"))
+    certificates.renew([], "--config=kubeadm.yaml")
+    assert done == [("kubeadm", "certs", "renew"), "restarted"]
+    assert not mark.exists()

@@ -9,8 +9,6 @@ from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 # Lies there from before kubeadm changes anything until it has succeeded. Its own files, admin.conf and kubelet.conf,
 # are among the first things it writes: they do not say that it came to its end.
 BEGUN = "/var/lib/llmaas/kubeadm-begun"
-
-
 # what the first control plane leaves, and every further one
 ADMIN = "/etc/kubernetes/admin.conf"
 
@@ -18,6 +16,15 @@ ADMIN = "/etc/kubernetes/admin.conf"
 def stands(file: str) -> bool:
     """Whether what leaves ``file`` was brought to its end on this host."""
     return os.path.exists(file) and not os.path.exists(BEGUN)
+
+
+def mark(path: str, text: str) -> None:
+    """Leave a file that is there after a loss of power too, for whoever finds the work that follows interrupted."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def to_the_end(*arguments: str) -> str:
@@ -28,11 +35,7 @@ def to_the_end(*arguments: str) -> str:
     """
     if os.path.exists(BEGUN):
         output("kubeadm", "reset", "--force")
-    os.makedirs(os.path.dirname(BEGUN), exist_ok=True)
-    with open(BEGUN, "w", encoding="utf-8") as file:
-        file.write(" ".join(["kubeadm", *arguments]) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    mark(BEGUN, " ".join(["kubeadm", *arguments]))
     said = output("kubeadm", *arguments)
     os.unlink(BEGUN)
     return said

@@ -9,7 +9,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
-from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import ADMIN, stands
+from ansible_collections.llmaas.host.plugins.module_utils.kubeadm import ADMIN, mark, stands
 
 DOCUMENTATION = r"""
 module: kubeadm_certificates
@@ -20,6 +20,7 @@ description:
     read the old ones, one host after another if the task has C(throttle=1).
   - A host that is no control host yet has nothing to renew. A certificate of which somebody else holds the authority's
     key is left alone.
+  - Interrupted between the two, it restarts the programs when it runs again.
 options:
   configuration:
     description: The file with the InitConfiguration and the ClusterConfiguration.
@@ -53,6 +54,8 @@ READERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 DAY = 86400
 # kubelet waits longer each time that a container ends, up to five minutes
 RESTART_SECONDS = 420.0
+# lies there from before the renewal until the programs have read what was renewed
+RENEWING = "/var/lib/llmaas/kubeadm-renewing"
 
 
 def ending(expirations: str, days: int) -> list[str]:
@@ -107,6 +110,19 @@ def restart() -> None:
         time.sleep(1)
 
 
+def renew(found: list[str], configuration: str) -> None:
+    """Renew what ends, if anything does, and let the programs read it.
+
+    Raises:
+        ValueError: kubeadm refused, or a program does not come back; the next run goes on from there.
+    """
+    mark(RENEWING, " ".join(found))
+    if found:
+        output("kubeadm", "certs", "renew", "all", configuration)
+    restart()
+    os.unlink(RENEWING)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -123,12 +139,12 @@ def main() -> None:
         found = ending(
             output("kubeadm", "certs", "check-expiration", configuration, "--output=json"), module.params["days"]
         )
-        if found and not module.check_mode:
-            output("kubeadm", "certs", "renew", "all", configuration)
-            restart()
+        due = bool(found) or os.path.exists(RENEWING)
+        if due and not module.check_mode:
+            renew(found, configuration)
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(found), renewed=found)
+    module.exit_json(changed=due, renewed=found)
 
 
 if __name__ == "__main__":
