@@ -1,6 +1,6 @@
 """Where an environment runs: networks, site services, the cluster and its hosts."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,11 @@ class Network(Section):
     services: NetworkRange = Field(description="the network of Kubernetes services, such as 10.96.0.0/16")
     pod_network_role: Identifier = Field(
         description="the Ansible role that installs the pod network, such as pod_network_lab"
+    )
+    pod_network_workloads: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+ \S+/\S+$")], ...] = Field(
+        default=(),
+        description="what that role runs in the cluster and the policies do not judge, such as"
+        " DaemonSet kube-system/calico-node",
     )
 
 

@@ -8,6 +8,7 @@ from llmaas_policies.model import Rule
 _HEAD = """# Policies
 
 What preview refuses. Every rule is mandatory; a value that is missing or not known at preview counts as a violation.
+`llmaas verify` holds what runs in the cluster against the same rules and waivers, whoever made it.
 This file is generated: `llmaas policies document`.
 """
 
