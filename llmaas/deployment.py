@@ -254,7 +254,7 @@ def _monitoring(
             image=materials.images["prometheus"],
             certificate=certificates.names[t.PROMETHEUS_IDENTITY],
             configuration=prometheus.configuration(platform, certificate),
-            rules=prometheus.rules(platform),
+            rules=prometheus.rules(platform, materials.certificate_ends),
             web_configuration=prometheus.web_configuration(certificate),
         ),
         options,

@@ -30,6 +30,8 @@ AUDIT_KEY: Final = "audit-signing-key"
 EVIDENCE_KEY: Final = "evidence-signing-key"
 # The one certificate of package mirror, artefact store and registry.
 SITE_LEAF: Final = "site"
+# Before the name of a host in the name of its certificate, which the role trust asks for.
+_HOST_LEAF: Final = "host-"
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
 
 
@@ -53,11 +55,13 @@ class Materials:
     """Everything that the components are given and that is not in the stack file.
 
     ``prices`` are those in force, as LiteLLM counts them; ``price_book`` is the whole file, which the gateway reads.
+    ``certificate_ends`` says by its name when each certificate in use ends, in the cluster or on a host.
     ``tokenizers`` are digests of ``tokenizer.json`` by artefact, as ``read_tokenizers`` gives them.
     """
 
     images: Mapping[str, str]
     leaves: Mapping[str, LeafFiles]
+    certificate_ends: Mapping[str, datetime]
     postgres_superuser: str
     postgres_litellm: str
     redis: str
@@ -98,6 +102,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
     return Materials(
         images=images,
         leaves=leaves,
+        certificate_ends=_read_ends(platform),
         postgres_superuser=store.text("postgres-superuser"),
         postgres_litellm=store.text("postgres-litellm"),
         redis=store.text("redis"),
@@ -183,6 +188,14 @@ def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:
             serial=hashlib.sha256(certificate).hexdigest()[:12],
         )
     return leaves
+
+
+def _read_ends(platform: Platform) -> dict[str, datetime]:
+    """When each certificate ends that is in use, those of hosts and of the site too."""
+    used = {request.name for request in leaf_requests(platform)} | {SITE_LEAF}
+    used |= {f"{_HOST_LEAF}{machine.name}" for machine in platform.machines}
+    leaves = open_authority(platform.environment).leaves()
+    return {leaf.name: leaf.parsed().not_valid_after_utc for leaf in leaves if leaf.name in used}
 
 
 def read_prices(platform: Platform, moment: datetime) -> dict[str, TokenPrices]:

@@ -42,6 +42,7 @@ def placeholder_materials(
     return Materials(
         images=images,
         leaves=leaves,
+        certificate_ends={},
         postgres_superuser=f"{MARK}-postgres-superuser",
         postgres_litellm=f"{MARK}-postgres-litellm",
         redis=f"{MARK}-redis",

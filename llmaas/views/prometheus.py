@@ -1,13 +1,14 @@
 """What Prometheus reads, and how it is read itself: over TLS 1.3, each side known by its certificate."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import yaml
 
 from llmaas.settings import Model, Platform
 from llmaas.settings.gpu_sets import needs_runtime
-from llmaas.views import audit_alerts, gpu_alerts, money_alerts, redis_alerts
+from llmaas.views import audit_alerts, certificate_alerts, gpu_alerts, money_alerts, redis_alerts
 from llmaas.views import topology as t
 from llmaas.views.alerts import alert
 from llmaas.views.logs import LATE_SECONDS
@@ -49,9 +50,13 @@ def configuration(platform: Platform, certificate: str) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def rules(platform: Platform) -> str:
-    """The alerts: those of logs, of the audit, of Redis and of money, and those of real GPUs where there are any."""
+def rules(platform: Platform, certificate_ends: Mapping[str, datetime]) -> str:
+    """The alerts: of logs, the audit, Redis, money and certificates, and of real GPUs where there are any.
+
+    ``certificate_ends`` says by its name when each certificate ends.
+    """
     groups = [_log_alerts(), audit_alerts.group(), redis_alerts.group(), money_alerts.group()]
+    groups.append(certificate_alerts.group(certificate_ends))
     groups += [gpu_alerts.group(platform)] if needs_runtime(platform) else []
     return yaml.safe_dump({"groups": groups}, sort_keys=False)
 

@@ -64,7 +64,7 @@ def test_only_real_gpus_are_watched() -> None:
     production = yaml.safe_load(prometheus.configuration(load_platform("production"), "/certificate"))
     jobs = [{job["job_name"] for job in each["scrape_configs"]} for each in (lab, production)]
     assert ["gpus" in names for names in jobs] == [False, True]
-    assert "GpuXid" not in prometheus.rules(load_platform("lab"))
+    assert "GpuXid" not in prometheus.rules(load_platform("lab"), {})
 
 
 @pytest.mark.parametrize(("environment", "kind"), [("lab", "simulated"), ("production", "nvidia")])

@@ -29,14 +29,14 @@ def promtool(*words: str, folder: Path) -> None:
 
 def alerts(folder: Path, series: dict[str, str], name: str, minutes: int) -> list[dict[str, Any]]:
     """Check that the alert fires, or not, by asking for both: promtool compares whole lists."""
-    (folder / "rules.yml").write_text(prometheus.rules(load_platform("lab")))
+    (folder / "rules.yml").write_text(prometheus.rules(load_platform("lab"), {}))
     for expected in (False, True):
         labels = {"severity": "critical", "host": "gpu-host-10"}
         if "sender" in "".join(series):
             labels["sender"] = "gpu-host-05"
         if name == "LogHostAway":
             labels["job"] = "log-hosts"
-        groups = yaml.safe_load(prometheus.rules(load_platform("lab")))["groups"]
+        groups = yaml.safe_load(prometheus.rules(load_platform("lab"), {}))["groups"]
         rule = next(rule for group in groups for rule in group["rules"] if rule["alert"] == name)
         summary = rule["annotations"]["summary"]
         for label, value in labels.items():
@@ -87,7 +87,7 @@ def test_an_alert_is_given_when_something_is_wrong_and_not_otherwise(
 
 
 def test_prometheus_can_read_its_configuration_and_its_rules(tmp_path: Path) -> None:
-    (tmp_path / "rules.yml").write_text(prometheus.rules(load_platform("lab")))
+    (tmp_path / "rules.yml").write_text(prometheus.rules(load_platform("lab"), {}))
     (tmp_path / "prometheus.yml").write_text(prometheus.configuration(load_platform("lab"), "/certificate"))
     promtool("check", "rules", "rules.yml", folder=tmp_path)
     promtool("check", "config", "--syntax-only", "prometheus.yml", folder=tmp_path)

@@ -54,5 +54,5 @@ def test_a_check_that_does_not_come_to_its_end_is_told(
 
 @pytest.mark.parametrize("environment", ["lab", "production"])
 def test_every_environment_has_these_alerts(environment: str) -> None:
-    groups = yaml.safe_load(prometheus.rules(load_platform(environment)))["groups"]
+    groups = yaml.safe_load(prometheus.rules(load_platform(environment), {}))["groups"]
     assert audit_alerts.group() in groups

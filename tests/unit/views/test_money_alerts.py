@@ -51,4 +51,4 @@ def test_a_reconciliation_that_found_something_is_told(tmp_path: Path, *, told: 
 
 @pytest.mark.parametrize("environment", ["lab", "production"])
 def test_every_environment_has_these_alerts(environment: str) -> None:
-    assert money_alerts.group() in yaml.safe_load(prometheus.rules(load_platform(environment)))["groups"]
+    assert money_alerts.group() in yaml.safe_load(prometheus.rules(load_platform(environment), {}))["groups"]

@@ -62,5 +62,5 @@ def test_a_redis_that_fills_or_that_nobody_reads_is_told(
 
 @pytest.mark.parametrize("environment", ["lab", "production"])
 def test_every_environment_has_these_alerts(environment: str) -> None:
-    groups = yaml.safe_load(prometheus.rules(load_platform(environment)))["groups"]
+    groups = yaml.safe_load(prometheus.rules(load_platform(environment), {}))["groups"]
     assert redis_alerts.group() in groups
