@@ -17,6 +17,9 @@ from lab.machine import cgroup_hierarchies, unified_cgroups
 
 # a dash would mean a slice within a slice to systemd
 _SLICE: Final = f"{CGROUP.replace('-', '_')}.slice"
+# What a group has unless told otherwise, in v2 and in v1.
+_USUAL_WEIGHT: Final = 100
+_USUAL_SHARES: Final = 1024
 
 
 def _own_groups() -> dict[str, str]:
@@ -29,19 +32,24 @@ def _systemd_runs() -> bool:
     return Path("/run/systemd/system").exists()
 
 
-def systemd_scope(name: str) -> list[str]:
-    """What to put before a command so that systemd hands it a group of its own; empty where systemd does not run."""
+def systemd_scope(name: str, weight: int = 1) -> list[str]:
+    """What to put before a command so that systemd hands it a group of its own; empty where systemd does not run.
+
+    ``weight`` as in ``cgroup_folders``.
+    """
     if not _systemd_runs():
         return []
     # a number of its own: the scope of a run that was killed may still be there
     unit = f"--unit={CGROUP}-{name}.{os.getpid()}.{time.monotonic_ns()}"
-    return ["systemd-run", "--quiet", "--scope", "--collect", unit, f"--slice={_SLICE}", "-pDelegate=yes", "--"]
+    properties = ["-pDelegate=yes", f"-pCPUWeight={weight * _USUAL_WEIGHT}"]
+    return ["systemd-run", "--quiet", "--scope", "--collect", unit, f"--slice={_SLICE}", *properties, "--"]
 
 
-def cgroup_folders(name: str, top: str = CGROUP) -> list[str]:
+def cgroup_folders(name: str, top: str = CGROUP, weight: int = 1) -> list[str]:
     """Make the group ``name`` below ``top`` in every hierarchy; the folders to join. Empty where systemd does it.
 
-    The groups are made below the one that this process is in: a limit that holds for it holds for the lab too.
+    The groups are made below the one that this process is in: a limit that holds for it holds for the lab too. Where
+    processors are short, a group gets ``weight`` times what another one gets.
     """
     if _systemd_runs():
         return []
@@ -56,8 +64,16 @@ def cgroup_folders(name: str, top: str = CGROUP) -> list[str]:
             _hand_down_controllers(parent)
         folder = parent / name
         folder.mkdir(exist_ok=True)
+        _weigh(folder, weight)
         folders.append(str(folder))
     return folders
+
+
+def _weigh(folder: Path, weight: int) -> None:
+    """Set the weight of a group in the hierarchy that has the processors; each version has a file of its own."""
+    for name, usual in (("cpu.weight", _USUAL_WEIGHT), ("cpu.shares", _USUAL_SHARES)):
+        if (folder / name).exists():
+            (folder / name).write_text(str(weight * usual), encoding="ascii")
 
 
 def _own_group(hierarchy: Path, own: dict[str, str]) -> str:

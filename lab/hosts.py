@@ -22,6 +22,9 @@ from lab.spec import LabHost, LabSpec
 _AT_ONCE: Final = 4
 BOOT_SECONDS: Final = 90
 _STOP_SECONDS: Final = 12
+# A cluster's own programs that get a thirteenth of a busy machine answer too late: all kubelets try again, probes end
+# the API server, and it gets no better. A real control host has processors of its own.
+_CONTROL_WEIGHT: Final = 12
 _SETTLED: Final = "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"
 # How hosts that share this machine's kernel are started, whatever network they stand in: with what kubelet, runc and
 # nftables need, without the machine's clock.
@@ -125,7 +128,8 @@ def _start(layout: Layout, table: ProcessTable, host: LabHost, base: Path) -> No
     binds = [f"--bind={folder / 'real' / path}:/{path}" for path in REAL_FOLDERS]
     command = [*NSPAWN, f"--network-bridge={BRIDGE}", *binds, f"--machine={host.name}", f"--hostname={host.name}"]
     command.append(f"--directory={folder / 'root'}")
-    table.start(process_name(host), command, folder / "console.log", environment)
+    weight = _CONTROL_WEIGHT if host.control else 1
+    table.start(process_name(host), command, folder / "console.log", environment, weight=weight)
 
 
 def _await_host(layout: Layout, table: ProcessTable, host: LabHost, cancelled: threading.Event) -> str:

@@ -20,6 +20,7 @@ def launch(  # noqa: PLR0913 - what a process is started with
     *,
     top: str = CGROUP,
     prefix: Sequence[str] = (),
+    weight: int = 1,
 ) -> subprocess.Popen[bytes]:
     """Start ``command``.
 
@@ -30,11 +31,12 @@ def launch(  # noqa: PLR0913 - what a process is started with
         environment: beside this process's own variables.
         top: the name of the site's groups.
         prefix: what to put before the program that joins the group.
+        weight: how many times what another group gets of processors that are short.
     """
-    arguments = [*systemd_scope(group), *prefix, str(_LAUNCH), *cgroup_folders(group, top), "--", *command]
+    arguments = [*systemd_scope(group, weight), *prefix, str(_LAUNCH), *cgroup_folders(group, top, weight)]
     with log.open("ab") as stream:
         return subprocess.Popen(
-            arguments,
+            [*arguments, "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

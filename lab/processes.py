@@ -81,9 +81,14 @@ class ProcessTable:
         command: Sequence[str],
         log: Path,
         environment: Mapping[str, str] | None = None,
+        *,
+        weight: int = 1,
     ) -> Process:
-        """Start ``command`` in a session and a cgroup of its own, its output appended to ``log``, and record it."""
-        started = launch(name, command, log, environment)
+        """Start ``command`` in a session and a cgroup of its own, its output appended to ``log``, and record it.
+
+        ``weight`` as in ``launch``.
+        """
+        started = launch(name, command, log, environment, weight=weight)
         ticks = process_start(started.pid)
         # -1 fits no process: one that ended at once is recorded as ended
         process = Process(name, started.pid, -1 if ticks is None else ticks, boot_id())

@@ -14,11 +14,12 @@ from llmaas.paths import stack_file
 
 @dataclass(frozen=True)
 class LabHost:
-    """A host as the machine sees it: a name and an address; what it is for is Ansible's business."""
+    """A host as the machine sees it; all else that it is for is Ansible's business."""
 
     name: str
     address: str
     prefix_length: int
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def _read() -> LabSpec:
     site = document["llmaas:site"]
     network = ipaddress.IPv4Network(document["llmaas:network"]["hosts"])
     return LabSpec(
-        hosts=tuple(LabHost(host["name"], host["address"], network.prefixlen) for host in document["llmaas:hosts"]),
+        hosts=tuple(
+            LabHost(host["name"], host["address"], network.prefixlen, "control" in host["roles"])
+            for host in document["llmaas:hosts"]
+        ),
         network=network,
         site_address=site["address"],
         domain=document["llmaas:domain"],
