@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.base import packages
 from lab.layout import BRIDGE, ENVIRONMENT, Layout
-from lab.machine import unified_cgroups
+from lab.machine import copy_speed, unified_cgroups
 from lab.network import address_conflicts, bridge_owner, route_conflicts
 from lab.processes import ProcessTable
 from lab.reach import answering_hosts
@@ -29,6 +29,8 @@ _CORES: Final = 2
 _MEMORY_GIB: Final = 22
 _FREE_MEMORY_GIB: Final = 14
 _FREE_DISK_GIB: Final = 25
+# A tenth of it, which others can leave of a shared machine, made hosts and pods start five times as slowly.
+_COPY_GB_A_SECOND: Final = 1.0
 # What a lab that runs, whose images and disks are made, may still write.
 _FREE_DISK_RUNNING_GIB: Final = 5
 # Small things of every kernel feature, each made in a network namespace that goes with the command.
@@ -140,7 +142,17 @@ def _resources(here: Layout, *, running: bool) -> list[Finding]:
                 good=memory["MemAvailable"] >= _FREE_MEMORY_GIB,
             )
         )
+        # of a lab that runs, it would show the lab's own work
+        found.append(_speed())
     return found
+
+
+def _speed() -> Finding:
+    speed = copy_speed()
+    text = f"copies {speed:.1f} GB/s"
+    if speed >= _COPY_GB_A_SECOND:
+        return Finding("memory speed", Level.OK, text)
+    return Finding("memory speed", Level.NOTE, f"{text}: this machine is busy or slow, and so is what comes up on it")
 
 
 def _has_avx2() -> bool:

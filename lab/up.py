@@ -7,7 +7,7 @@ from rich.console import Console
 from lab.base import base_folder, ensure_base
 from lab.command import run
 from lab.deploy import converge_hosts, demo_key, deploy_cluster, first_answer
-from lab.doctor import diagnose, problems_text
+from lab.doctor import Level, diagnose, problems_text
 from lab.environment import base_url, demo_key_file
 from lab.errors import LabError
 from lab.hosts import host_states, start_hosts
@@ -59,7 +59,8 @@ class Bringup:
         problems = problems_text(findings)
         if problems:
             raise LabError(problems, remedy="mend these, then run `make up` again; nothing was begun")
-        return f"{len(findings)} checks"
+        notes = (f"; {each.subject}: {each.text}" for each in findings if each.level is Level.NOTE)
+        return f"{len(findings)} checks{''.join(notes)}"
 
     def packages(self, log: Path) -> str:
         """Debian packages of this machine."""

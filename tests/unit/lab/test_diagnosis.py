@@ -105,6 +105,16 @@ def test_what_the_machine_lacks_prevents_the_lab_and_is_all_that_is_told(
     assert [line for line in found if says not in line] == []
 
 
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(("speed", "notes"), [(0.2, 1), (1.0, 0)])
+def test_a_machine_that_is_slow_just_now_is_told_and_let_through(
+    monkeypatch: pytest.MonkeyPatch, here: Layout, speed: float, notes: int
+) -> None:
+    monkeypatch.setattr("lab.doctor.copy_speed", lambda: speed)
+    assert sum(f"copies {speed} GB/s" in line for line in told(here, Level.NOTE)) == notes
+    assert failures(here) == []
+
+
 @pytest.mark.parametrize(
     ("fact", "names"),
     [("missing_packages", ["nginx-light"]), ("missing_programs", ["ip", "nft"]), ("missing_programs", ["go"])],
