@@ -95,14 +95,15 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         raise MaterialError(
             f"{kubeconfig} is missing: there is no cluster yet; run: cd ansible && ansible-playbook playbooks/site.yml"
         )
-    images, leaves, prices = read_lock(platform), _read_leaves(platform), read_prices(platform, moment)
+    images, authority = read_lock(platform), open_authority(platform.environment)
+    leaves, prices = _read_leaves(platform, authority), read_prices(platform, moment)
     tokenizers = read_tokenizers(platform)
     # last: where anything else is missing, no secret is made
     store = SecretStore.open(platform.environment)
     return Materials(
         images=images,
         leaves=leaves,
-        certificate_ends=_read_ends(platform),
+        certificate_ends=_read_ends(platform, authority),
         postgres_superuser=store.text("postgres-superuser"),
         postgres_litellm=store.text("postgres-litellm"),
         redis=store.text("redis"),
@@ -174,8 +175,7 @@ def issue_site_certificate(environment: str, names: Iterable[str], address: str)
     return open_authority(environment).ensure_leaf(SITE_LEAF, dns=names, addresses=[address])
 
 
-def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:
-    authority = open_authority(platform.environment)
+def _read_leaves(platform: Platform, authority: Authority) -> dict[str, LeafFiles]:
     leaves = {}
     for request in leaf_requests(platform):
         leaf = authority.leaf(request.name)
@@ -190,12 +190,11 @@ def _read_leaves(platform: Platform) -> dict[str, LeafFiles]:
     return leaves
 
 
-def _read_ends(platform: Platform) -> dict[str, datetime]:
+def _read_ends(platform: Platform, authority: Authority) -> dict[str, datetime]:
     """When each certificate ends that is in use, those of hosts and of the site too."""
     used = {request.name for request in leaf_requests(platform)} | {SITE_LEAF}
     used |= {f"{_HOST_LEAF}{machine.name}" for machine in platform.machines}
-    leaves = open_authority(platform.environment).leaves()
-    return {leaf.name: leaf.parsed().not_valid_after_utc for leaf in leaves if leaf.name in used}
+    return {leaf.name: leaf.parsed().not_valid_after_utc for leaf in authority.leaves() if leaf.name in used}
 
 
 def read_prices(platform: Platform, moment: datetime) -> dict[str, TokenPrices]:

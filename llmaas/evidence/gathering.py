@@ -16,7 +16,7 @@ from llmaas.materials import MaterialError
 from llmaas.preview.report import preview
 from llmaas.settings import Platform
 from llmaas.verify import Check, Outcome, Verdict, run_checks
-from llmaas.verify.inputs import Inputs, differences, inputs_of
+from llmaas.verify.inputs import Inputs, differences, inputs_of, with_inputs
 from llmaas.verify.runner import FOLDERS, stack_digest
 
 _VERDICT: Final = TypeAdapter(Verdict)
@@ -85,8 +85,7 @@ def gather(  # noqa: PLR0913 - what is asked for, and how
     for check in judged:
         on_check(check)
     rows = sorted([*tests.checks, *judged], key=lambda row: (row.test, row.subject))
-    verdict = replace(tests, checks=tuple(rows), stack=stack)
-    verdict = replace(verdict, inputs=dict(now.files), commit=now.commit, changes=now.changes)
+    verdict = replace(with_inputs(tests, now), checks=tuple(rows), stack=stack)
     return Gathered(verdict, absent, otherwise, exemptions, tuple(found))
 
 

@@ -3,12 +3,13 @@
 import hashlib
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmaas.materials import lock_file, price_book_file
 from llmaas.paths import PROJECT_ROOT, stack_file
 from llmaas.settings import SettingsError, hardening, load_platform, updates
+from llmaas.verify.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,23 @@ class Inputs:
 
 def inputs_of(environment: str) -> Inputs:
     """What checks of an environment would be held against now."""
+    changes = _git(PROJECT_ROOT, "diff", "--binary", "HEAD")
+    commit = _git(PROJECT_ROOT, "rev-parse", "HEAD").decode()
+    return Inputs(file_digests(environment), commit, _digest(changes) if changes else "")
+
+
+def with_inputs(verdict: Verdict, inputs: Inputs) -> Verdict:
+    """The verdict, with what its checks were held against."""
+    return replace(verdict, inputs=dict(inputs.files), commit=inputs.commit, changes=inputs.changes)
+
+
+def file_digests(environment: str) -> dict[str, str]:
+    """Name -> SHA-256 of the files that checks of an environment would be held against now; of those that are there."""
     stack = stack_file(environment)
     names = (f"promises.{environment}.jsonl", hardening.FILE, updates.FILE, "gpu-runtime.yaml")
     paths = [stack, price_book_file(environment), *(stack.with_name(name) for name in names), *_lock(environment)]
     files = {f"stacks/{path.name}": path for path in paths} | {"uv.lock": PROJECT_ROOT / "uv.lock"}
-    digests = {name: digest_of(path) for name, path in sorted(files.items()) if path.exists()}
-    changes = _git(PROJECT_ROOT, "diff", "--binary", "HEAD")
-    return Inputs(digests, _git(PROJECT_ROOT, "rev-parse", "HEAD").decode(), _digest(changes) if changes else "")
+    return {name: digest_of(path) for name, path in sorted(files.items()) if path.exists()}
 
 
 def changed_files(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

@@ -1,18 +1,16 @@
 """Runs the checks in a process of their own and gathers what they report."""
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT, stack_file, state_dir
-from llmaas.verify.inputs import Inputs, changed_files, inputs_of
+from llmaas.verify.inputs import changed_files, digest_of, file_digests, inputs_of, with_inputs
 from llmaas.verify.recorder import DESCRIPTOR
 from llmaas.verify.verdict import Check, Verdict
 
@@ -65,23 +63,23 @@ def run_checks(
         code = process.wait()
     over = {(check.test, check.subject) for check in ended}
     checks = (*ended, *(check for name, check in collected.items() if name not in over))
-    problems = [_problem(code, ended, log), _changed(inputs, inputs_of(environment))]
+    problems = [_problem(code, ended, log), _changed(inputs.files, file_digests(environment))]
     problem = "; ".join(each for each in problems if each)
     verdict = Verdict(environment, checks, problem, started, _now(), stack, len(collected), figures)
-    return replace(verdict, inputs=dict(inputs.files), commit=inputs.commit, changes=inputs.changes)
+    return with_inputs(verdict, inputs)
 
 
 def stack_digest(environment: str) -> str:
     """SHA-256 of the environment's stack file; empty if there is none."""
     try:
-        return hashlib.sha256(stack_file(environment).read_bytes()).hexdigest()
+        return digest_of(stack_file(environment))
     except FileNotFoundError:
         return ""
 
 
-def _changed(before: Inputs, after: Inputs) -> str:
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """What nobody can say any more which check was held against it; empty if nothing was changed."""
-    found = ", ".join(changed_files(before.files, after.files))
+    found = ", ".join(changed_files(before, after))
     return f"while the checks ran, {found}; run them again" if found else ""
 
 

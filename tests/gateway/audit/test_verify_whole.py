@@ -46,6 +46,14 @@ def _seal(database: str, signer: Signer) -> None:
     in_database(database, lambda connection: seal(connection, signer))
 
 
+def _early_and_late(folder: Path) -> tuple[Path, Path]:
+    """Two new folders, for an export and one after it."""
+    early, late = folder / "early", folder / "late"
+    early.mkdir()
+    late.mkdir()
+    return early, late
+
+
 def _texts(report: Report) -> list[str]:
     return [problem.text for problem in report.problems]
 
@@ -102,9 +110,7 @@ def test_a_chain_that_retention_took_whole_still_holds(
 def test_a_chain_that_began_after_an_earlier_export_is_not_missed_there(
     filled: str, signer: Signer, verifier: Verifier, tmp_path: Path
 ) -> None:
-    early, late = tmp_path / "early", tmp_path / "late"
-    early.mkdir()
-    late.mkdir()
+    early, late = _early_and_late(tmp_path)
     moment = datetime.now(UTC)
     paths = export(filled, signer, early)
     asyncio.run(AuditLog(filled).append([act(1, "later")]))
@@ -134,9 +140,7 @@ def test_files_that_end_before_their_chain_are_noted(
 def test_a_chain_that_is_shorter_than_in_an_earlier_export_is_named(
     filled: str, signer: Signer, verifier: Verifier, tmp_path: Path
 ) -> None:
-    early, late = tmp_path / "early", tmp_path / "late"
-    early.mkdir()
-    late.mkdir()
+    early, late = _early_and_late(tmp_path)
     span = Span(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), "acme")
     paths = export(filled, signer, early, span)
     change(filled, CUT_PERSONAL, CUT_HEADS, CUT_RECORDS, SET_BACK, which=ACME)
@@ -181,9 +185,7 @@ def test_an_anchor_is_compared_whatever_the_order_of_the_files(
 
 def _two_exports(database: str, signer: Signer, folder: Path, *between: str) -> tuple[list[Path], list[Path]]:
     """An export, and one after statements were executed; the second one of everything as well."""
-    early, late = folder / "early", folder / "late"
-    early.mkdir()
-    late.mkdir()
+    early, late = _early_and_late(folder)
     paths = export(database, signer, early)
     if between:
         change(database, *between)
