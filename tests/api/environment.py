@@ -11,4 +11,7 @@ TENANT = "verification"
 ENTRANCES = tuple(str(host.address) for host in PLATFORM.hosts_with_role("service"))
 SERVED = tuple(model.name for model in PLATFORM.models if model.phase != "removed" and model.placement)
 
+# How long what was killed may take to be back. No promise: a machine that is busy with something else needs long.
+BACK_WITHIN_SECONDS = 600
+
 MakeKey = Callable[..., NewKey]

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -105,6 +105,7 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[Call] = []
         self.contents: list[bytes] = []
+        self.looked_for: list[list[str]] = []
         self.threads: list[int] = []
         read = bodies.read
 
@@ -118,7 +119,11 @@ class Asked:
         async def nothing() -> AsyncIterator[None]:
             yield
 
-        self._gateway = Gateway(self._refuse, SETTINGS, self, nothing, Lifetimes(None), bytes)  # type: ignore[arg-type]
+        self._gateway = Gateway(self._refuse, SETTINGS, self, nothing, Lifetimes(None), bytes, self._any_good)  # type: ignore[arg-type]
+
+    async def _any_good(self, keys: Sequence[str]) -> bool:
+        self.looked_for.append(list(keys))
+        return "sk-1" in keys
 
     async def _refuse(self, _: Scope, receive: Receive, send: Send) -> None:
         call = CURRENT.get()
@@ -169,3 +174,16 @@ def test_a_large_body_is_read_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyP
     small, large = asked.threads
     assert small == threading.get_ident() != large
     assert len(json.loads(asked.contents[1])["messages"][0]["content"]) == bodies.LARGE_BYTES
+    assert asked.looked_for == [["sk-1"]]
+
+
+def test_a_large_body_of_a_stranger_is_not_read_here_nor_by_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    body = {"model": "m", "messages": [{"role": "user", "content": "x" * bodies.LARGE_BYTES}]}
+    for header in ((b"authorization", b"Bearer sk-2"), (b"X-Api-Key", b"sk-3 ")):
+        assert asked.post(body, header) == 401
+    assert asked.looked_for == [["sk-2"], ["sk-3"]]
+    assert asked.threads == []
+    assert asked.contents == [b'{"model": ""}'] * 2
+    # said only if LiteLLM lets the key in all the same
+    assert [call.fault.status for call in asked.calls if call.fault] == [503, 503]

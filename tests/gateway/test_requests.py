@@ -55,6 +55,27 @@ def test_bounds_cannot_be_passed_through_extra_body() -> None:
         sanitise("chat", {**CHAT, "extra_body": {"max_tokens": 10**9}}, BOUNDS)
 
 
+@pytest.mark.parametrize("model", ["m", "another", "m,m,m"])
+def test_the_model_that_was_looked_at_is_the_one_that_is_asked(model: str) -> None:
+    with pytest.raises(RequestRefusedError, match="no model"):
+        sanitise("chat", {**CHAT, "extra_body": {"model": model}}, BOUNDS)
+
+
+@pytest.mark.parametrize("messages", ["x", {}, [CHAT["messages"]], [*CHAT["messages"], "x"]])
+def test_messages_are_one_conversation(messages: Any) -> None:
+    with pytest.raises(RequestRefusedError, match="messages: must be a list of objects"):
+        sanitise("chat", {**CHAT, "messages": messages}, BOUNDS)
+
+
+@pytest.mark.parametrize(("kind", "field"), [("embedding", "input"), ("completion", "prompt")])
+def test_texts_are_so_many_at_once(kind: str, field: str) -> None:
+    for most in (["a"] * 2048, [[1]] * 2048, [1] * 5000):
+        assert sanitise(kind, {"model": "m", field: most}, BOUNDS)[field] == most
+    for more in (["a"] * 2049, [[1]] * 2049):
+        with pytest.raises(RequestRefusedError, match="2048 texts at once, not 2049"):
+            sanitise(kind, {"model": "m", field: more}, BOUNDS)
+
+
 def test_media_that_would_be_fetched_are_refused_and_inline_ones_pass() -> None:
     def chat(url: str) -> dict[str, Any]:
         return {

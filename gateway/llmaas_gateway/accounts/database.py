@@ -6,8 +6,9 @@ own, a few at a time.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.rows import dict_row
@@ -73,6 +74,8 @@ class Database:
         self._sum_seconds = sum_seconds
         self._place_seconds = place_seconds
         self._places = asyncio.Semaphore(_SUMS_AT_ONCE)
+        # Of tenants whose sums are being made or waited for.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def _connect(self, *, autocommit: bool, options: str = "") -> Connection:
         try:
@@ -110,18 +113,29 @@ class Database:
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
 
     @asynccontextmanager
-    async def summing(self) -> AsyncIterator[Connection]:
+    async def summing(self, tenant: str | None = None) -> AsyncIterator[Connection]:
         """A connection to read many records with, each statement by itself; it holds up nobody who reads a little.
+
+        Args:
+            tenant: whose records; one sum of each tenant is made at a time, so that none takes all places.
 
         Raises:
             DatabaseBusyError: too many sums are being made, or this one takes too long.
             DatabaseUnavailableError: PostgreSQL is away.
         """
+        turn = self._turns.setdefault(tenant, asyncio.Lock()) if tenant is not None else asyncio.Lock()
         try:
-            async with asyncio.timeout(self._place_seconds):
-                await self._places.acquire()
+            async with asyncio.timeout(self._place_seconds), AsyncExitStack() as places:
+                await places.enter_async_context(turn)
+                await places.enter_async_context(self._places)
+                taken = places.pop_all()
         except TimeoutError:
             raise DatabaseBusyError("other sums are being made; ask again in half a minute") from None
+        async with taken, self._summing() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _summing(self) -> AsyncIterator[Connection]:
         try:
             limit = f"-c statement_timeout={int(self._sum_seconds * 1000)} -c default_transaction_read_only=on"
             connection = await self._connect(autocommit=True, options=limit)
@@ -134,8 +148,6 @@ class Database:
             raise DatabaseBusyError(f"the sum takes longer than {limit}; ask for a shorter period") from None
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError(f"PostgreSQL went away: {type(error).__name__}") from error
-        finally:
-            self._places.release()
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Connection]:

@@ -7,8 +7,10 @@ is away, nobody can revoke a key.
 """
 
 import asyncio
+import hashlib
 import importlib
 import logging
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import psycopg
@@ -27,6 +29,9 @@ class RememberedKeys(Protocol):
     def hashes(self) -> list[str]:
         """All of them, by their hash."""
 
+    def remembers(self, key: str) -> bool:
+        """Whether this one, by its hash, is among them."""
+
     def forget(self, key: str) -> None:
         """Ask for this one again with its next request."""
 
@@ -42,6 +47,10 @@ class LiteLLMKeys:
     def hashes(self) -> list[str]:
         """All of them, by their hash."""
         return list(self._memory.cache_dict)
+
+    def remembers(self, key: str) -> bool:
+        """Whether this one, by its hash, is among them."""
+        return key in self._memory.cache_dict
 
     def forget(self, key: str) -> None:
         """Ask for this one again with its next request."""
@@ -64,6 +73,17 @@ class Revocation:
             except (DatabaseUnavailableError, psycopg.Error) as error:
                 _log.warning("revoked keys cannot be looked for: %s", error)
             await asyncio.sleep(_SECONDS)
+
+    async def any_good(self, keys: Iterable[str]) -> bool:
+        """Whether one of these is a key that may be used; where PostgreSQL does not answer, one that is remembered."""
+        hashes = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+        if any(self._remembered.remembers(key) for key in hashes):
+            return True
+        try:
+            return bool(await self._database.read(_GOOD, [hashes]))
+        except (DatabaseUnavailableError, psycopg.Error) as error:
+            _log.warning("a key cannot be looked for: %s", error)
+            return False
 
     async def look(self) -> None:
         """Forget what PostgreSQL no longer has, or has blocked.

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import psycopg
 
-from llmaas_gateway.audit.heads import record_of
 from llmaas_gateway.audit.log import Connection
 from llmaas_gateway.audit.records import canonical
 from llmaas_gateway.audit.signing import Signer
@@ -168,9 +167,8 @@ async def _file(connection: Connection, signer: Signer, statement: dict[str, Any
     async with connection.cursor() as cursor:
         async for row in cursor.stream(_RECORDS, [stream, statement["first"], statement["last"]]):
             number, at, body, previous, stored_hash, salt, fields, head, key, signature = row
-            record = record_of(number, at, body, previous, stored_hash)
-            content = json.loads(record.line())
-            personal = {"salt": salt, "fields": json.loads(fields)} if salt is not None else None
+            content = {"number": number, "at": at, "body": _read(body), "previous": previous, "hash": stored_hash}
+            personal = {"salt": salt, "fields": _read(fields)} if salt is not None else None
             yield canonical({**content, "personal": personal})
             if head is not None:
                 yield _signed_line(head, key, signature)
@@ -181,9 +179,12 @@ def _signed_line(statement: str, key: str, signature: str) -> str:
 
 
 def _content(statement: str, key: str, signature: str) -> dict[str, Any]:
-    """A signed statement; one that was altered beyond reading is exported all the same, as evidence."""
+    return {"statement": _read(statement), "key": key, "signature": signature}
+
+
+def _read(text: str) -> Any:
+    """What a text in the database says; one that was altered beyond reading is exported all the same, as evidence."""
     try:
-        read = json.loads(statement)
+        return json.loads(text)
     except ValueError:
-        read = statement
-    return {"statement": read, "key": key, "signature": signature}
+        return text

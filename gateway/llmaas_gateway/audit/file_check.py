@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from llmaas_gateway.audit.file_lines import SIGNED_NAMES, LineError, Problem, check_signed, read_lines, read_record
-from llmaas_gateway.audit.heads import ANCHOR
 from llmaas_gateway.audit.records import Personal
 from llmaas_gateway.audit.signing import Signed, Verifier
+from llmaas_gateway.audit.stored import ANCHOR
 from llmaas_gateway.chain import GENESIS, Record
 
 # A head that comes so long after its records is told: somebody may have had time to rewrite them.

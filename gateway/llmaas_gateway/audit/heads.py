@@ -5,47 +5,33 @@ into these (an anchor), so that a whole chain cannot go without a trace. Before 
 last one is hashed anew: what was altered in the database is never vouched for.
 """
 
-import json
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from llmaas_gateway.audit.log import Connection, append_entries
-from llmaas_gateway.audit.records import PLATFORM, Entry, canonical
-from llmaas_gateway.audit.signing import Signed, Signer
-from llmaas_gateway.chain import GENESIS, Record
+import psycopg
 
-ANCHOR: Final = "audit.anchor"
+from llmaas_gateway.audit.log import Connection, append_entries
+from llmaas_gateway.audit.records import PLATFORM, Entry
+from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.audit.stored import ANCHOR, Chain, Judge, TamperedError, keep
+
 _HEADS_AN_ANCHOR: Final = 500
+_SLICE: Final = 2_000
+_TOLD: Final = 5
 
 _log = logging.getLogger(__name__)
 
+# Where retention took all there was, no head is left either: such a chain is looked at, and has nothing new.
 _GROWN: Final = """
-SELECT stream.id::text, stream.tenant, stream.kind, stream.number, stream.hash, stream.recorded_at,
-       coalesce(last.number, removed.number, 0), coalesce(last.hash, removed.hash, %s)
-FROM audit.stream
-LEFT JOIN LATERAL (SELECT number, statement::jsonb ->> 'hash' AS hash FROM audit.head WHERE head.stream = stream.id
-                   ORDER BY number DESC LIMIT 1) AS last ON true
-LEFT JOIN LATERAL (SELECT (statement::jsonb ->> 'last')::bigint AS number, statement::jsonb ->> 'hash' AS hash
-                   FROM audit.removal WHERE removal.stream = stream.id AND reason = 'retention') AS removed ON true
-WHERE stream.number > coalesce(last.number, removed.number, 0)
-  AND (stream.tenant IS NOT DISTINCT FROM '' AND stream.kind = 'acts') = %s
-ORDER BY stream.id
+SELECT id::text FROM audit.stream
+WHERE number > coalesce((SELECT max(number) FROM audit.head WHERE head.stream = stream.id), 0)
+  AND (tenant IS NOT DISTINCT FROM '' AND kind = 'acts') = %s
+ORDER BY id
 """
-_SINCE: Final = """
-SELECT number, at, body, previous, hash FROM audit.record WHERE stream = %s AND number > %s AND number <= %s
-ORDER BY number
-"""
+_NOW: Final = "SELECT clock_timestamp()"
 _KEEP: Final = "INSERT INTO audit.head (stream, number, statement, key, signature) VALUES (%s, %s, %s, %s, %s)"
-
-
-class TamperedError(RuntimeError):
-    """A chain in the database does not hold; it is not signed. The text names the stream and the record."""
-
-
-def record_of(number: int, at: str, body: str, previous: str, stored_hash: str) -> Record:
-    """A record as it is stored, with the hash that it claims."""
-    return Record(number, datetime.fromisoformat(at), json.loads(body), previous, stored_hash)
 
 
 async def seal(connection: Connection, signer: Signer) -> int:
@@ -76,39 +62,44 @@ async def seal(connection: Connection, signer: Signer) -> int:
 async def _sign_grown(
     connection: Connection, signer: Signer, tampered: list[str], *, platform: bool
 ) -> list[dict[str, Any]]:
-    now = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+    now = await (await connection.execute(_NOW)).fetchone()
     assert now is not None  # noqa: S101 - a SELECT without FROM has one row
+    # Another chain that lost what the platform's anchors say of it is no reason not to sign the platform's.
+    judge = Judge(signer, of_others=False)
     statements = []
-    grown = await (await connection.execute(_GROWN, [GENESIS, platform])).fetchall()
-    for stream, _, _, number, end, _, since, previous in grown:
-        problem = await _problem_since(connection, stream, since, previous, (number, end))
-        if problem:
-            _log.error("audit stream %s is not signed: %s", stream, problem)
-            tampered.append(f"stream {stream}: {problem}")
-            continue
-        statement = {"is": "head", "stream": stream, "number": number, "hash": end, "signed_at": now[0].isoformat()}
-        await keep(connection, _KEEP, (stream, number), signer.sign(statement))
-        statements.append(statement)
+    for (stream,) in await (await connection.execute(_GROWN, [platform])).fetchall():
+        chain, problems = await _judged(connection, judge, stream)
+        if problems:
+            # What an erasure took between two looks is no alteration.
+            chain, problems = await _judged(connection, judge, stream)
+        if problems:
+            told = "; ".join(problems[:_TOLD])
+            _log.error("audit stream %s is not signed: %s", stream, told)
+            tampered.append(f"stream {stream}: {told}")
+        elif chain is not None:
+            number, end = chain.end
+            statement = {"is": "head", "stream": stream, "number": number, "hash": end, "signed_at": now[0].isoformat()}
+            await keep(connection, _KEEP, (stream, number), signer.sign(statement))
+            statements.append(statement)
     return statements
 
 
-async def keep(connection: Connection, query: str, where: tuple[Any, ...], signed: Signed) -> None:
-    """Store a signed statement with the query that takes its place, its text, its key and its signature."""
-    await connection.execute(query.encode(), [*where, canonical(signed.statement), signed.key, signed.signature])
-
-
-async def _problem_since(connection: Connection, stream: str, since: int, previous: str, end: tuple[int, str]) -> str:
-    expected = since
-    problem = ""
-    async with connection.cursor() as cursor:
-        async for row in cursor.stream(_SINCE, [stream, since, end[0]]):
-            record = record_of(*row)
-            expected += 1
-            made = Record.make(record.number, record.at, record.body, previous).hash
-            fits = (record.number, record.previous, record.hash) == (expected, previous, made)
-            if not fits and not problem:
-                problem = f"record {expected} was altered, dropped or replaced in the database"
-            previous = record.hash
-    if not problem and (expected, previous) != end:
-        return f"records after {expected} are missing in the database"
-    return problem
+async def _judged(connection: Connection, judge: Judge, stream: str) -> tuple[Chain | None, Sequence[str]]:
+    """A chain that has something new, and what is wrong with it since its last signed head."""
+    try:
+        async with connection.transaction():
+            chain = await judge.chain(connection, stream)
+            if chain is None or chain.problems:
+                return None, chain.problems if chain else ()
+            place = max(chain.start, chain.signed)
+            if place.number >= chain.end.number:
+                return None, ()
+            while place.number < chain.end.number:
+                before = place
+                place, problems = await judge.stretch(connection, chain, before, _SLICE)
+                if problems or place == before:
+                    return chain, problems or [f"records {place.number + 1} to {chain.end.number} are missing"]
+            return chain, () if place == chain.end else [f"record {place.number} is not the one that was written last"]
+    except psycopg.DataError:
+        # Nothing that we write is of a form that PostgreSQL cannot read.
+        return None, ["it cannot be read"]

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import psycopg
 
-from llmaas_gateway.audit.heads import TamperedError, keep
 from llmaas_gateway.audit.log import Connection, append_entries, lock_streams
 from llmaas_gateway.audit.records import PLATFORM, Act, Entry, Kind
 from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
-from llmaas_gateway.audit.stored import Judge
+from llmaas_gateway.audit.stored import Judge, TamperedError, keep
 
 # What one round deletes at most; a worker with more to delete does not stop chaining calls for it.
 MOST: Final = 200_000

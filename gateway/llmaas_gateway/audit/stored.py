@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from llmaas_gateway.audit.heads import ANCHOR, TamperedError
 from llmaas_gateway.audit.log import Connection
+from llmaas_gateway.audit.records import canonical
 from llmaas_gateway.audit.signing import Signed, Signer, Verifier
 from llmaas_gateway.chain import GENESIS
+
+# The action of the platform's records that hold the heads of all other chains.
+ANCHOR: Final = "audit.anchor"
 
 # What is hashed is put together as ``chain.Record.make`` does it, from texts that are stored as they were hashed.
 _STRETCH: Final = """
@@ -74,6 +77,10 @@ _HASH: Final = "SELECT hash FROM audit.record WHERE stream = %s AND number = %s"
 _TOLD: Final = 5
 
 
+class TamperedError(RuntimeError):
+    """A chain in the database does not hold; the text names the stream and the record."""
+
+
 class Place(NamedTuple):
     """Where a chain stands: the number of a record and its hash."""
 
@@ -106,8 +113,9 @@ class Chain:
 class Judge:
     """Judges chains. What another key of the platform signed before is believed: only an export can verify it."""
 
-    def __init__(self, signer: Signer) -> None:
-        """Takes the platform's key."""
+    def __init__(self, signer: Signer, *, of_others: bool = True) -> None:
+        """Takes the platform's key, and whether what the platform's chain says of others is held against these."""
+        self._of_others = of_others
         self._key = signer.key
         self._verifier = Verifier.from_pems([signer.public_pem()])
 
@@ -166,7 +174,7 @@ class Judge:
             return after, []
         last = Place(*rows[-1][:2])
         problems = [problem for _, _, problem in rows if problem]
-        if chain.platform and not problems:
+        if self._of_others and chain.platform and not problems:
             problems = await self._anchors(connection, chain.stream, after, last)
         return last, problems
 
@@ -226,3 +234,8 @@ class Judge:
             return bool(found[0] == place.hash)
         chain = await self.chain(connection, stream)
         return chain is not None and place.number <= chain.start.number
+
+
+async def keep(connection: Connection, query: str, where: tuple[Any, ...], signed: Signed) -> None:
+    """Store a signed statement with the query that takes its place, its text, its key and its signature."""
+    await connection.execute(query.encode(), [*where, canonical(signed.statement), signed.key, signed.signature])

@@ -16,10 +16,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from llmaas_gateway.audit.heads import keep
 from llmaas_gateway.audit.log import Connection
 from llmaas_gateway.audit.signing import Signer
-from llmaas_gateway.audit.stored import Judge, Place
+from llmaas_gateway.audit.stored import Judge, Place, keep
 
 _IS: Final = "watch"
 _LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('audit.watch'))"

@@ -11,13 +11,14 @@ from typing import Any, Final
 import psycopg
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmaas_gateway.audit.heads import TamperedError, seal
+from llmaas_gateway.audit.heads import seal
 from llmaas_gateway.audit.log import AuditLog, Connection, migrate
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.audit.refusals import Refusals
 from llmaas_gateway.audit.removal import MOST, Retention, retain
 from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.audit.stored import TamperedError
 from llmaas_gateway.audit.watch import ChainWatch
 
 KEY_VARIABLE: Final = "LLMAAS_AUDIT_KEY"
@@ -85,8 +86,8 @@ class Audit:
                 await task
             with suppress(psycopg.Error, OSError):
                 async with self.log.connect() as connection:
-                    await self.refusals.flush(connection)
-                    await chain_all(connection)
+                    for job in (self.refusals.flush, chain_all):
+                        await self._again(job(connection), connection, 0.0)
 
     async def _run(self, in_force: tuple[Act, ...]) -> None:
         left = list(in_force)
@@ -121,10 +122,21 @@ class Audit:
         while True:
             for job, seconds in jobs.items():
                 if due[job] <= time.monotonic():
-                    # Only a job that says True has more to do; the others' numbers say what they did.
-                    more = await job(connection) is True
-                    due[job] = time.monotonic() + (0.0 if more else seconds)
+                    due[job] = time.monotonic() + await self._again(job(connection), connection, seconds)
             await asyncio.sleep(max(0.0, min(due.values()) - time.monotonic()))
+
+    @staticmethod
+    async def _again(work: Awaitable[Any], connection: Connection, seconds: float) -> float:
+        """Do what is due; in how many seconds it is due again."""
+        try:
+            # Only a job that says True has more to do; the others' numbers say what they did.
+            return 0.0 if await work is True else seconds
+        except Exception:
+            if connection.broken or connection.closed:
+                raise
+            # Whatever one job stumbles over keeps no other from its work: least of all the check that raises the alert.
+            _log.exception("audit: a part of its work failed; trying again in %s s", _RETRY_SECONDS)
+            return _RETRY_SECONDS
 
     async def _seal(self, connection: Connection) -> None:
         try:

@@ -90,7 +90,7 @@ async def usage(
     columns = ", ".join(f'{GROUPINGS[name]} AS "{name}"' for name in by)
     places = ", ".join(str(number) for number in range(1, len(by) + 1))
     parameters = _parameters(period, tenant, model)
-    async with database.summing() as connection:
+    async with database.summing(tenant) as connection:
         # Columns and places are made of names of ours, values are parameters.
         totals = await rows(
             connection,
@@ -148,7 +148,7 @@ async def history(  # noqa: PLR0913 - each narrows the answer
     parameters = {**_parameters(period, tenant, model), "key": key, "most": most}
     parameters |= {"before": before[0] if before else None, "before_id": before[1] if before else None}
     # Where few calls are of this key or model, all others are passed over: that takes as long as a sum.
-    async with database.summing() as connection:
+    async with database.summing(tenant) as connection:
         return await rows(
             connection,
             "SELECT request_id, began_at, model, endpoint, status, counts, nano_eur, output_tokens, latency_ms,"

@@ -92,6 +92,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
 
 # Where the text of a request stands whose media and tools must be looked at.
 _CONTENT: Final = ("messages", "prompt", "input")
+# As many texts as OpenAI takes at once: each is answered by itself, and an answer is held whole until it is settled.
+_MOST_TEXTS: Final = 2_048
 # Of a client's own words, what an error repeats.
 _SHOWN_CHARACTERS: Final = 300
 
@@ -168,6 +170,18 @@ def _texts_or_tokens(body: Mapping[str, Any], name: str) -> None:
     lists = all(isinstance(item, list) and all(type(token) is int for token in item) for item in items)
     if not items or not (texts or tokens or lists):
         raise RequestRefusedError(name, "must be a text, a list of texts, a list of tokens or a list of such lists")
+    if not tokens and len(items) > _MOST_TEXTS:
+        raise RequestRefusedError(
+            name, f"may hold {_MOST_TEXTS} texts at once, not {len(items)}; send several requests"
+        )
+
+
+def _only_objects(messages: Any) -> None:
+    """A list of lists of messages would be answered as so many calls."""
+    if messages is None:
+        return
+    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
+        raise RequestRefusedError("messages", "must be a list of objects, one for each message")
 
 
 def _only_functions(tools: Any) -> None:
@@ -200,8 +214,9 @@ def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds) -> dict[str, An
     if unknown:
         raise RequestRefusedError(unknown[0], "is not a parameter of this endpoint here")
     extra = body.get("extra_body") or {}
-    if not isinstance(extra, Mapping) or set(extra) - ALLOWED[kind] - OURS:
-        raise RequestRefusedError("extra_body", "may only hold parameters of this endpoint")
+    # The model is the one that was looked at: by its name the call is bounded and priced.
+    if not isinstance(extra, Mapping) or set(extra) - (ALLOWED[kind] - {"model"}) - OURS:
+        raise RequestRefusedError("extra_body", "may only hold parameters of this endpoint, and no model")
     passed = {name: value for name, value in {**body, **extra}.items() if name in ALLOWED[kind]}
     for name in ("n", "best_of"):
         _whole_number(passed, name, 1, bounds.choices)
@@ -211,6 +226,7 @@ def sanitise(kind: str, body: Mapping[str, Any], bounds: Bounds) -> dict[str, An
         raise RequestRefusedError(place, "media must be sent inline as a data: URL; nothing is fetched for a client")
     for name in ("prompt", "input"):
         _texts_or_tokens(passed, name)
+    _only_objects(passed.get("messages"))
     _only_functions(passed.get("tools"))
     return passed
 

@@ -21,6 +21,9 @@ Load = Callable[[Path, str | None], Count]
 # OpenAI's newer models call it "developer".
 _SYSTEM_ROLES: Final = ("system", "developer")
 
+# What these say every template writes.
+_WRITTEN_ROLES: Final = ("system", "user")
+
 # Llama's templates call it "ipython".
 _TOOL_ROLES: Final = ("tool", "ipython")
 
@@ -188,11 +191,15 @@ def _numbers(value: Any) -> Iterator[int]:
 
 
 def _contents(value: Any) -> Iterator[str]:
-    """Texts that surely stand in the prompt: a prompt itself, and those of messages, which many templates trim."""
+    """Texts that surely stand in the prompt: a prompt itself, and those of messages, which many templates trim.
+
+    Of what an assistant said templates leave out what it thought, or all of it beside its calls; roles that they do not
+    know they may leave out altogether.
+    """
     for item in value:
         if isinstance(item, str):
             yield item
-        elif isinstance(item, Mapping) and isinstance(item.get("content"), str):
+        elif isinstance(item, Mapping) and item.get("role") in _WRITTEN_ROLES and isinstance(item.get("content"), str):
             yield item["content"].strip()
 
 
@@ -219,4 +226,5 @@ def tokenizer(path: Path, sha256: str | None) -> Count:
     encoder.no_truncation()
     encoder.no_padding()
     _log.info("tokens are counted with %s", path)
-    return lambda text: len(encoder.encode(text, add_special_tokens=False).ids)
+    # In a batch, though of one: a text by itself is encoded without letting any other thread of the process run.
+    return lambda text: len(encoder.encode_batch_fast([text], add_special_tokens=False)[0].ids)

@@ -94,9 +94,10 @@ def is_served(method: str, path: str) -> bool:
     return path == _SIGNING_IN or (len(words) > 2 and words[2] in _ADMINISTRATION.get(words[1], ()))
 
 
-def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a request to a model carries a key at all, good or not."""
-    return any(name.lower() in _KEYS and value.strip() for name, value in headers)
+def keys(headers: Iterable[tuple[bytes, bytes]]) -> Sequence[str]:
+    """The keys that a request to a model carries, good or not, without the word before them."""
+    values = [value.split() for name, value in headers if name.lower() in _KEYS]
+    return [words[-1].decode("latin-1") for words in values if words]
 
 
 def passed_headers(headers: Iterable[tuple[bytes, bytes]], length: int) -> Sequence[tuple[bytes, bytes]]:

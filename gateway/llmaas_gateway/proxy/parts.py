@@ -127,13 +127,15 @@ class Parts:
             calls_shown=self.settings.audit.retention.requests,
             accounts=self.settings.accounts,
         )
-        self._beside = [services.nightly, services.removal, Revocation(self.database, LiteLLMKeys())]
+        revocation = Revocation(self.database, LiteLLMKeys())
+        self._beside = [services.nightly, services.removal, revocation]
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
         audited = AdministrationAudit(
             app, self.audit.log, lambda method, path: endpoints.model_endpoint(method, path) is not None
         )
-        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, self._metrics.page)
+        page, any_good = self._metrics.page, revocation.any_good
+        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, page, any_good)
 
     def _in_force(self) -> tuple[Act, ...]:
         """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""

@@ -14,6 +14,7 @@ from llmaas_gateway.proxy.usage import (
     DONE,
     StreamReader,
     is_error,
+    is_object,
     told_usage,
     usage_of_body,
     usage_of_event,
@@ -130,6 +131,9 @@ class Reply:
         body = b"".join(self._body)
         status: int = start["status"]
         usage = None if self.failed else usage_of_body(body)
+        if not self.failed and usage is None and not is_object(body):
+            # An answer that nobody could charge is none.
+            self.failed, status, body = True, 502, _error_body(502, _BROKEN, None, self._call.identity)
         if self._call.dialect is not None:
             status, told = self._in_dialect(self._call.dialect, status, body, usage)
         else:

@@ -60,6 +60,14 @@ def usage_of_body(body: bytes) -> Mapping[str, Any] | None:
     return normalised(content.get("usage")) if isinstance(content, Mapping) else None
 
 
+def is_object(body: bytes) -> bool:
+    """Whether an answer is a JSON object, as every model's is."""
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
+
+
 def told_usage(usage: Mapping[str, Any] | None, system_tokens: int) -> Mapping[str, Any] | None:
     """A usage that tells the tokens of system messages apart, as they are charged.
 

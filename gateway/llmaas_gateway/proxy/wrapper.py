@@ -6,13 +6,14 @@ leaves. So a client that asks again at once finds the room that its last call ga
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from llmaas_gateway.asgi import App, Message, Receive, Scope, Send, answer
 from llmaas_gateway.metrics import CONTENT_TYPE
 from llmaas_gateway.proxy import bodies, endpoints
+from llmaas_gateway.proxy.answers import unavailable
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
 from llmaas_gateway.proxy.patience import Wait
@@ -23,6 +24,8 @@ from llmaas_gateway.proxy.settlement import Settlement
 _UNKNOWN: Final = Refusal(404, "invalid_request_error", "unknown_url", "Unknown request URL.")
 # LiteLLM, which counts such calls, says so first and in its own words.
 _NO_KEY: Final = Refusal(401, "invalid_request_error", "invalid_api_key", "The request carries no API key.")
+# Told to who turns out to have a good one: it was made a moment ago, or PostgreSQL is away.
+_UNKNOWN_KEY: Final = unavailable("The API key cannot be checked right now.")
 _TOO_LARGE: Final = Refusal(413, "invalid_request_error", "request_too_large", "The request body is too large.")
 
 _log = logging.getLogger(__name__)
@@ -63,8 +66,20 @@ class Gateway:
         running: Callable[[], AbstractAsyncContextManager[None]],
         lifetimes: Lifetimes,
         metrics: Callable[[], bytes],
+        any_good: Callable[[Sequence[str]], Awaitable[bool]],
     ) -> None:
-        """Takes LiteLLM's application, the settings, what settles calls, what runs beside it, dates, and metrics."""
+        """Takes LiteLLM's application, the settings, and the parts around it.
+
+        Args:
+            app: LiteLLM's application.
+            settings: of the gateway.
+            settlement: settles calls.
+            running: what runs beside the application.
+            lifetimes: dates of the models.
+            metrics: the page that Prometheus reads.
+            any_good: tells whether one of some keys may be used.
+        """
+        self._any_good = any_good
         self._app = app
         self._lifetimes = lifetimes
         self._metrics = metrics
@@ -116,7 +131,7 @@ class Gateway:
             raw, large = b"", True
         if raw is None:
             return
-        fault = _TOO_LARGE if large else None if endpoints.has_key(scope["headers"]) else _NO_KEY
+        fault = _TOO_LARGE if large else await self._stranger(scope, raw)
         call, content = await self._begin(kind, scope["path"], raw, fault)
         passed = {**scope, "query_string": b"", "headers": endpoints.passed_headers(scope["headers"], len(content))}
         if call.dialect is not None:
@@ -147,12 +162,21 @@ class Gateway:
             if call.admitted is not None and not call.settled:
                 await self._close(call, "error" if reply.failed else "abandoned")
 
+    async def _stranger(self, scope: Scope, raw: bytes) -> Refusal | None:
+        """Why a body is not worth reading: LiteLLM, which looks at the key, would read it before it does."""
+        keys = endpoints.keys(scope["headers"])
+        if not keys:
+            return _NO_KEY
+        if len(raw) <= bodies.LARGE_BYTES or await self._any_good(keys):
+            return None
+        return _UNKNOWN_KEY
+
     async def _begin(self, kind: str, path: str, raw: bytes, fault: Refusal | None) -> tuple[Call, bytes]:
         if fault is not None:
             return bodies.unread(kind, path, fault)
         if len(raw) <= bodies.LARGE_BYTES:
             return bodies.read(self._settings, kind, path, raw)
-        # Others go on meanwhile: anybody can send it, and only LiteLLM knows who has a valid key.
+        # Others go on meanwhile.
         return await asyncio.to_thread(bodies.read, self._settings, kind, path, raw)
 
     async def _close(self, call: Call, status: str) -> None:

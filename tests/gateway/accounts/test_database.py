@@ -62,6 +62,24 @@ def test_a_sum_changes_nothing_and_one_without_a_database_gives_its_place_back(i
     in_stores(action)
 
 
+def test_one_tenant_does_not_take_the_places_of_all(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        database = stores.database
+        database._place_seconds = 0.1  # noqa: SLF001 - ten seconds are long for a test
+        async with database.summing("acme"):
+            with pytest.raises(DatabaseBusyError):
+                async with database.summing("acme"):
+                    pass
+            async with database.summing("globex"):
+                with pytest.raises(DatabaseBusyError):
+                    async with database.summing():
+                        pass
+        async with database.summing("acme"), database.summing():
+            pass
+
+    in_stores(action)
+
+
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/usage/requests"])
 def test_a_tenant_whose_usage_waits_for_others_is_told_when_to_ask_again(on_platform: Run, path: str) -> None:
     async def action(platform: Any) -> None:

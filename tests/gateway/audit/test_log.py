@@ -7,11 +7,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from gateway.audit.doing import START, act, export, in_database, note_calls
-from llmaas_gateway.audit.heads import TamperedError, seal
+from gateway.audit.watching import change
+from llmaas_gateway.audit.heads import seal
 from llmaas_gateway.audit.log import AuditLog, Connection, migrate
 from llmaas_gateway.audit.records import Act, ActError
 from llmaas_gateway.audit.requests import chain_all, chain_pending
 from llmaas_gateway.audit.signing import Signer, Verifier
+from llmaas_gateway.audit.stored import TamperedError
 from llmaas_gateway.audit.verify import verify_files
 
 
@@ -144,7 +146,41 @@ def test_a_chain_altered_in_the_database_is_not_signed(database: str, signer: Si
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    "altered",
+    [
+        "UPDATE audit.head SET statement = 'x' WHERE {which}",
+        "UPDATE audit.head SET statement = replace(statement, 'number', 'digits') WHERE {which}",
+        "UPDATE audit.record SET body = 'x' WHERE number = 2 AND {which}",
+        "UPDATE audit.record SET at = 'x', recorded_at = 'infinity' WHERE number = 2 AND {which}",
+        "INSERT INTO audit.removal SELECT stream, 'retention', 'x', key, signature FROM audit.head WHERE {which}",
+    ],
+)
+def test_what_cannot_be_read_keeps_no_other_chain_from_its_signature_nor_from_an_export(
+    database: str, signer: Signer, verifier: Verifier, tmp_path: Path, altered: str
+) -> None:
+    log = AuditLog(database)
+    asyncio.run(log.append([act(0, tenant) for tenant in ("acme", "globex")]))
+    in_database(database, lambda connection: seal(connection, signer))
+    asyncio.run(log.append([act(n, tenant) for n in range(2) for tenant in ("acme", "globex")]))
+    change(database, altered)
+    with pytest.raises(TamperedError, match=r"stream \S+: (record 2 was altered|its signed \w+ was altered)"):
+        in_database(database, lambda connection: seal(connection, signer))
+    with psycopg.connect(database) as connection:
+        signed = connection.execute(
+            "SELECT tenant, max(head.number) FROM audit.head JOIN audit.stream ON id = stream GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    # the platform's chain: an anchor for each round
+    assert signed == [("", 2), ("acme", 1), ("globex", 3)]
+    with psycopg.connect(database) as connection:
+        row = connection.execute("SELECT id::text FROM audit.stream WHERE tenant = 'acme'").fetchone()
+    problems = verify_files(export(database, signer, tmp_path), verifier).problems
+    assert row
+    assert problems
+    assert [problem for problem in problems if row[0] not in str(problem)] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
     [
         ({"actor": "jeanne"}, "actor"),
         ({"action": "create"}, "action"),
@@ -155,6 +191,6 @@ def test_a_chain_altered_in_the_database_is_not_signed(database: str, signer: Si
         ({"at": START.replace(tzinfo=None)}, "at: needs a time zone"),
     ],
 )
-def test_an_act_that_must_not_be_kept_is_refused_with_its_field(change: dict[str, object], words: str) -> None:
+def test_an_act_that_must_not_be_kept_is_refused_with_its_field(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(ActError, match=words):
-        replace(act(1), **change)
+        replace(act(1), **wrong)

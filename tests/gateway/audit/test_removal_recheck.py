@@ -8,11 +8,12 @@ import psycopg
 import pytest
 from gateway.audit.doing import act, export, in_database, let_pass, now, records_of_another, records_read
 from gateway.audit.watching import ACME, ALTER, DAY, MEND, Clock, change, check, told
-from llmaas_gateway.audit.heads import TamperedError, seal
+from llmaas_gateway.audit.heads import seal
 from llmaas_gateway.audit.log import AuditLog
 from llmaas_gateway.audit.records import canonical
 from llmaas_gateway.audit.removal import Retention, retain
 from llmaas_gateway.audit.signing import Signer, Verifier
+from llmaas_gateway.audit.stored import TamperedError
 from llmaas_gateway.audit.verify import verify_files
 from llmaas_gateway.audit.watch import ChainWatch
 from llmaas_gateway.audit.worker import Audit, AuditSettings

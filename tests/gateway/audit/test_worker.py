@@ -10,10 +10,12 @@ import psycopg
 import pytest
 from data_servers import PostgresServer
 from gateway.audit.doing import START, act, export, in_database, note_calls
+from gateway.audit.watching import ALTER, change, told
 from llmaas_gateway.asgi import Message, Receive, Scope, Send, answer
 from llmaas_gateway.audit.administration import AdministrationAudit
 from llmaas_gateway.audit.log import AuditLog
 from llmaas_gateway.audit.refusals import Refusal, Refusals
+from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import KeyFormatError, Signer, Verifier
 from llmaas_gateway.audit.verify import verify_files
 from llmaas_gateway.audit.worker import Audit, AuditSettings
@@ -86,6 +88,23 @@ def test_the_work_goes_on_when_the_database_has_no_tables_yet_or_was_away(
             await _until(database, request_id="late")
 
     asyncio.run(work())
+
+
+def test_work_that_fails_keeps_no_other_work_waiting_and_the_alert_least_of_all(filled: str) -> None:
+    change(filled, ALTER)
+    with psycopg.connect(filled, autocommit=True) as connection:
+        connection.execute("INSERT INTO audit.pending (content) VALUES ('{}')")
+
+    async def work() -> float | None:
+        audit = Audit(filled, "A" * 43, SETTINGS)
+        async with audit.running(), asyncio.timeout(60):
+            while (intact := told(audit.watch)[0]) is None:  # noqa: ASYNC110 - nothing tells this process
+                await asyncio.sleep(0.2)
+        return intact
+
+    with pytest.raises(KeyError, match="tenant"):
+        in_database(filled, chain_all)
+    assert asyncio.run(work()) == 0.0
 
 
 def test_refusals_of_a_kind_are_one_record_with_their_number(database: str) -> None:

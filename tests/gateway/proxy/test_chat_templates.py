@@ -90,6 +90,8 @@ def test_no_prompt_has_more_tokens_than_are_reserved_or_fewer_than_are_counted_o
         said(*ODD[3:], TEXT[:200], system=TEXT[:400]),
         said(*(["Bonjour"] * 101)),
         [*said("Bonjour"), {"role": "assistant", "content": "", "tool_calls": [CALL] * 3}, *said("one", system="two")],
+        [*said("Bonjour"), {"role": "assistant", "content": TEXT, "tool_calls": [CALL]}],
+        [*said("Bonjour", f"<think>{TEXT}</think>", "Encore"), {"role": "critic", "content": TEXT}],
         *([*said("Bonjour"), {"role": "tool", "tool_call_id": "call_1", "content": text}] for text in RESULTS),
     ]
     bodies = [{"messages": talk, **options} for talk in talks for options in OPTIONS]

@@ -70,7 +70,8 @@ def test_results_of_tools_may_be_written_as_json(role: str, content: Any) -> Non
     for model in (BYTES, LETTERS):
         counted = COUNTER.count(model, {"messages": [{"role": role, "content": content}]})
         assert counted.most >= len(json.dumps(content, ensure_ascii=False))
-    assert counted.least_a_prompt == (5 if content == "plain" else 50 if content == '"' * 50 else 1)
+    # Whether a template writes it at all is the template's business.
+    assert counted.least_a_prompt == 1
 
 
 def test_blanks_that_are_counted_are_not_written() -> None:

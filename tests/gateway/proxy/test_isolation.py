@@ -99,6 +99,7 @@ def test_parameters_of_the_model_pass(stack: Stack, proxy: Proxy, new_key: NewKe
         ({"max_tokens": 5_000}, "max_tokens"),
         ({"n": 50}, "n"),
         ({"guided_json": {}}, "guided_json"),
+        ({"extra_body": {"model": "chat-model,chat-model"}}, "extra_body"),
         ({"tools": [{"type": "mcp", "server_url": "http://127.0.0.1:9"}]}, "tools[0]"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y"}}]}]},
@@ -124,6 +125,23 @@ def test_a_body_that_is_too_large_or_no_json_is_refused(proxy: Proxy, new_key: N
     for body in (b"{", b"[]", b'{"model": 1}', b"[" * 100_000, b""):
         answer = httpx.post(url, content=body, headers=headers(key))
         assert answer.status_code == 400, body[:10]
+
+
+def test_a_large_body_goes_on_for_a_key_that_was_made_just_now_and_for_no_other(
+    stack: Stack, proxy: Proxy, new_key: NewKey
+) -> None:
+    large = {**request("/v1/chat/completions"), "messages": [{"role": "user", "content": "x" * 100_000}]}
+
+    def status(key: str) -> int:
+        answer = httpx.post(f"{proxy.url}/v1/chat/completions", json=large, headers=headers(key), timeout=60)
+        return answer.status_code
+
+    _, key = new_key("open")
+    assert status(key) == 200
+    assert status("sk-nobody") == 401
+    # not by the memory of this replica alone
+    stack.admin.post(f"{proxy.url}/key/block", json={"key": key}).raise_for_status()
+    assert status(key) == 401
 
 
 def test_who_has_no_key_learns_nothing_but_that(proxy: Proxy) -> None:

@@ -10,7 +10,9 @@ PROGRAM = """#!/bin/sh
 echo "$*" >> {folder}/calls
 case "$1" in
 reset) rm -f {folder}/admin.conf ;;
-init) touch {folder}/admin.conf; if [ -e {folder}/broken ]; then echo no etcd >&2; exit 1; fi; echo made ;;
+init)
+    if [ -s {folder}/slow ]; then sed -i 1d {folder}/slow; echo "[ERROR CRI]: deadline exceeded" >&2; exit 1; fi
+    touch {folder}/admin.conf; if [ -e {folder}/broken ]; then echo no etcd >&2; exit 1; fi; echo made ;;
 esac
 """
 
@@ -23,6 +25,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setattr(kubeadm, "BEGUN", str(tmp_path / "state" / "begun"))
+    monkeypatch.setattr(kubeadm, "SECONDS_BETWEEN_LOOKS", 0)
     return tmp_path
 
 
@@ -69,3 +72,18 @@ def test_a_reset_that_fails_is_told_and_nothing_is_begun(host: Path) -> None:
     with pytest.raises(ValueError, match=r"kubeadm reset --force: exit code 1: no runtime"):
         kubeadm.to_the_end("init")
     assert Path(kubeadm.BEGUN).exists()
+
+
+def test_a_runtime_that_does_not_answer_yet_is_looked_for_again_and_nothing_is_undone(host: Path) -> None:
+    (host / "slow").write_text("once\ntwice\n")
+    assert kubeadm.to_the_end("init") == "made\n"
+    assert stands(host)
+    assert calls(host) == ["init"] * 3
+
+
+def test_a_runtime_that_never_answers_is_told_in_the_end(host: Path) -> None:
+    (host / "slow").write_text("again\n" * 100)
+    with pytest.raises(ValueError, match="deadline exceeded"):
+        kubeadm.to_the_end("init")
+    assert not stands(host)
+    assert len(calls(host)) == kubeadm.LOOKS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 
@@ -11,6 +12,11 @@ from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 BEGUN = "/var/lib/llmaas/kubeadm-begun"
 # what the first control plane leaves, and every further one
 ADMIN = "/etc/kubernetes/admin.conf"
+# kubeadm looks for the container runtime before it changes anything, and gives it two seconds to answer: too few on a
+# host on which everything starts at once
+NO_RUNTIME = "[ERROR CRI]"
+LOOKS = 6
+SECONDS_BETWEEN_LOOKS = 5
 
 
 def stands(file: str) -> bool:
@@ -36,6 +42,17 @@ def to_the_end(*arguments: str) -> str:
     if os.path.exists(BEGUN):
         output("kubeadm", "reset", "--force")
     mark(BEGUN, " ".join(["kubeadm", *arguments]))
-    said = output("kubeadm", *arguments)
+    said = _once_the_runtime_answers(arguments)
     os.unlink(BEGUN)
     return said
+
+
+def _once_the_runtime_answers(arguments: tuple[str, ...]) -> str:
+    for _ in range(LOOKS - 1):
+        try:
+            return output("kubeadm", *arguments)
+        except ValueError as error:
+            if NO_RUNTIME not in str(error):
+                raise
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return output("kubeadm", *arguments)
