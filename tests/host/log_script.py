@@ -2,9 +2,11 @@
 
 ``send``: to a log host, with a certificate or none; says what became of it. ``tamper``: what root and the receiver's
 user can do to files of the store, on empty ones where something could be lost. ``refuse``: a connection to
-nobody, on a way that is open for as long as it takes.
+nobody, on a way that is open for as long as it takes. ``leaked``: files with keys of which the journal holds something.
 """
 
+import base64
+import glob
 import json
 import os
 import pwd
@@ -98,6 +100,27 @@ def spoken(kind: int, address: str, port: int) -> str:
     return "sent"
 
 
-TASKS = {"send": send, "tamper": tamper, "refuse": refuse}
+def leaked(values: dict) -> list[str]:
+    """Of the last day: who writes a key into a log does so with every run."""
+    paths = sorted(path for pattern in values["files"] for path in glob.glob(pattern))  # noqa: PTH207 - patterns are absolute
+    wanted = {path: needles(Path(path).read_bytes()) for path in paths}
+    found = set()
+    command = ["journalctl", "--output=cat", "--no-pager", "--all", "--since=-1d"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as journal:
+        for line in journal.stdout:
+            found.update(path for path, texts in wanted.items() if any(text in line for text in texts))
+    if journal.returncode or not paths:
+        raise SystemExit(f"the journal was not searched for {paths}: {journal.returncode}")
+    return sorted(found)
+
+
+def needles(content: bytes) -> list[bytes]:
+    """Long words of a file, which its keys are, and a part of what it is in base64."""
+    encoded = base64.b64encode(content)
+    middle = len(encoded) // 2
+    return [*(word for word in content.split() if len(word) >= 32), encoded[middle - 24 : middle + 24]]
+
+
+TASKS = {"send": send, "tamper": tamper, "refuse": refuse, "leaked": leaked}
 ORDER = json.loads(sys.argv[1])
 print(json.dumps(TASKS[ORDER.pop("task")](ORDER)))

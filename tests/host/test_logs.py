@@ -33,6 +33,16 @@ WITHIN_SECONDS: Final = 60
 # Longer than between two marks, and shorter than what the alarm waits for on its own.
 SILENT_SECONDS: Final = 75
 NOBODY: Final = "192.0.2.1"
+# Every machine has the first one.
+KEYS: Final = [
+    "/etc/llmaas/trust/host.key",
+    "/etc/chrony/chrony.keys",
+    "/etc/llmaas/control-plane/api/encryption.yaml",
+    "/etc/kubernetes/pki/*.key",
+    "/etc/kubernetes/pki/etcd/*.key",
+    "/var/lib/tang/.*.jwk",
+    "/var/lib/tang/*.jwk",
+]
 
 LOG_HOSTS = PLATFORM.hosts_with_role("log")
 each_log_host = pytest.mark.parametrize("kept_on", LOG_HOSTS, ids=lambda host: host.name)
@@ -120,6 +130,10 @@ def test_a_stranger_is_refused_and_nothing_of_it_is_kept(machines: dict[str, Mac
     )
     assert told == "refused"
     assert kept(machines[kept_on.name], mark, seconds=2) == []
+
+
+def test_no_key_of_a_host_stands_in_its_log(machines: dict[str, Machine], declared: Declared) -> None:
+    assert run(machines[declared.name], "leaked", files=KEYS) == []
 
 
 @each_log_host

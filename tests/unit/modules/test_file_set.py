@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.llmaas.host.plugins.module_utils import effects, systemd_units
 from ansible_collections.llmaas.host.plugins.modules import file_set
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")
 
 
 class Host:
@@ -33,14 +38,14 @@ class Host:
         self.asked.append(command[-1])
         return ""
 
-    def entry(self, path: Path, content: str) -> dict[str, Any]:
-        text = base64.b64encode(content.encode()).decode("ascii")
-        return {"path": str(path), "content_base64": text, "owner": str(os.getuid()), "group": str(os.getgid())}
+    def entry(self, path: Path) -> dict[str, Any]:
+        return {"path": str(path), "owner": str(os.getuid()), "group": str(os.getgid())}
 
     def ensure(self, unit: str = "one", other: str = "one") -> list[str]:
         """Run the module as a role does; what was asked of the host."""
         arguments = {
-            "files": [self.entry(self.unit, unit), self.entry(self.other, other)],
+            "files": [self.entry(self.unit), self.entry(self.other)],
+            "contents": {str(self.unit): base64_of(unit), str(self.other): base64_of(other)},
             "units": [{"name": "a.service", "restart_if": [str(self.unit)]}],
             "apply": [{"command": "take effect"}],
         }
@@ -136,3 +141,17 @@ def test_a_check_run_tells_of_a_mask_and_leaves_it(
     assert host.call({**arguments, "_ansible_check_mode": True}) == []
     assert changed(capsys)
     assert os.path.lexists(host.packaged) is before
+
+
+def test_what_files_hold_stands_neither_in_the_host_s_log_nor_in_the_answer(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _, message, **more: logged.append(f"{message} {more}"))
+    host.ensure(unit="the key of the host", other="another")
+    told = capsys.readouterr().out
+    # that it was called, and for which files, is told
+    assert str(host.unit) in "".join(logged)
+    for text in ("the key of the host", "another"):
+        assert base64_of(text) not in "".join(logged)
+        assert base64_of(text) not in told

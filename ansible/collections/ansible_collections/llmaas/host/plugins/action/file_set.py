@@ -14,7 +14,7 @@ _SOURCES = ("template", "src", "content")
 
 
 class ActionModule(ActionBase):
-    """Turns every entry's ``template``, ``src`` or ``content`` into content for the module."""
+    """Turns every entry's ``template``, ``src`` or ``content`` into one of the module's ``contents``."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -25,14 +25,18 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(None, variables)
         arguments = dict(self._task.args)
-        files = [self._with_content(dict(entry), variables) for entry in arguments.get("files") or []]
-        arguments["files"] = files
+        files = [dict(entry) for entry in arguments.get("files") or []]
+        contents = {entry["path"]: self._content(entry, variables) for entry in files}
+        if len(contents) < len(files):
+            raise AnsibleActionFail("files: two have the same path")
+        arguments |= {"files": files, "contents": contents}
         result.update(
             self._execute_module(module_name="llmaas.host.file_set", module_args=arguments, task_vars=variables)
         )
         return result
 
-    def _with_content(self, entry: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def _content(self, entry: dict[str, Any], variables: dict[str, Any]) -> str:
+        """What a file will hold, in base64; the entry keeps all that is no content."""
         given = [key for key in _SOURCES if entry.get(key) is not None]
         if len(given) != 1:
             raise AnsibleActionFail(f"{entry.get('path')}: give exactly one of template, src and content, not {given}")
@@ -47,8 +51,7 @@ class ActionModule(ActionBase):
             content = Path(self._find_needle("files", str(value))).read_bytes()
         else:
             content = str(value).encode()
-        entry["content_base64"] = base64.b64encode(content).decode("ascii")
-        return entry
+        return base64.b64encode(content).decode("ascii")
 
     def _rendered(self, name: str, entry: dict[str, Any], variables: dict[str, Any]) -> str:
         path = Path(self._find_needle("templates", name))

@@ -38,11 +38,17 @@ options:
     description:
       - Files, each with path and exactly one of template (rendered), src (a file of the controller) or content.
       - Optionally mode, owner, group and validate, a command in which C(%s) stands for the new file.
-      - The content of one with I(secret) is never shown.
+      - The difference that one with I(secret) makes is never shown.
       - A I(src) with I(awaited) is made by an earlier task; a check run before it says that the file would change.
     type: list
     elements: dict
     default: []
+  contents:
+    description:
+      - What I(files) hold, in base64 by path; the controller's side puts it there. Modules write what they are called
+        with to the host's log, which leaves the host, keys among it; these stay out of it.
+    type: dict
+    default: {}
   absent:
     description: Paths of files that must not exist.
     type: list
@@ -199,9 +205,9 @@ def text_of(content: bytes | None) -> str:
     return content.decode("utf-8", "replace")
 
 
-def ensure_file(entry: dict[str, Any], *, check: bool) -> dict[str, str] | None:
+def ensure_file(entry: dict[str, Any], content: bytes, *, check: bool) -> dict[str, str] | None:
     """Write a file or mend its mode and owner; the diff, or None when nothing differs."""
-    path, content = entry["path"], base64.b64decode(entry["content_base64"])
+    path = entry["path"]
     before = current_content(path)
     mode = int(str(entry.get("mode", "0644")), 8)
     if before == content:
@@ -238,6 +244,7 @@ def main() -> None:
         argument_spec={
             "directories": {"type": "list", "elements": "dict", "default": []},
             "files": {"type": "list", "elements": "dict", "default": []},
+            "contents": {"type": "dict", "default": {}, "no_log": True},
             "absent": {"type": "list", "elements": "path", "default": []},
             "exclusive": {"type": "list", "elements": "dict", "default": []},
             "masked_units": {"type": "list", "elements": "str", "default": []},
@@ -249,7 +256,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.no_log_values.update(entry["content_base64"] for entry in module.params["files"] if entry.get("secret"))
     changed: list[str] = []
     diffs: list[dict[str, str]] = []
     try:
@@ -257,7 +263,8 @@ def main() -> None:
             entry["path"] for entry in module.params["directories"] if ensure_directory(entry, check=module.check_mode)
         )
         for entry in module.params["files"]:
-            diff = ensure_file(entry, check=module.check_mode)
+            content = base64.b64decode(module.params["contents"][entry["path"]])
+            diff = ensure_file(entry, content, check=module.check_mode)
             if diff is not None:
                 changed.append(entry["path"])
                 diffs.append(diff)
