@@ -1,8 +1,12 @@
 """Which node may leave the cluster, told from its pods and volumes."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.llmaas.host.plugins.modules import drained_node
 from ansible_collections.llmaas.host.plugins.modules.drained_node import moving, problems, volumes_on
 
 NODE = "gpu-host-09"
@@ -64,3 +68,15 @@ def test_what_would_be_lost_holds_the_node(pods: Any, volumes: Any, said: str) -
 
 def test_weights_are_no_loss() -> None:
     assert volumes_on([volume(NODE, modes=("ReadOnlyMany",))], NODE) == set()
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_host_whose_cluster_cannot_be_asked_does_not_leave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, joined: bool
+) -> None:
+    arguments = {"node": NODE, "joined": joined, "kubeconfig": str(tmp_path / "admin.conf")}
+    with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        drained_node.main()
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (bool(ended.value.code), told.get("state")) == ((True, None) if joined else (False, "there is no cluster"))
+    assert not joined or "gpu-host-09 has joined a cluster" in told["msg"]

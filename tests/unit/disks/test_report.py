@@ -1,7 +1,9 @@
 """What a host that is partly locked does by itself."""
 
 import importlib.util
+import json
 import subprocess
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -57,3 +59,24 @@ def test_the_unit_is_the_one_that_systemd_makes_of_the_name(
     monkeypatch.setattr(report.subprocess, "run", lambda command, **_: asked.append(command[3]))
     report.try_again(DEVICES)
     assert asked == [unit]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_systemd_gave_up_is_started_once_everything_is_open(
+    report: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, late: bool
+) -> None:
+    device = DEVICES[1]
+    configuration = tmp_path / "disks.json"
+    configuration.write_text(json.dumps({"devices": [device], "key_servers": [], "threshold": 1}))
+    monkeypatch.setattr(report, "CONFIGURATION", str(configuration))
+    monkeypatch.setattr(report, "STATE", str(tmp_path / "state.json"))
+    monkeypatch.setattr(report, "TRY_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(report.os.path, "exists", lambda _: True)
+    monkeypatch.setattr(report.time, "sleep", lambda _: None)
+    asked: list[str] = []
+    monkeypatch.setattr(report.subprocess, "run", lambda command, **_: asked.append(command[3]))
+    opened = {device["mount"]: f"/dev/mapper/llmaas-{device['purpose']}"}
+    seen = iter([{}, opened] if late else [opened])
+    monkeypatch.setattr(report, "mounted", lambda: next(seen))
+    assert report.main() == 0
+    assert asked == (["/srv/locked", "multi-user.target"] if late else [])

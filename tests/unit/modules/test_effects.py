@@ -96,11 +96,9 @@ class Systemd:
         return ""
 
 
-def ensured(
-    monkeypatch: pytest.MonkeyPatch, systemd: Systemd, file: Path, *changed: str, start: bool = True
-) -> list[str]:
+def ensured(monkeypatch: pytest.MonkeyPatch, systemd: Systemd, file: Path, *changed: str, **more: str) -> list[str]:
     monkeypatch.setattr(systemd_units, "output", systemd)
-    units = [{"name": "a.service", "restart_if": [str(file)], "start": start}]
+    units = [{"name": "a.service", "restart_if": [str(file)], **more}]
     states = systemd_units.read_anew(units, list(changed), check=False)
     return systemd_units.ensure_units(units, states, check=False)
 
@@ -114,14 +112,17 @@ def test_a_unit_is_restarted_for_a_file_that_an_earlier_run_wrote(file: Path, mo
     assert systemd.asked == [("restart", "a.service")] * 2
 
 
-def test_a_unit_that_stopped_is_started_and_one_that_shall_not_start_is_only_enabled(
+def test_a_unit_that_stopped_is_started_and_one_that_shall_not_start_yet_is_only_enabled(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensured(monkeypatch, Systemd(), file)
     assert ensured(monkeypatch, Systemd(ActiveState="failed"), file) == ["start a.service"]
     systemd = Systemd(ActiveState="inactive", UnitFileState="disabled")
-    assert ensured(monkeypatch, systemd, file, start=False) == ["enable a.service"]
+    joined = file.with_name("kubelet.conf")
+    assert ensured(monkeypatch, systemd, file, start_if=str(joined)) == ["enable a.service"]
     assert systemd.asked == [("enable", "--no-reload", "a.service")]
+    joined.touch()
+    assert ensured(monkeypatch, systemd, file, start_if=str(joined)) == ["enable a.service", "start a.service"]
 
 
 @pytest.mark.parametrize(("needed", "changed"), [("yes", ()), ("no", ("/etc/systemd/system/a.service",))])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.llmaas.host.plugins.modules import kubeadm_certificates as certificates
@@ -45,20 +46,20 @@ def test_only_the_programs_of_the_control_plane_start_anew(tmp_path: Path) -> No
 def test_programs_that_were_not_restarted_after_a_renewal_are_when_it_runs_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    done = []
+    done: list[Any] = []
     mark = tmp_path / "state" / "renewing"
     monkeypatch.setattr(certificates, "RENEWING", str(mark))
     monkeypatch.setattr(certificates, "output", lambda *command: done.append(command[:3]))
 
-    def interrupted() -> None:
+    def interrupted(_: str) -> None:
         raise ValueError("etcd not started anew")
 
     monkeypatch.setattr(certificates, "restart", interrupted)
     with pytest.raises(ValueError, match="etcd"):
-        certificates.renew(["apiserver"], "--config=kubeadm.yaml")
+        certificates.renew(["apiserver"], "--config=kubeadm.yaml", "https://here:6443")
     assert mark.read_text() == "apiserver\n"
 
-    monkeypatch.setattr(certificates, "restart", lambda: done.append("restarted"))
-    certificates.renew([], "--config=kubeadm.yaml")
-    assert done == [("kubeadm", "certs", "renew"), "restarted"]
+    monkeypatch.setattr(certificates, "restart", done.append)
+    certificates.renew([], "--config=kubeadm.yaml", "https://here:6443")
+    assert done == [("kubeadm", "certs", "renew"), "https://here:6443"]
     assert not mark.exists()

@@ -69,6 +69,11 @@ def try_again(devices: list[dict[str, str]]) -> None:
         subprocess.run(["systemctl", "start", "--no-block", unit], check=False)
 
 
+def start_what_waited() -> None:
+    """Start what systemd has given up, since what it needs was not there in time: the target has all that shall run."""
+    subprocess.run(["systemctl", "start", "--no-block", "multi-user.target"], check=False)
+
+
 def main() -> int:
     """Watch until everything is open."""
     with open(CONFIGURATION, encoding="utf-8") as file:
@@ -76,6 +81,7 @@ def main() -> int:
     opened: dict[str, float] = {}
     say_at = time.monotonic() + PATIENCE_SECONDS
     again_at = time.monotonic() + TRY_AGAIN_SECONDS
+    late = False
     while True:
         points = mounted()
         for device in configuration["devices"]:
@@ -91,10 +97,13 @@ def main() -> int:
             print(
                 f"llmaas: all {len(opened)} data devices are open, {max(opened.values(), default=0):.0f} s after start"
             )
+            if late:
+                start_what_waited()
             return 0
         if time.monotonic() >= again_at:
             again_at = time.monotonic() + TRY_AGAIN_SECONDS
             try_again(locked)
+            late = True
         if time.monotonic() >= say_at:
             say_at = time.monotonic() + SAY_AGAIN_SECONDS
             for device in locked:

@@ -75,7 +75,7 @@ def restart_of(unit: dict[str, Any]) -> str:
 
 def needed_verb(unit: dict[str, Any], state: dict[str, str], files: dict[str, int | None]) -> str | None:
     """What makes a unit run as its files, in this state, now say; None when it does, or need not."""
-    if not unit.get("start", True):
+    if "start_if" in unit and not os.path.exists(unit["start_if"]):
         return None
     if files and is_due(restart_of(unit), files):
         return "restart"
@@ -83,7 +83,7 @@ def needed_verb(unit: dict[str, Any], state: dict[str, str], files: dict[str, in
 
 
 def ensure_units(units: list[dict[str, Any]], states: dict[str, dict[str, str]], *, check: bool) -> list[str]:
-    """Enable, start and restart units, each with ``name``, ``restart_if`` and ``start``; what was or would be done."""
+    """Enable, start and restart units, each with ``name``, ``restart_if``, ``start_if``; what was or would be done."""
     disabled = [name for name, state in states.items() if state["UnitFileState"] != "enabled"]
     if disabled and not check:
         # What shall run is started by name below: for the links' sake systemd need not read all units again.

@@ -14,11 +14,16 @@ module: drained_node
 short_description: A node that the cluster has let go
 description:
   - Refuses while pods with data on the node's own disks run there, or a pod that nobody would make again. Then drains
-    the node and removes it. Does nothing where there is no cluster or no such node.
+    the node and removes it. Does nothing where there is no cluster or no such node; refuses where the host has joined a
+    cluster that cannot be asked.
 options:
   node:
     description: Name of the node.
     type: str
+    required: true
+  joined:
+    description: Whether the host has joined a cluster, as it says itself.
+    type: bool
     required: true
   kubeconfig:
     description: The administrator's way into the cluster.
@@ -39,6 +44,7 @@ EXAMPLES = r"""
 - name: Drain the host
   llmaas.host.drained_node:
     node: gpu-host-09
+    joined: true
 """
 
 RETURN = r"""
@@ -115,6 +121,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "node": {"type": "str", "required": True},
+            "joined": {"type": "bool", "required": True},
             "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
             "kubectl": {"type": "path", "default": "/usr/local/bin/kubectl"},
             "seconds": {"type": "int", "default": 600},
@@ -131,6 +138,12 @@ def main() -> None:
         return list(json.loads(kubectl("get", *arguments, "--output=json"))["items"])
 
     if not os.path.exists(given["kubeconfig"]):
+        if given["joined"]:
+            module.fail_json(
+                msg=f"{node} has joined a cluster, and this control host has no {given['kubeconfig']} to ask it with:"
+                " what runs on the host, and whose only data lie there, nobody knows. Put a control host that stands"
+                " first in llmaas:hosts"
+            )
         module.exit_json(changed=False, state="there is no cluster", evicted=[])
     try:
         if node not in {name_of(item) for item in items("nodes")}:

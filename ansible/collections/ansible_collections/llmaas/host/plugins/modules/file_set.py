@@ -87,7 +87,7 @@ options:
         systemd reads them as soon as all files are written; units start after the commands of I(apply).
       - One that is masked, as I(held_units) are, is masked no longer.
       - Those whose I(restart_if) names a file written since their last start are restarted.
-      - With I(start) false a unit is only enabled.
+      - One with I(start_if) is only enabled while nothing is at that path.
     type: list
     elements: dict
     default: []

@@ -30,6 +30,10 @@ options:
     description: Renew what has fewer days left.
     type: int
     required: true
+  server:
+    description: The host's own API server, which is waited for; the others' answer at the shared address.
+    type: str
+    required: true
 author: The authors of llmaas
 """
 
@@ -38,6 +42,7 @@ EXAMPLES = r"""
   llmaas.host.kubeadm_certificates:
     configuration: /etc/llmaas/control-plane/kubeadm.yaml
     days: 90
+    server: https://10.20.0.11:6443
   throttle: 1
 """
 
@@ -84,8 +89,8 @@ def readers(proc: str = "/proc") -> dict[int, str]:
     return found
 
 
-def restart() -> None:
-    """End those programs, and wait until kubelet has started each anew and the API server answers.
+def restart(server: str) -> None:
+    """End those programs, and wait until kubelet has started each anew and the host's own API server answers.
 
     Raises:
         ValueError: one of them does not come back.
@@ -100,7 +105,7 @@ def restart() -> None:
         problem = f"{', '.join(absent)} not started anew" if absent else ""
         if not absent:
             try:
-                output(KUBECTL, f"--kubeconfig={ADMIN}", "get", "--raw", "/readyz")
+                output(KUBECTL, f"--kubeconfig={ADMIN}", f"--server={server}", "get", "--raw", "/readyz")
             except ValueError as error:
                 problem = str(error)
             else:
@@ -110,7 +115,7 @@ def restart() -> None:
         time.sleep(1)
 
 
-def renew(found: list[str], configuration: str) -> None:
+def renew(found: list[str], configuration: str, server: str) -> None:
     """Renew what ends, if anything does, and let the programs read it.
 
     Raises:
@@ -119,7 +124,7 @@ def renew(found: list[str], configuration: str) -> None:
     mark(RENEWING, " ".join(found))
     if found:
         output("kubeadm", "certs", "renew", "all", configuration)
-    restart()
+    restart(server)
     os.unlink(RENEWING)
 
 
@@ -129,6 +134,7 @@ def main() -> None:
         argument_spec={
             "configuration": {"type": "path", "required": True},
             "days": {"type": "int", "required": True},
+            "server": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
@@ -141,7 +147,7 @@ def main() -> None:
         )
         due = bool(found) or os.path.exists(RENEWING)
         if due and not module.check_mode:
-            renew(found, configuration)
+            renew(found, configuration, module.params["server"])
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=due, renewed=found)

@@ -24,6 +24,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ansible_facts:
   description:
+    - The fact C(host_client), the address that the administration machine is known by here, empty where none is.
     - The fact C(host_kernel) with the keys release, cgroups (v1 or v2), container, sys_resource, audit,
       whole_sysctl, swap (whether some is active that may stay) and apparmor.
   returned: always
@@ -81,6 +82,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         ansible_facts={
+            "host_client": os.environ.get("SSH_CONNECTION", "").partition(" ")[0],
             "host_kernel": {
                 "release": os.uname().release,
                 "cgroups": "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1",
@@ -90,7 +92,7 @@ def main() -> None:
                 "whole_sysctl": whole_sysctl(),
                 "swap": swap_stays(),
                 "apparmor": apparmor_enabled(),
-            }
+            },
         },
     )
 
