@@ -114,7 +114,7 @@ def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOp
         f"{t.MIGRATION_PART}-script", args.namespace, {"database.sql": args.database_script}, options
     )
     runs = (args.image, args.postgres_image, args.database_script, args.certificate, secret.name, migration_secret.name)
-    version = hashlib.sha256("|".join(runs).encode()).hexdigest()[:10]
+    job = f"{t.MIGRATION_PART}-{hashlib.sha256('|'.join(runs).encode()).hexdigest()[:10]}"
     certificate = pods.certificate_files(t.GATEWAY_IDENTITY, args.certificate)
     script_files = pods.Files("script", _DATABASE_FOLDER, config_map=script.name)
     labels = pods.labels(t.MIGRATION_PART)
@@ -152,9 +152,9 @@ def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOp
         resources=pods.resources(_MIGRATION_MEMORY),
     )
     return k8s.batch.v1.Job(
-        f"{t.MIGRATION_PART}-job",
+        job,
         metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=f"{t.MIGRATION_PART}-{version}",
+            name=job,
             namespace=args.namespace,
             # A Job that gave up stays so: the next update makes it anew.
             annotations={"pulumi.com/replaceUnready": "true"},
@@ -176,7 +176,7 @@ def _migration(args: LiteLLMArgs, secret: pods.Named, options: pulumi.ResourceOp
             ),
         ),
         opts=pulumi.ResourceOptions.merge(
-            options,
+            pods.of_its_own(f"{t.MIGRATION_PART}-job", options),
             pulumi.ResourceOptions(
                 depends_on=[script.made, secret.made, migration_secret.made], custom_timeouts=pods.AWAIT
             ),

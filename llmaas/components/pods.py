@@ -75,15 +75,28 @@ def content_name(name: str, content: Mapping[str, str]) -> str:
     return f"{name}-{digest.hexdigest()[:10]}"
 
 
+def of_its_own(name: str, options: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    """The options of an object that is named by its content, and is a resource of the stack under that name.
+
+    One resource under which objects replace each other would forget the object before as soon as an update begins to
+    make the next one: an update that failed could not be taken back, for that object would be in the way.
+
+    Args:
+        name: of the resource, were it one for all contents: what an earlier version of the program called it.
+        options: its others.
+    """
+    return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(aliases=[pulumi.Alias(name=name)]))
+
+
 def config_map(resource: str, namespace: str, content: Mapping[str, str], options: pulumi.ResourceOptions) -> Named:
     """Immutable files, named by their content."""
     name = content_name(resource, content)
     made = k8s.core.v1.ConfigMap(
-        resource,
+        name,
         metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace),
         data=content,
         immutable=True,
-        opts=options,
+        opts=of_its_own(resource, options),
     )
     return Named(name, made)
 

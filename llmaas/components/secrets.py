@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
-from llmaas.components.pods import Named
+from llmaas.components.pods import Named, of_its_own
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ def password_secret(name: str, namespace: str, content: SecretValues, options: p
     """An immutable Secret."""
     full_name = f"{name}-{content.version}"
     made = k8s.core.v1.Secret(
-        f"{name}-secret",
+        full_name,
         metadata=k8s.meta.v1.ObjectMetaArgs(name=full_name, namespace=namespace),
         type="Opaque",
         immutable=True,
         string_data={key: pulumi.Output.secret(value) for key, value in content.values.items()},
-        opts=options,
+        opts=of_its_own(f"{name}-secret", options),
     )
     return Named(full_name, made)

@@ -82,6 +82,8 @@ def deploy_store(
         metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
         spec=k8s.apps.v1.StatefulSetSpecArgs(
             replicas=1,
+            # With one at a time, a pod that does not become ready is never made anew, whatever a later update corrects.
+            pod_management_policy="Parallel",
             service_name=name,
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
             template=k8s.core.v1.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=pod),

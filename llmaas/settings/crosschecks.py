@@ -12,11 +12,12 @@ from llmaas.settings.disk_checks import CHECKS as DISK_CHECKS
 from llmaas.settings.draft import Draft, Item
 from llmaas.settings.errors import Problem
 from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
+from llmaas.settings.gateway_checks import CHECKS as GATEWAY_CHECKS
 from llmaas.settings.gpu_checks import CHECKS as GPU_CHECKS
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
 from llmaas.settings.log_checks import CHECKS as LOG_CHECKS
 from llmaas.settings.model_checks import CHECKS as MODEL_CHECKS
-from llmaas.settings.service import Demand, Gateway, Measurement, Tier
+from llmaas.settings.service import Demand, Measurement, Tier
 from llmaas.settings.tier_checks import CHECKS as TIER_CHECKS
 from llmaas.settings.types import Section
 
@@ -180,15 +181,6 @@ def gpu_hosts_have_gpus(draft: Draft) -> Iterator[Problem]:
             yield Problem(f"{item.path}.gpus", "stands on a host without role gpu; add the role or drop the GPUs")
 
 
-def someone_serves(draft: Draft) -> Iterator[Problem]:
-    """The gateway needs hosts with the role service."""
-    items = draft.entries("hosts", Host)
-    if not items or not all(item.sure("roles") for item in items):
-        return
-    if not any("service" in item.value.roles for item in items):
-        yield Problem("llmaas:hosts", "no host has the role service; give it to two hosts or more, for the gateway")
-
-
 def placements_name_gpu_hosts(draft: Draft) -> Iterator[Problem]:
     """Replicas are placed on hosts that exist and have GPUs."""
     known = draft.names("hosts")
@@ -259,19 +251,6 @@ def demands_stand_once(draft: Draft) -> Iterator[Problem]:
         seen.add(item.value.model)
 
 
-def listeners_have_names_of_their_own(draft: Draft) -> Iterator[Problem]:
-    """No name of the administration listener is also one of the public API."""
-    for item in draft.entries("gateway", Gateway):
-        if not item.sure("public_host_names", "administration_host_names"):
-            continue
-        for index, name in enumerate(item.value.administration_host_names):
-            if name in item.value.public_host_names:
-                yield Problem(
-                    f"{item.path}.administration_host_names[{index}]",
-                    f"{name} is a name of the public API; give administration a name of its own",
-                )
-
-
 def contexts_are_possible(draft: Draft) -> Iterator[Problem]:
     """No model promises more context than its weights were made for."""
     shapes = {
@@ -301,13 +280,12 @@ CHECKS: tuple[Check, ...] = (
     control_hosts_keep_a_majority,
     api_address_belongs_to_the_control_plane,
     gpu_hosts_have_gpus,
-    someone_serves,
     placements_name_gpu_hosts,
     gpus_suffice,
     references_exist,
     demands_stand_once,
-    listeners_have_names_of_their_own,
     contexts_are_possible,
+    *GATEWAY_CHECKS,
     *FLOW_CHECKS,
     *DISK_CHECKS,
     *LOG_CHECKS,

@@ -19,7 +19,7 @@ class Inputs:
     Attributes:
         files: name -> SHA-256, of what stands beside the stack file and counts; what is not there yet is left out.
         commit: of the software; empty where it is not known.
-        changes: SHA-256 of what was changed since that commit; empty if nothing was.
+        changes: SHA-256 of what was changed since that commit or is there beside it; empty if nothing is.
     """
 
     files: Mapping[str, str]
@@ -29,7 +29,7 @@ class Inputs:
 
 def inputs_of(environment: str) -> Inputs:
     """What checks of an environment would be held against now."""
-    changes = _git(PROJECT_ROOT, "diff", "--binary", "HEAD")
+    changes = _git(PROJECT_ROOT, "diff", "--binary", "HEAD") + _untracked(PROJECT_ROOT)
     commit = _git(PROJECT_ROOT, "rev-parse", "HEAD").decode()
     return Inputs(file_digests(environment), commit, _digest(changes) if changes else "")
 
@@ -42,7 +42,14 @@ def with_inputs(verdict: Verdict, inputs: Inputs) -> Verdict:
 def file_digests(environment: str) -> dict[str, str]:
     """Name -> SHA-256 of the files that checks of an environment would be held against now; of those that are there."""
     stack = stack_file(environment)
-    names = (f"promises.{environment}.jsonl", hardening.FILE, updates.FILE, "gpu-runtime.yaml")
+    names = (
+        f"placement.{environment}.yaml",
+        f"promises.{environment}.jsonl",
+        "prices.recorded.jsonl",
+        hardening.FILE,
+        updates.FILE,
+        "gpu-runtime.yaml",
+    )
     paths = [stack, price_book_file(environment), *(stack.with_name(name) for name in names), *_lock(environment)]
     files = {f"stacks/{path.name}": path for path in paths} | {"uv.lock": PROJECT_ROOT / "uv.lock"}
     return {name: digest_of(path) for name, path in sorted(files.items()) if path.exists()}
@@ -86,6 +93,17 @@ def _lock(environment: str) -> list[Path]:
         return [lock_file(load_platform(environment))]
     except (SettingsError, OSError):
         return []  # a stack file that is wrong names no lock; whoever reads it says what is wrong
+
+
+def _untracked(root: Path) -> bytes:
+    """Names and digests of files that git neither has nor ignores: roles and tests among them are used all the same."""
+    names = _git(root, "ls-files", "--others", "--exclude-standard", "-z").split(b"\0")
+    paths = [root / name.decode(errors="surrogateescape") for name in sorted(names) if name]
+    return b"".join(
+        f"{path.relative_to(root)} {digest_of(path)}\n".encode("utf-8", "surrogateescape")
+        for path in paths
+        if path.is_file()
+    )
 
 
 def _git(root: Path, *arguments: str) -> bytes:

@@ -8,7 +8,8 @@ from llmaas_policies.model import Rule
 _HEAD = """# Policies
 
 What preview refuses. Every rule is mandatory; a value that is missing or not known at preview counts as a violation.
-`llmaas verify` holds what runs in the cluster against the same rules and waivers, whoever made it.
+`llmaas verify` holds all workloads that run in the cluster, whoever made them, against those of the rules that speak of
+workloads, with the same waivers; of other objects preview alone judges.
 This file is generated: `llmaas policies document`.
 """
 

@@ -1,4 +1,4 @@
-"""What the cluster runs is what preview's rules let pass, whoever made it and by whatever way."""
+"""Every workload that runs is one that preview's rules about workloads let pass, whoever made it and however."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,8 +6,8 @@ from typing import Any
 
 import kubernetes
 import pytest
+from host.judged_rules import of_workloads
 from llmaas_policies.model import Resource
-from llmaas_policies.pack import RULES
 
 from llmaas.settings import Platform
 from llmaas.views.policies import policy_parameters
@@ -54,7 +54,7 @@ def judged(cluster: kubernetes.client.CoreV1Api, platform: Platform) -> list[Res
     return found
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.check is not None], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", of_workloads(), ids=lambda rule: rule.name)
 def test_no_workload_breaks_a_rule_of_preview(judged: list[Resource], platform: Platform, rule: Any) -> None:
     assert judged
     parameters = policy_parameters(platform, datetime.now(UTC).date())

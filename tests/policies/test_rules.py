@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cases import BAD, UNKNOWN_AT_PREVIEW, Case
+from host.judged_rules import OF_OTHER_OBJECTS, WORKLOADS, of_workloads
 from llmaas_policies.documentation import markdown
 from llmaas_policies.model import UNKNOWN, Resource, Rule, Violation, Waiver
 from llmaas_policies.pack import RULES, evaluate, policies
@@ -48,6 +49,18 @@ def test_what_is_not_known_at_preview_is_refused(rule: str, case: Case) -> None:
 def test_every_rule_has_a_bad_and_an_unknown_case() -> None:
     assert sorted(BAD) == sorted(NAMES)
     assert sorted(UNKNOWN_AT_PREVIEW) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("rule", of_workloads(), ids=lambda rule: rule.name)
+def test_what_verify_holds_workloads_against_can_find_something_in_one(rule: Rule) -> None:
+    objects = good()
+    cases = [case for case in BAD[rule.name] if case[0] in {"new", *objects}]
+    broken = [case[2] if case[0] == "new" else objects[case[0]] for case in cases]
+    assert WORKLOADS & {each["kind"] for each in broken if isinstance(each, dict)}
+
+
+def test_what_verify_leaves_out_are_rules() -> None:
+    assert set(NAMES) >= OF_OTHER_OBJECTS
 
 
 WAIVABLE = sorted(rule.name for rule in RULES if rule.waivable)

@@ -119,6 +119,7 @@ def change(path: str, value: object) -> Any:
         ("hosts/3/gpus/count", -4, "hosts[3].gpus.count", "is too small"),
         ("hosts/3/gpus/memory_gib", 10**9, "hosts[3].gpus.memory_gib", "is too large"),
         ("hosts/0/roles", ["service"], "hosts", "no host has the role control"),
+        ("gateway/replicas", 3, "gateway.replicas", "3 proxies, but 2 hosts with the role service, and each takes one"),
         ("hosts/2/roles", ["gpu", "control"], "hosts", "2 control hosts survive no more losses than 1"),
         ("network/pods", "10.77.0.0/16", "network.pods", "overlaps llmaas:network.hosts"),
         ("network/pods", "10.244.0.0", "network.pods", "has no prefix length"),

@@ -1,0 +1,48 @@
+"""What must hold of the gateway: hosts for each of its proxies, names of its own for each of its listeners."""
+
+from collections.abc import Iterator
+
+from llmaas.settings.draft import Draft
+from llmaas.settings.errors import Problem
+from llmaas.settings.infrastructure import Host
+from llmaas.settings.service import Gateway
+
+
+def someone_serves(draft: Draft) -> Iterator[Problem]:
+    """The gateway needs hosts with the role service."""
+    items = draft.entries("hosts", Host)
+    if not items or not all(item.sure("roles") for item in items):
+        return
+    if not any("service" in item.value.roles for item in items):
+        yield Problem("llmaas:hosts", "no host has the role service; give it to two hosts or more, for the gateway")
+
+
+def each_proxy_has_a_host(draft: Draft) -> Iterator[Problem]:
+    """No two proxies share a host, so that more of them than hosts would never all run."""
+    items = draft.entries("hosts", Host)
+    if not items or not all(item.sure("roles") for item in items):
+        return
+    hosts = sum("service" in item.value.roles for item in items)
+    for gateway in draft.entries("gateway", Gateway):
+        if hosts and gateway.sure("replicas") and gateway.value.replicas > hosts:
+            yield Problem(
+                f"{gateway.path}.replicas",
+                f"{gateway.value.replicas} proxies, but {hosts} hosts with the role service, and each takes one;"
+                f" write at most {hosts} or give the role to more hosts",
+            )
+
+
+def listeners_have_names_of_their_own(draft: Draft) -> Iterator[Problem]:
+    """No name of the administration listener is also one of the public API."""
+    for item in draft.entries("gateway", Gateway):
+        if not item.sure("public_host_names", "administration_host_names"):
+            continue
+        for index, name in enumerate(item.value.administration_host_names):
+            if name in item.value.public_host_names:
+                yield Problem(
+                    f"{item.path}.administration_host_names[{index}]",
+                    f"{name} is a name of the public API; give administration a name of its own",
+                )
+
+
+CHECKS = (someone_serves, each_proxy_has_a_host, listeners_have_names_of_their_own)
