@@ -1,6 +1,6 @@
 """The capacity plan of an environment: what runs where, what it carries, what each host's loss leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from llmaas.planning.fleet import Placement, faults, met_without
@@ -196,7 +196,7 @@ def _fitting(platform: Platform, question: Question, solution: Solution) -> Plan
         losses={host: _loss(question, placement, host) for host in question.rooms},
         stores=stores_by_host(platform),
         fewest_moves_proven=solution.proven,
-        notes=tuple(_notes(platform, question, lines)),
+        notes=(*_notes(platform, question, lines), *two_updates(platform, placement, hosts)),
     )
 
 
@@ -280,3 +280,17 @@ def _notes(platform: Platform, question: Question, lines: tuple[Line, ...]) -> l
                 f" {promised:g} s are not shown, measure one replica"
             )
     return found
+
+
+def two_updates(platform: Platform, placement: Placement, owned: Mapping[str, int]) -> Iterator[str]:
+    """Hosts where something starts on GPUs that something else still has: an update starts before it stops."""
+    for host, gpus in owned.items():
+        taken = 0
+        for model in platform.models:
+            before, after = model.placement.get(host, 0), placement.get(model.name, {}).get(host, 0)
+            taken += max(before, after) * model.gpus_per_replica
+        if taken > gpus:
+            yield (
+                f"{host}: what starts there needs GPUs of what stops there, and an update starts before it stops; make it"
+                " two: pulumi up without what starts there, then with it"
+            )

@@ -12,7 +12,7 @@ from llmaas.cli import plan as plan_cli
 from llmaas.planning.check import placement_faults
 from llmaas.planning.drawing import picture
 from llmaas.planning.memory import replica_memory
-from llmaas.planning.plan import Plan, make_plan, with_placement
+from llmaas.planning.plan import Plan, make_plan, two_updates, with_placement
 from llmaas.planning.throughput import FIGURES, NoRate, Rate, Replica, replica_rate
 from llmaas.settings import (
     Demand,
@@ -48,6 +48,16 @@ def test_the_placement_in_force_is_the_plan(environment: str) -> None:
     assert made.fits
     assert made.moves == ()
     assert made.fewest_moves_proven
+
+
+def test_what_starts_on_gpus_that_something_else_leaves_is_told_to_need_two_updates(production: Platform) -> None:
+    owned = {host.name: 8 for host in production.hosts_with_role("gpu")}
+    before = {model.name: dict(model.placement) for model in production.models}
+    assert list(two_updates(production, before, owned)) == []
+    # one replica of four GPUs makes room for eight of one
+    full = {**before, "llama3.1:70b": {}, "granite3.3:8b": {"gpu-host-10": 8}}
+    (note,) = two_updates(production, full, owned)
+    assert note.startswith("gpu-host-10: what starts there needs GPUs of what stops there")
 
 
 def test_every_stable_model_carries_its_demand_with_any_host_lost(production: Platform) -> None:
