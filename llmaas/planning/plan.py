@@ -291,6 +291,6 @@ def two_updates(platform: Platform, placement: Placement, owned: Mapping[str, in
             taken += max(before, after) * model.gpus_per_replica
         if taken > gpus:
             yield (
-                f"{host}: what starts there needs GPUs of what stops there, and an update starts before it stops; make it"
-                " two: pulumi up without what starts there, then with it"
+                f"{host}: what starts there needs GPUs of what stops there, and an update starts before it stops;"
+                " make it two: pulumi up without what starts there, then with it"
             )
