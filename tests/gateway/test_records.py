@@ -282,7 +282,8 @@ def test_the_coming_months_partition_is_made_ahead_and_waits_for_no_long_reader(
             # as every replica does beside the moving of records
             consumer = RecordConsumer(ledger._redis, ledger.records_key, url, "one")  # noqa: SLF001
             task = asyncio.create_task(consumer.run())
-            for _ in range(400):
+            # two minutes: it takes a moment, but others may have the machine
+            for _ in range(2_400):
                 if await (await connection.execute(there)).fetchone() == (True,):
                     found.append((True,))
                     break
