@@ -8,6 +8,8 @@ from typing import Any
 
 from llmaas.paths import PROJECT_ROOT
 
+# A host that is this machine.
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 _ANSIBLE = PROJECT_ROOT / "ansible"
 
 

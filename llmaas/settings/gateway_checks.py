@@ -8,21 +8,23 @@ from llmaas.settings.infrastructure import Host
 from llmaas.settings.service import Gateway
 
 
-def someone_serves(draft: Draft) -> Iterator[Problem]:
-    """The gateway needs hosts with the role service."""
+def _serving(draft: Draft) -> int | None:
+    """How many hosts have the role service; None where that cannot be told."""
     items = draft.entries("hosts", Host)
     if not items or not all(item.sure("roles") for item in items):
-        return
-    if not any("service" in item.value.roles for item in items):
+        return None
+    return sum("service" in item.value.roles for item in items)
+
+
+def someone_serves(draft: Draft) -> Iterator[Problem]:
+    """The gateway needs hosts with the role service."""
+    if _serving(draft) == 0:
         yield Problem("llmaas:hosts", "no host has the role service; give it to two hosts or more, for the gateway")
 
 
 def each_proxy_has_a_host(draft: Draft) -> Iterator[Problem]:
     """No two proxies share a host, so that more of them than hosts would never all run."""
-    items = draft.entries("hosts", Host)
-    if not items or not all(item.sure("roles") for item in items):
-        return
-    hosts = sum("service" in item.value.roles for item in items)
+    hosts = _serving(draft)
     for gateway in draft.entries("gateway", Gateway):
         if hosts and gateway.sure("replicas") and gateway.value.replicas > hosts:
             yield Problem(

@@ -9,6 +9,7 @@ from pathlib import Path
 from llmaas.materials import lock_file, price_book_file
 from llmaas.paths import PROJECT_ROOT, stack_file
 from llmaas.settings import SettingsError, hardening, load_platform, updates
+from llmaas.settings.recorded import placement_file, promises_file
 from llmaas.verify.verdict import Verdict
 
 
@@ -42,15 +43,15 @@ def with_inputs(verdict: Verdict, inputs: Inputs) -> Verdict:
 def file_digests(environment: str) -> dict[str, str]:
     """Name -> SHA-256 of the files that checks of an environment would be held against now; of those that are there."""
     stack = stack_file(environment)
-    names = (
-        f"placement.{environment}.yaml",
-        f"promises.{environment}.jsonl",
-        "prices.recorded.jsonl",
-        hardening.FILE,
-        updates.FILE,
-        "gpu-runtime.yaml",
-    )
-    paths = [stack, price_book_file(environment), *(stack.with_name(name) for name in names), *_lock(environment)]
+    names = ("prices.recorded.jsonl", hardening.FILE, updates.FILE, "gpu-runtime.yaml")
+    paths = [
+        stack,
+        price_book_file(environment),
+        promises_file(environment),
+        placement_file(environment),
+        *(stack.with_name(name) for name in names),
+        *_lock(environment),
+    ]
     files = {f"stacks/{path.name}": path for path in paths} | {"uv.lock": PROJECT_ROOT / "uv.lock"}
     return {name: digest_of(path) for name, path in sorted(files.items()) if path.exists()}
 

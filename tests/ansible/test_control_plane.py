@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from playbooks import run_playbook
+from playbooks import LOCAL, run_playbook
 
 from llmaas.paths import PROJECT_ROOT
 
 TASKS = PROJECT_ROOT / "ansible" / "roles" / "control_plane" / "tasks"
 NAMES = ("control-01", "control-02", "control-03")
-LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
 
 def look(folder: Path, *standing: str) -> subprocess.CompletedProcess[str]:

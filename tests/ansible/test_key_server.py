@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from playbooks import run_playbook
+from playbooks import LOCAL, run_playbook
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -55,9 +55,8 @@ def test_old_keys_go_after_every_volume_was_bound_anew() -> None:
 
 
 def test_no_key_is_forgotten_while_a_host_does_not_answer(tmp_path: Path) -> None:
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     inventory = {
-        "key_servers": {"hosts": {"key-01": local, "key-02": local}},
+        "key_servers": {"hosts": {"key-01": LOCAL, "key-02": LOCAL}},
         "encrypted": {"hosts": {"gpu-host-07": {"ansible_host": "192.0.2.1", "ansible_timeout": 1}}},
     }
     role = {"name": "key_server", "tasks_from": "forget.yml"}

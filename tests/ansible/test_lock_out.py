@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playbooks import run_playbook
+from playbooks import LOCAL, run_playbook
 
 from llmaas.paths import PROJECT_ROOT
 
 TASKS = PROJECT_ROOT / "ansible" / "roles" / "base" / "tasks" / "main.yml"
-LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
 
 def judged(folder: Path, client: str, *bastions: str) -> subprocess.CompletedProcess[str]:

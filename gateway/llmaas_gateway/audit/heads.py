@@ -15,11 +15,10 @@ import psycopg
 from llmaas_gateway.audit.log import Connection, append_entries
 from llmaas_gateway.audit.records import PLATFORM, Entry
 from llmaas_gateway.audit.signing import Signer
-from llmaas_gateway.audit.stored import ANCHOR, Chain, Judge, TamperedError, keep
+from llmaas_gateway.audit.stored import ANCHOR, Chain, Judge, TamperedError, in_words, keep
 
 _HEADS_AN_ANCHOR: Final = 500
 _SLICE: Final = 2_000
-_TOLD: Final = 5
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ async def _sign_grown(
             # What an erasure took between two looks is no alteration.
             chain, problems = await _judged(connection, judge, stream)
         if problems:
-            told = "; ".join(problems[:_TOLD])
+            told = in_words(problems)
             _log.error("audit stream %s is not signed: %s", stream, told)
             tampered.append(f"stream {stream}: {told}")
         elif chain is not None:
@@ -94,12 +93,10 @@ async def _judged(connection: Connection, judge: Judge, stream: str) -> tuple[Ch
             place = max(chain.start, chain.signed)
             if place.number >= chain.end.number:
                 return None, ()
-            while place.number < chain.end.number:
-                before = place
-                place, problems = await judge.stretch(connection, chain, before, _SLICE)
-                if problems or place == before:
-                    return chain, problems or [f"records {place.number + 1} to {chain.end.number} are missing"]
-            return chain, () if place == chain.end else [f"record {place.number} is not the one that was written last"]
+            place, problems = await judge.walk(connection, chain, place, chain.end.number, _SLICE)
+            if not problems and place != chain.end:
+                problems = [f"record {place.number} is not the one that was written last"]
+            return chain, problems
     except psycopg.DataError:
         # Nothing that we write is of a form that PostgreSQL cannot read.
         return None, ["it cannot be read"]

@@ -4,7 +4,7 @@ All of it runs in one transaction of isolation level REPEATABLE READ: chains gro
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -79,6 +79,11 @@ _TOLD: Final = 5
 
 class TamperedError(RuntimeError):
     """A chain in the database does not hold; the text names the stream and the record."""
+
+
+def in_words(problems: Sequence[str]) -> str:
+    """The first of what is wrong with a chain, as one line."""
+    return "; ".join(problems[:_TOLD])
 
 
 class Place(NamedTuple):
@@ -178,6 +183,18 @@ class Judge:
             problems = await self._anchors(connection, chain.stream, after, last)
         return last, problems
 
+    async def walk(
+        self, connection: Connection, chain: Chain, after: Place, until: int, most: int
+    ) -> tuple[Place, list[str]]:
+        """Where a chain stands at a record, stretch by stretch of at most so many, and the first that is wrong."""
+        place, problems = after, list[str]()
+        while not problems and place.number < until:
+            before = place
+            place, problems = await self.stretch(connection, chain, before, most, until)
+            if place == before and not problems:
+                problems = [f"records {place.number + 1} to {until} are missing"]
+        return place, problems
+
     async def vouched(self, connection: Connection, chain: Chain, last: int, most: int) -> Place:
         """A record of a chain, once all before it and those up to the next signed head were found as they were written.
 
@@ -197,18 +214,14 @@ class Judge:
             head = self._place(row[0] if row else [], chain.stream, "number")
         except (ValueError, KeyError, TypeError) as error:
             problems.append(f"the signed head of record {last} or of one after it was altered: {error}")
-        while not problems and place.number < head.number:
-            until = last if place.number < last else head.number
-            before = place
-            place, problems = await self.stretch(connection, chain, before, most, until)
-            if place == before and not problems:
-                problems = [f"records {place.number + 1} to {until} are missing"]
-            if place.number == last:
-                wanted = place
+        if not problems:
+            wanted, problems = await self.walk(connection, chain, chain.start, last, most)
+        if not problems:
+            place, problems = await self.walk(connection, chain, wanted, head.number, most)
         if not problems and place != head:
             problems = [f"a signed head vouches for record {head.number}, which is another"]
         if problems:
-            raise TamperedError("; ".join(problems[:_TOLD]))
+            raise TamperedError(in_words(problems))
         return wanted
 
     async def _anchors(self, connection: Connection, stream: str, after: Place, last: Place) -> list[str]:
