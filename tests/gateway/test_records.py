@@ -15,6 +15,7 @@ from llmaas_gateway.ledger.ledger import Ledger, LedgerLostError, Settled
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, forget_expired, migrate, prepare_month
+from llmaas_gateway.tasks import end
 
 T = TypeVar("T")
 START = datetime(2096, 11, 30, 23, 0, tzinfo=ZoneInfo("Europe/Paris"))
@@ -129,7 +130,7 @@ def test_nothing_is_lost_while_postgresql_is_away(redis_port: int, postgres: Pos
                 if len(found) == 21:
                     break
                 await asyncio.sleep(0.2)
-        task.cancel()
+        await end(task)
         return found
 
     assert len(run(redis_port, action)) == 21
@@ -177,7 +178,7 @@ def test_counters_of_windows_that_are_over_go_while_records_are_moved(
             async with asyncio.timeout(20):
                 while await left() != ["over:2", "over:3", "over:5:spend-month:a"]:  # noqa: ASYNC110 - another program's table has no event
                     await asyncio.sleep(0.05)
-            task.cancel()
+            await end(task)
 
     run(redis_port, action)
 
@@ -288,8 +289,7 @@ def test_the_coming_months_partition_is_made_ahead_and_waits_for_no_long_reader(
                     found.append((True,))
                     break
                 await asyncio.sleep(0.05)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         return found
 
     assert run(redis_port, action) == [(False,), (True,)]

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts.account import Account, AccountError, State
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError, Row
+from llmaas_gateway.tasks import end
 
 _SCHEMA: Final = tuple(
     (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("schema.sql", "removal.sql")
@@ -216,5 +217,4 @@ class Directory:
     async def close(self) -> None:
         """Give up what could not be pushed; replicas learn of it when their copy is read anew."""
         if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+            await end(self._telling)

@@ -20,6 +20,7 @@ from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
 from llmaas_gateway.audit.stored import TamperedError
 from llmaas_gateway.audit.watch import ChainWatch
+from llmaas_gateway.tasks import end
 
 KEY_VARIABLE: Final = "LLMAAS_AUDIT_KEY"
 _CHAIN_SECONDS: Final = 1.0
@@ -81,9 +82,7 @@ class Audit:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end(task)
             with suppress(psycopg.Error, OSError):
                 async with self.log.connect() as connection:
                     for job in (self.refusals.flush, chain_all):

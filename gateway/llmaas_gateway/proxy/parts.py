@@ -50,6 +50,7 @@ from llmaas_gateway.proxy.lifetimes import Lifetimes
 from llmaas_gateway.proxy.settings import GatewaySettings, Secrets
 from llmaas_gateway.proxy.settlement import Settlement
 from llmaas_gateway.proxy.wrapper import Gateway
+from llmaas_gateway.tasks import end
 
 _CONNECTIONS: Final = 50
 # Reading a stream waits for records on purpose, and a rebuild writes many keys at once.
@@ -174,9 +175,7 @@ class Parts:
                 yield
                 await self.settlement.drain(_DRAIN_SECONDS)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             for client in self._clients:
                 await client.aclose()
             await self.directory.close()

@@ -22,6 +22,7 @@ from llmaas_gateway.proxy.costs import Costs
 from llmaas_gateway.proxy.counting import InputCounter, tokenizer
 from llmaas_gateway.proxy.settings import GatewaySettings
 from llmaas_gateway.proxy.settlement import Settlement
+from llmaas_gateway.tasks import end
 
 from .stack import PRICES, TIERS
 
@@ -262,8 +263,7 @@ def test_at_the_end_everything_that_is_owed_is_settled_while_the_loop_still_runs
         await begun.wait()
         await scene.settlement.drain(10)
         assert not loop.done()
-        loop.cancel()
-        await asyncio.gather(loop, return_exceptions=True)
+        await end(loop)
         assert sorted(await scene.settled()) == sorted(owed)
         assert await scene.credit() == {"settled": 3 * COST}
 
