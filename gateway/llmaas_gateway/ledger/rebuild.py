@@ -98,8 +98,12 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
             await migrate(connection)
             await _drain(redis, ledger, connection)
             await _forget_counters(redis, ledger, turn)
-            counters = await _restore_counters(turn, connection)
-            traces = await _restore_traces(turn, ledger, connection)
+            await forget_expired(connection)
+            # One snapshot: what another replica moves meanwhile is in the counters and the traces, or in neither.
+            await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            async with connection.transaction():
+                counters = await _restore_counters(turn, connection)
+                traces = await _restore_traces(turn, ledger, connection)
         held = await ledger.restore(redis, turn.holder, datetime.now(UTC))
     except _OvertakenError:
         held = None
@@ -137,7 +141,6 @@ async def _forget_counters(redis: Redis, ledger: Ledger, turn: _Turn) -> None:
 
 
 async def _restore_counters(turn: _Turn, connection: psycopg.AsyncConnection[Any]) -> int:
-    await forget_expired(connection)
     cursor = await connection.execute(
         "SELECT key, settled, expires_at FROM ledger.counter WHERE expires_at IS NULL OR expires_at > now()"
     )
