@@ -48,6 +48,11 @@ class Gathered:
     differences: tuple[str, ...] = ()
 
 
+def now() -> datetime:
+    """The clock; tests set their own."""
+    return datetime.now(UTC)
+
+
 def gather(  # noqa: PLR0913 - what is asked for, and how
     platform: Platform,
     control_map: ControlMap,
@@ -64,14 +69,16 @@ def gather(  # noqa: PLR0913 - what is asked for, and how
             says something that another one says too.
         SettingsError: the exceptions from the hardening cannot be read.
     """
-    moment = datetime.now(UTC)
+    moment = now()
     # Read before minutes are spent on checks.
     exemptions = exemptions_in_force(platform, moment.date())
-    now, stack = inputs_of(platform.environment), stack_digest(platform.environment)
+    inputs, stack = inputs_of(platform.environment), stack_digest(platform.environment)
     found: list[str] = []
     if records:
         verdicts = [read_record(path, platform.environment) for path in records]
-        found = [f"{path}: {text}" for path, each in zip(records, verdicts, strict=True) for text in _aged(each, now)]
+        found = [
+            f"{path}: {text}" for path, each in zip(records, verdicts, strict=True) for text in _aged(each, inputs)
+        ]
         if found and not accept_differences:
             remedy = "run the checks again, or take it as it is, with this said in the evidence: --accept-differences"
             raise RecordError(f"{'; '.join(found)}; {remedy}")
@@ -85,7 +92,7 @@ def gather(  # noqa: PLR0913 - what is asked for, and how
     for check in judged:
         on_check(check)
     rows = sorted([*tests.checks, *judged], key=lambda row: (row.test, row.subject))
-    verdict = replace(with_inputs(tests, now), checks=tuple(rows), stack=stack)
+    verdict = replace(with_inputs(tests, inputs), checks=tuple(rows), stack=stack)
     return Gathered(verdict, absent, otherwise, exemptions, tuple(found))
 
 

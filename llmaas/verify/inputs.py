@@ -97,8 +97,16 @@ def _lock(environment: str) -> list[Path]:
 
 
 def _untracked(root: Path) -> bytes:
-    """Names and digests of files that git neither has nor ignores: roles and tests among them are used all the same."""
-    names = _git(root, "ls-files", "--others", "--exclude-standard", "-z").split(b"\0")
+    """Names and digests of files that git neither has nor ignores: roles and tests among them are used all the same.
+
+    Only in the software's folders: what lies beside them, a record or an earlier evidence among it, changes no check.
+    """
+    folders = [
+        f":(literal){name.decode()}"
+        for name in _git(root, "ls-tree", "-dz", "--name-only", "HEAD").split(b"\0")
+        if name
+    ]
+    names = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *folders, ":(glob)*.py").split(b"\0")
     paths = [root / name.decode(errors="surrogateescape") for name in sorted(names) if name]
     return b"".join(
         f"{path.relative_to(root)} {digest_of(path)}\n".encode("utf-8", "surrogateescape")

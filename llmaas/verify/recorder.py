@@ -66,7 +66,8 @@ def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
         "invariant": name.replace("_", " "),
         "outcome": outcome,
         "seconds": round(seconds, 2),
-        "reason": reason[-REASON_CHARACTERS:].strip(),
+        # Why a check was left out is said at the beginning; what an error comes to, at its end.
+        "reason": (reason[:REASON_CHARACTERS] if outcome == "not run" else reason[-REASON_CHARACTERS:]).strip(),
         "test": node.partition("[")[0],
     }
     _write(line)

@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from llmaas.paths import ENVIRONMENT_VARIABLE, PROJECT_ROOT, stack_file, state_dir
-from llmaas.verify.inputs import changed_files, digest_of, file_digests, inputs_of, with_inputs
+from llmaas.verify.inputs import Inputs, differences, digest_of, inputs_of, with_inputs
 from llmaas.verify.recorder import DESCRIPTOR
 from llmaas.verify.verdict import Check, Verdict
 
@@ -63,7 +63,7 @@ def run_checks(
         code = process.wait()
     over = {(check.test, check.subject) for check in ended}
     checks = (*ended, *(check for name, check in collected.items() if name not in over))
-    problems = [_problem(code, ended, log), _changed(inputs.files, file_digests(environment))]
+    problems = [_problem(code, ended, log), _changed(inputs, inputs_of(environment))]
     problem = "; ".join(each for each in problems if each)
     verdict = Verdict(environment, checks, problem, started, _now(), stack, len(collected), figures)
     return with_inputs(verdict, inputs)
@@ -77,9 +77,9 @@ def stack_digest(environment: str) -> str:
         return ""
 
 
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+def _changed(before: Inputs, after: Inputs) -> str:
     """What nobody can say any more which check was held against it; empty if nothing was changed."""
-    found = ", ".join(changed_files(before, after))
+    found = ", ".join(differences(before, after))
     return f"while the checks ran, {found}; run them again" if found else ""
 
 

@@ -44,6 +44,16 @@ def tasks(role: Path) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
+def placed_files(role: Path) -> list[dict[str, Any]]:
+    """What file_set places: entries beside the task, and those of lists that stand in the role's variables."""
+    found = [*tasks(role)]
+    listed = [task["llmaas.host.file_set"].get("files") for task in found if "llmaas.host.file_set" in task]
+    variables = [load(path) or {} for path in sorted(role.glob("vars/*.yml"))]
+    listed += [value for each in variables for value in each.values()]
+    entries = [entry for each in listed if isinstance(each, list) for entry in each]
+    return [entry for entry in entries if isinstance(entry, dict) and "path" in entry]
+
+
 each_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
 
@@ -87,14 +97,20 @@ def test_every_template_and_file_is_used(role: Path) -> None:
     assert [path.name for path in kept if path.name not in text] == []
 
 
-@each_role
-def test_files_that_lock_out_or_break_are_validated_before_they_are_placed(role: Path) -> None:
-    must = {"ssh/sshd_config": "sshd -t -f %s", "firewall.nft": "nft --check --file %s", "sudoers": "visudo -cf %s"}
-    for task in tasks(role):
-        for entry in task.get("llmaas.host.file_set", {}).get("files") or []:
-            for part, command in must.items():
-                if isinstance(entry, dict) and part in entry["path"]:
-                    assert command in entry.get("validate", ""), entry["path"]
+@pytest.mark.parametrize(
+    ("part", "command"),
+    [("ssh/sshd_config", "sshd -t -f %s"), ("firewall.nft", "nft --check --file %s"), ("sudoers", "visudo -cf %s")],
+)
+def test_files_that_lock_out_or_break_are_validated_before_they_are_placed(part: str, command: str) -> None:
+    found = [
+        entry
+        for role in ROLES
+        for entry in placed_files(role)
+        if part in entry["path"] and {"src", "template", "content"} & entry.keys()
+    ]
+    assert found, f"no role places {part}"
+    for entry in found:
+        assert command in entry.get("validate", ""), entry["path"]
 
 
 @each_role
@@ -103,9 +119,9 @@ def test_keys_are_never_logged(role: Path) -> None:
     for task in tasks(role):
         read = task.get("ansible.builtin.slurp", {}).get("src", "")
         assert not secret.search(read) or task.get("no_log") is True, task["name"]
-        for entry in task.get("llmaas.host.file_set", {}).get("files") or []:
-            if isinstance(entry, dict) and secret.search(entry["path"]):
-                assert entry.get("secret") is True or task.get("no_log") is True, entry["path"]
+    for entry in placed_files(role):
+        if secret.search(entry["path"]):
+            assert entry.get("secret") is True, entry["path"]
 
 
 def test_nothing_hangs_on_a_handler() -> None:

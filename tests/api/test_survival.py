@@ -43,10 +43,12 @@ class SteadyLoad:
 
     def __init__(self, clients: list[openai.OpenAI], model: str) -> None:
         self.failures: list[str] = []
-        self.calls = 0
+        self.calls = [0] * len(clients)
         self.slowest_seconds = 0.0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(client, model)) for client in clients]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(place, client, model)) for place, client in enumerate(clients)
+        ]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -62,21 +64,23 @@ class SteadyLoad:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self, client: openai.OpenAI, model: str) -> None:
+    def _ask(self, place: int, client: openai.OpenAI, model: str) -> None:
         for number in itertools.count():
             if self._stop.is_set():
                 return
             began = time.monotonic()
             try:
-                client.chat.completions.create(
+                answer = client.chat.completions.create(
                     model=model,
                     messages=QUESTION,
                     max_tokens=ANSWER_TOKENS,
                     extra_headers={"x-request-id": f"verify-{number}"},
                 )
-            except openai.OpenAIError as error:
+                assert answer.choices[0].finish_reason in {"length", "stop"}, answer
+            # whatever it is: a thread that ended would be load that nobody made
+            except Exception as error:  # noqa: BLE001
                 self.failures.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
-            self.calls += 1
+            self.calls[place] += 1
             self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
             self._stop.wait(PAUSE_SECONDS)
 
@@ -88,7 +92,7 @@ def load(client_of: Client, make_key: MakeKey) -> Iterator[SteadyLoad]:
     with SteadyLoad(clients, model) as running:
         time.sleep(LOAD_BEFORE_SECONDS)
         deadline = time.monotonic() + FIRST_CALLS_WITHIN_SECONDS
-        while running.calls < len(clients):
+        while not all(running.calls):
             assert time.monotonic() < deadline, "no call was made before the kill"
             time.sleep(1)
         assert running.failures == [], "calls failed before anything was killed"
@@ -154,10 +158,11 @@ class Part:
         return list(self.cluster.list_namespaced_pod(self.namespace, label_selector=self.labels).items)
 
 
-def _costs_no_call(load: SteadyLoad) -> None:
+def _costs_no_call(load: SteadyLoad, before: list[int]) -> None:
     load.stop()
     print(f"{load.calls} calls, the slowest took {load.slowest_seconds:.1f} s")
-    assert load.failures == [], f"{len(load.failures)} of {load.calls} calls failed"
+    assert load.failures == [], f"{len(load.failures)} of {sum(load.calls)} calls failed"
+    assert all(after > earlier for earlier, after in zip(before, load.calls, strict=True)), "no call after the kill"
 
 
 each_way = pytest.mark.parametrize("how", ["killed", "ended"])
@@ -169,9 +174,10 @@ def test_a_lost_model_replica_costs_no_call(
     cluster: kubernetes.client.CoreV1Api, machines: dict[str, Machine], load: SteadyLoad, how: str
 ) -> None:
     model = next(model for model in PLATFORM.models if model.phase == "stable" and len(model.placement) > 1)
+    before = list(load.calls)
     labels = f"{PART_LABEL}=vllm,{MODEL_LABEL}={model.slug}"
     Part(cluster, machines, "llmaas-serving", labels).lose_one(how)
-    _costs_no_call(load)
+    _costs_no_call(load, before)
 
 
 @pytest.mark.timeout(1000)
@@ -179,5 +185,6 @@ def test_a_lost_model_replica_costs_no_call(
 def test_a_lost_proxy_costs_no_call(
     cluster: kubernetes.client.CoreV1Api, machines: dict[str, Machine], load: SteadyLoad, how: str
 ) -> None:
+    before = list(load.calls)
     Part(cluster, machines, "llmaas-gateway", f"{PART_LABEL}=litellm").lose_one(how)
-    _costs_no_call(load)
+    _costs_no_call(load, before)

@@ -1,7 +1,7 @@
 """No cap is passed and nothing goes uncharged, however late a call is settled. A real Redis, whose clock counts."""
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,6 +14,11 @@ LEASE = timedelta(seconds=60)
 BUDGET = Limit("key-budget-minute", "key:a", Kind.MONEY, Window.MINUTE, 900)
 OUTPUT = Limit("output-tokens", "tenant:a", Kind.OUTPUT, Window.MINUTE, 90)
 LIMITS = (BUDGET, OUTPUT)
+
+
+def ago(time: timedelta) -> datetime:
+    """In Paris, but counted where no clock changes."""
+    return (datetime.now(UTC) - time).astimezone(ZoneInfo("Europe/Paris"))
 
 
 async def charge(ledger: Ledger, began_at: datetime) -> None:
@@ -40,7 +45,7 @@ async def settle_late(ledger: Ledger, began_at: datetime, *, reserved: bool) -> 
 
 @pytest.mark.parametrize("reserved", [False, True])
 def test_the_latest_settlement_still_finds_what_was_charged_in_its_window(redis_port: int, *, reserved: bool) -> None:
-    began_at = datetime.now(ZoneInfo("Europe/Paris")) - timedelta(seconds=LATEST_SECONDS)
+    began_at = ago(timedelta(seconds=LATEST_SECONDS))
 
     async def action(ledger: Ledger) -> tuple[Settled, tuple[int, int]]:
         settled = await settle_late(ledger, began_at, reserved=reserved)
@@ -51,7 +56,7 @@ def test_the_latest_settlement_still_finds_what_was_charged_in_its_window(redis_
 
 @pytest.mark.parametrize("reserved", [False, True])
 def test_nothing_is_charged_in_a_window_that_redis_has_forgotten(redis_port: int, *, reserved: bool) -> None:
-    began_at = datetime.now(ZoneInfo("Europe/Paris")) - timedelta(hours=4)
+    began_at = ago(timedelta(hours=4))
 
     async def action(ledger: Ledger) -> tuple[Settled, tuple[int, int]]:
         settled = await settle_late(ledger, began_at, reserved=reserved)
@@ -64,7 +69,7 @@ def test_nothing_is_charged_in_a_window_that_redis_has_forgotten(redis_port: int
 def test_in_shadow_mode_a_call_is_charged_however_late_it_is_and_whatever_room_there_is(
     redis_port: int, hours: int
 ) -> None:
-    began_at = datetime.now(ZoneInfo("Europe/Paris")) - timedelta(hours=hours)
+    began_at = ago(timedelta(hours=hours))
 
     async def action(ledger: Ledger) -> tuple[list[Settled], list[tuple[bytes, bytes]]]:
         await charge(ledger, began_at)

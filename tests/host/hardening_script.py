@@ -128,6 +128,18 @@ def password_judgements() -> dict[str, bool]:
     return {name: library.passwdqc_check(judge, word, None, None) is None for name, word in passwords.items()}
 
 
+def password_stack(service: str) -> list[str]:
+    """What PAM asks, in its order, when a service changes a password: control and module, includes followed."""
+    found = []
+    for line in content(f"/etc/pam.d/{service}").splitlines():
+        first, *rest = line.split() or ["#"]
+        if first == "@include":
+            found += password_stack(rest[0])
+        elif first.lstrip("-") == "password":
+            found += password_stack(rest[1]) if rest[0] == "include" else [" ".join(rest[:2])]
+    return found
+
+
 def opened_accounts() -> list[str]:
     """Accounts that a password opens."""
     lines = content("/etc/shadow").splitlines()
@@ -173,6 +185,7 @@ def main() -> None:
         "sysctl": words(said("sysctl", "--all"), " = "),
         "counted_failures": counted_failures(),
         "passwords": password_judgements(),
+        "password_asks_first": {name: password_stack(name)[:1] for name in ("passwd", "chpasswd")},
         "opened_accounts": opened_accounts(),
         "accounts_of_root": [entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == 0],
         "files": loose_files(),

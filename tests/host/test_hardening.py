@@ -136,6 +136,9 @@ def test_wrong_passwords_lock_an_account(facts: dict[str, Any]) -> None:
 
 def test_passwords_that_can_be_guessed_are_refused(facts: dict[str, Any]) -> None:
     assert facts["passwords"] == {"guessed": False, "short": False, "long": True}
+    # and what judges so is asked by whatever sets one
+    asked = ["requisite pam_passwdqc.so"]
+    assert facts["password_asks_first"] == {"passwd": asked, "chpasswd": asked}
 
 
 def test_no_password_opens_an_account_and_root_is_one_account(facts: dict[str, Any]) -> None:

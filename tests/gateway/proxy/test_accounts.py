@@ -3,8 +3,9 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -152,7 +153,7 @@ def test_a_tenants_key_sees_its_own_usage_and_administers_nothing(
     assert sum(group["nano_eur"] for group in own.json()["data"]) == cost
     calls = httpx.get(f"{proxy.url}/v1/usage/requests", headers=headers(key), timeout=60).json()["data"]
     assert {call["request_id"] for call in calls} == {record["request_id"] for record in records}
-    month = datetime.now(UTC).strftime("%Y-%m")
+    month = datetime.now(ZoneInfo("Europe/Paris")).strftime("%Y-%m")
     assert gateway.invoice(tenant.id, month)["total_nano_eur"] == cost
     with pytest.raises(AdminError, match="is not closed"):
         gateway.issue_invoice(tenant.id, month)

@@ -1,10 +1,12 @@
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from llmaas_gateway.audit.signing import EVIDENCE, Signer
 from unit.evidence.sample import evidence_of, run_sample
 
+from llmaas.evidence import gathering
 from llmaas.evidence.assembly import Evidence
 from llmaas.verify import Verdict
 
@@ -15,6 +17,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("LLMAAS_STATE", str(folder))
+        # the lab's exceptions from the hardening have their days
+        patch.setattr(gathering, "now", lambda: datetime(2026, 11, 25, 12, tzinfo=UTC))
         yield folder
 
 
