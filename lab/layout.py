@@ -47,8 +47,8 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever changes the lab; beside the state, which `down` removes."""
-        return self.state.parent / f"{self.state.name}.lock"
+        """Held by whoever changes the lab of this machine, wherever its state is: its links and groups are one set."""
+        return Path("/run/llmaas-lab.lock")
 
 
 def layout() -> Layout:
