@@ -1,7 +1,7 @@
 """GPUs that are not the declared ones, told from what a host says of them."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -30,10 +30,11 @@ def facts(**changes: str) -> dict[str, str]:
 
 
 def judged(stage: str, said: dict[str, str], host: g.Declared) -> tuple[str, ...]:
-    return {"before": g.before, "after": g.after}[stage](said, host).problems
+    stages = {"before": g.before, "prepared": partial(g.before, prepared=True), "after": g.after}
+    return stages[stage](said, host).problems
 
 
-@pytest.mark.parametrize("stage", ["before", "after"])
+@pytest.mark.parametrize("stage", ["before", "prepared", "after"])
 def test_eight_h100_as_declared_are_taken(stage: str) -> None:
     assert judged(stage, facts(), declared()) == ()
 
@@ -66,7 +67,27 @@ def test_a_fault_is_named_with_its_path_and_a_remedy(name: str, stage: str) -> N
 
 def test_everything_is_said_at_once() -> None:
     said = facts(**NO_DRIVER, headers="missing", signing_key="absent") | {"modules": "nouveau", "lspci": ""}
-    assert len(g.before(said, declared()).problems) == 5
+    assert len(g.before(said, declared(), prepared=True).problems) == 5
+    early = g.before(said, declared())
+    assert (len(early.problems), len(early.notes)) == (3, 2)
+
+
+@pytest.mark.parametrize("key", ["absent", "unknown"])
+def test_a_stock_host_is_taken_and_told_what_the_run_mends(key: str) -> None:
+    """Debian loads nouveau for every device of NVIDIA's, and has neither dkms nor mokutil."""
+    said = facts(**NO_DRIVER, headers="unknown", signing_key=key) | {"modules": "ext4 nouveau nvme"}
+    judgement = g.before(said, declared())
+    assert judgement.problems == ()
+    nouveau, secure_boot, headers = judgement.notes
+    assert nouveau.endswith("the run unloads it, or asks for a restart where it is in use")
+    assert "secure boot is on" in secure_boot
+    assert "before the driver is installed" in secure_boot
+    assert "before the driver is installed" in headers
+
+
+def test_without_secure_boot_no_key_is_asked_for() -> None:
+    said = facts(**NO_DRIVER, headers="available", secure_boot="off", signing_key="absent")
+    assert g.before(said, declared(), prepared=True) == g.Judgement(())
 
 
 def test_what_the_run_mends_is_a_note_and_no_refusal() -> None:

@@ -16,8 +16,9 @@ _SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e
 # what the role packages writes, and what apt then knows of it
 _SITE_SOURCES = "/etc/apt/sources.list.d/site.sources"
 _PACKAGE_LISTS = "/var/lib/apt/lists/*_Packages*"
-# the key that DKMS signs modules with
-_SIGNING_KEY = "/var/lib/dkms/mok.pub"
+# what DKMS signs modules with; the second is what the machine's firmware must know
+PRIVATE_KEY = "/var/lib/dkms/mok.key"
+SIGNING_KEY = "/var/lib/dkms/mok.pub"
 
 
 def collect() -> dict[str, str]:
@@ -30,10 +31,10 @@ def collect() -> dict[str, str]:
         "nvidia_smi": found,
         "nvidia_smi_failure": failure,
         "nvidia_smi_list": listed,
-        "modules": _modules(),
+        "modules": modules(),
         "kernel": release,
         "headers": _headers(release),
-        "secure_boot": _secure_boot(),
+        "secure_boot": secure_boot(),
         "signing_key": _signing_key(),
         "fabric_manager": _unit("nvidia-fabricmanager.service"),
     }
@@ -65,7 +66,7 @@ def _read(path: str) -> str:
         return file.read().strip()
 
 
-def _modules() -> str:
+def modules() -> str:
     """Names of loaded modules; none where the kernel takes none."""
     if not os.path.exists("/proc/modules"):
         return ""
@@ -84,7 +85,7 @@ def _headers(release: str) -> str:
     return "available" if candidates and candidates[0] != "(none)" else "missing"
 
 
-def _secure_boot() -> str:
+def secure_boot() -> str:
     """``on``, ``off``, or ``none`` where the machine was not started by UEFI."""
     if not os.path.exists(_SECURE_BOOT):
         return "none"
@@ -94,11 +95,11 @@ def _secure_boot() -> str:
 
 def _signing_key() -> str:
     """``enrolled``, ``not enrolled``, ``absent``, or ``unknown`` where mokutil is not there to be asked."""
-    if not os.path.exists(_SIGNING_KEY):
+    if not os.path.exists(SIGNING_KEY):
         return "absent"
     if shutil.which("mokutil") is None:
         return "unknown"
-    done = subprocess.run(["mokutil", "--test-key", _SIGNING_KEY], capture_output=True, text=True, check=False)
+    done = subprocess.run(["mokutil", "--test-key", SIGNING_KEY], capture_output=True, text=True, check=False)
     return "enrolled" if "is already enrolled" in done.stdout + done.stderr else "not enrolled"
 
 

@@ -16,6 +16,8 @@ _DEVICE = re.compile(r"^(\S+) .*?\[([0-9a-f]{4})\]: .*\[(10de:[0-9a-f]{4})\]", r
 _MIG_PART = re.compile(r"^\s+MIG (\S+)\s+Device", re.MULTILINE)
 # what nvidia-smi reports may differ a little between boards of one model
 _MEMORY_TOLERANCE = 0.01
+_IMPORT = "mokutil --import /var/lib/dkms/mok.pub"
+_ENROL = f"{_IMPORT}, restart the host, confirm at its console (MOK management), and run this again"
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,20 @@ def reported(nvidia_smi: str) -> list[dict[str, str]]:
     return [dict(zip(names, row, strict=False)) for row in lines[1:] if row]
 
 
-def before(facts: dict[str, str], declared: Declared) -> Judgement:
-    """What stands in the way of a run, all of it, and what the run will change."""
+def before(facts: dict[str, str], declared: Declared, *, prepared: bool = False) -> Judgement:
+    """What stands in the way of a run, all of it, and what the run will change.
+
+    ``prepared``: the run has kept nouveau away and made the key that signs the driver, as far as it can; what still
+    stands is a problem from then on.
+    """
     rows = reported(facts["nvidia_smi"])
+    mended = [] if prepared else list(_mended(facts, declared.where))
     problems = [*_bus(facts, declared), *_kernel(facts, declared.where), *_cards(rows, declared)]
+    problems += _not_mended(facts, declared.where) if prepared else []
     problems += [*_ecc(rows, declared.where), *_divisions(rows, facts["nvidia_smi_list"], declared)]
     if declared.nvswitch and rows and facts["fabric_manager"] == "inactive":
         problems.append(_fabric_manager(declared.where))
-    notes = [
+    notes = mended + [
         f"{declared.where}: the driver {driver} is replaced by {declared.driver}"
         for driver in sorted({row["driver_version"] for row in rows} - {declared.driver})
     ]
@@ -143,28 +151,47 @@ def _bus(facts: dict[str, str], declared: Declared) -> Iterator[str]:
 
 
 def _kernel(facts: dict[str, str], where: str) -> Iterator[str]:
-    if "nouveau" in facts["modules"].split():
-        yield (
-            f"{where}: the module nouveau holds the GPUs; write 'blacklist nouveau' to /etc/modprobe.d/nouveau.conf,"
-            " run update-initramfs -u, and restart the host"
-        )
+    """What no run can mend."""
     if facts["headers"] == "missing":
         release = facts["kernel"]
         yield (
             f"{where}: the kernel {release} runs without headers, so no driver can be built for it; mirror"
             f" linux-headers-{release}, or start a kernel whose headers the mirror has"
         )
-    if facts["secure_boot"] == "on" and facts["signing_key"] != "enrolled":
-        yield f"{where}: secure boot is on, {_key_remedy(facts['signing_key'])}"
+    if facts["secure_boot"] == "on" and facts["signing_key"] == "not enrolled":
+        yield f"{where}: secure boot is on, and the key that signs the driver is not enrolled; run {_ENROL}"
 
 
-def _key_remedy(state: str) -> str:
-    import_key = "mokutil --import /var/lib/dkms/mok.pub, restart, and confirm at the console (MOK management)"
-    if state == "absent":
-        return f"and there is no key to sign the driver with; install dkms, run dkms generate_mok, then {import_key}"
-    if state == "unknown":
-        return f"and without mokutil nobody knows whether the key is enrolled; install mokutil, then {import_key}"
-    return f"and the key that signs the driver is not enrolled; run {import_key}"
+def _mended(facts: dict[str, str], where: str) -> Iterator[str]:
+    """What a bare host has or lacks, and the run mends before the driver is installed."""
+    if "nouveau" in facts["modules"].split():
+        yield f"{where}: the module nouveau is loaded; the run unloads it, or asks for a restart where it is in use"
+    if facts["secure_boot"] == "on" and facts["signing_key"] == "absent":
+        yield (
+            f"{where}: secure boot is on, and there is no key yet to sign the driver with; the run makes it, and ends"
+            " before the driver is installed until somebody has enrolled it at the console"
+        )
+    if facts["secure_boot"] == "on" and facts["signing_key"] == "unknown":
+        yield (
+            f"{where}: secure boot is on; whether the key that signs the driver is enrolled is judged once the run has"
+            " installed mokutil, before the driver is installed"
+        )
+
+
+def _not_mended(facts: dict[str, str], where: str) -> Iterator[str]:
+    """The same, where the run has done what it can."""
+    if "nouveau" in facts["modules"].split():
+        yield (
+            f"{where}: the module nouveau holds the GPUs and could not be unloaded, since something uses it; it is kept"
+            " away from the next start on: restart the host and run this again"
+        )
+    if facts["secure_boot"] == "on" and facts["signing_key"] == "absent":
+        yield f"{where}: secure boot is on, and there is no key to sign the driver with; look at: ls -l /var/lib/dkms"
+    if facts["secure_boot"] == "on" and facts["signing_key"] == "unknown":
+        yield (
+            f"{where}: secure boot is on, and without mokutil nobody knows whether the key that signs the driver is"
+            f" enrolled; install mokutil, then run {_ENROL}"
+        )
 
 
 def _cards(rows: list[dict[str, str]], declared: Declared) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.llmaas.host.plugins.module_utils.block_devices import probe
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.key_servers import binding_of
+from ansible_collections.llmaas.host.plugins.module_utils.open_volumes import lies_on, taken_by
 
 CIPHER = "aes-xts-plain64"
 KEY_BITS = 512
@@ -131,8 +132,12 @@ class LuksVolume:
         self._with_input("", "clevis", "luks", "unlock", "-d", self.path, "-n", self.name)
 
     def is_open(self) -> bool:
-        """Whether the volume is there to be read."""
-        return os.path.exists(self.mapper)
+        """Whether the volume is there to be read; one of another device under its name is not."""
+        return lies_on(self.name, self.path)
+
+    def name_taken(self) -> str:
+        """Which other device is open under the volume's name, and what to do; empty where none is."""
+        return taken_by(self.name, self.path)
 
     def has_file_system(self) -> bool:
         """Whether anything is known to lie on the opened volume; False while it is locked."""
@@ -140,7 +145,13 @@ class LuksVolume:
         return opened is not None and bool(opened.signature)
 
     def make_file_system(self) -> None:
-        """Make ext4 on the opened volume."""
+        """Make ext4 on the opened volume.
+
+        Raises:
+            ValueError: what is open under its name is not this volume; nothing was changed.
+        """
+        if not self.is_open():
+            raise ValueError(self.name_taken() or f"{self.path} is not open as {self.mapper}")
         output("mkfs.ext4", "-q", "-L", self.name[:16], self.mapper)
 
     def _with_input(self, text: str, *command: str, pass_fds: tuple[int, ...] = ()) -> None:

@@ -10,13 +10,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmaas.host.plugins.module_utils.block_devices import BlockDevice, is_mounted, probe
 from ansible_collections.llmaas.host.plugins.module_utils.commands import output
 from ansible_collections.llmaas.host.plugins.module_utils.key_servers import advertised
+from ansible_collections.llmaas.host.plugins.module_utils.luks_volume import LuksVolume
 
 DOCUMENTATION = r"""
 module: data_devices
 short_description: Whether declared data devices are what they should be
 description:
-  - Finds devices that are missing, in use, not empty or not the recorded ones, and key servers that do not answer with
-    their own keys. Changes nothing.
+  - Finds devices that are missing, in use, not empty or not the recorded ones, volumes that are still open on a disk
+    that was replaced, and key servers that do not answer with their own keys. Changes nothing.
 options:
   devices:
     description:
@@ -69,6 +70,13 @@ states:
 
 
 def judge(entry: dict[str, Any], device: BlockDevice | None, *, erase: bool) -> tuple[str, list[str]]:
+    """State of one device, and what is wrong with it or with what is open under its volume's name."""
+    state, problems = judge_device(entry, device, erase=erase)
+    taken = LuksVolume(entry["path"], f"llmaas-{entry['purpose']}").name_taken()
+    return state, [*problems, *([f"{entry['where']}.path: {taken}"] if taken else [])]
+
+
+def judge_device(entry: dict[str, Any], device: BlockDevice | None, *, erase: bool) -> tuple[str, list[str]]:
     """State of one device, and what is wrong with it."""
     path, where = entry["path"], f"{entry['where']}.path"
     if device is None:

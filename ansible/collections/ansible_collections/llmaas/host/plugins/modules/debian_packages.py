@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmaas.host.plugins.module_utils.debian import apt_get, known_packages
+from ansible_collections.llmaas.host.plugins.module_utils.debian import apt_get, known_packages, newer_packages
 
 DOCUMENTATION = r"""
 module: debian_packages
 short_description: Debian packages from the declared sources
 description:
   - Installs what is missing without recommended packages. Needs nothing on the host but dpkg, apt and Python.
+  - Where apt cannot, since an installed package stays at its version, the error names that package and the remedy.
 options:
   names:
     description: Packages, each a name or C(name=version).
@@ -25,6 +26,12 @@ options:
     description: Whether to read the package lists again even if nothing is missing.
     type: bool
     default: false
+  level:
+    description:
+      - Whether to bring all that is installed to the versions of the sources first. A check run tells what apt knows of
+        the sources without reading them again.
+    type: bool
+    default: false
 author: The authors of llmaas
 """
 
@@ -37,6 +44,11 @@ EXAMPLES = r"""
 RETURN = r"""
 installed:
   description: What was or would be installed.
+  returned: always
+  type: list
+  elements: str
+upgraded:
+  description: What was or would be brought to the level of the sources, with what that needs.
   returned: always
   type: list
   elements: str
@@ -62,21 +74,26 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "required": True},
             "dpkg_options": {"type": "list", "elements": "str", "default": []},
             "refresh": {"type": "bool", "default": False},
+            "level": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
+    given, check = module.params, module.check_mode
+    options = [f"-oDpkg::Options::=--{option}" for option in (*given["dpkg_options"], "force-confold")]
     try:
-        missing = missing_packages(module.params["names"])
-        if not module.check_mode and (missing or module.params["refresh"]):
+        missing = missing_packages(given["names"])
+        if not check and (missing or given["refresh"] or given["level"]):
             apt_get("update", "--error-on=any")
-        if missing and not module.check_mode:
-            options = [f"-oDpkg::Options::=--{option}" for option in module.params["dpkg_options"]]
-            options.append("-oDpkg::Options::=--force-confold")
+        upgraded = newer_packages() if given["level"] else []
+        if upgraded and not check:
+            apt_get(*options, "--with-new-pkgs", "upgrade")
+        if missing and not check:
             apt_get("--no-install-recommends", *options, "install", *missing)
+        if (upgraded or missing) and not check:
             apt_get("clean")
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(missing), installed=missing)
+    module.exit_json(changed=bool(upgraded or missing), installed=missing, upgraded=upgraded)
 
 
 if __name__ == "__main__":

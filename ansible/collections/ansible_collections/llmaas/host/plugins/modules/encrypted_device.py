@@ -120,7 +120,14 @@ def ensure_line(table: str, field: int, line: str, *, check: bool) -> bool:
 
 
 def prepare(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, check: bool) -> None:
-    """Format, bind and open."""
+    """Format, bind and open.
+
+    Raises:
+        ValueError: another device is open under the volume's name, or the volume is not encrypted as it must be.
+    """
+    # before anything is written: the file system would be made on what is open
+    if taken := volume.name_taken():
+        raise ValueError(taken)
     servers = given["servers"]
     if given["format"]:
         actions.append(f"format {given['path']} as LUKS2 {given['uuid']}")

@@ -114,6 +114,9 @@ def main() -> None:
         if device is None or not device.is_luks or device.uuid != given["uuid"]:
             found = "is not there" if device is None else f"holds {device.signature or 'nothing'} {device.uuid}".strip()
             module.fail_json(msg=f"{given['path']} {found}, and the recorded volume is LUKS {given['uuid']}")
+        # else the old disk would stay open and mounted while this one is certified as erased
+        if taken := volume.name_taken():
+            module.fail_json(msg=taken)
         if module.check_mode:
             module.exit_json(changed=True, erasure={})
         key, no_key = served_key(volume)

@@ -20,6 +20,10 @@ options:
     description: Whether the runtime is installed, so that driver, persistence and divisions are judged too.
     type: bool
     default: false
+  prepared:
+    description: Whether the run has made the kernel ready; what still stands in the way is then a problem and no note.
+    type: bool
+    default: false
 author: The authors of llmaas
 """
 
@@ -53,13 +57,16 @@ def main() -> None:
         argument_spec={
             "declared": {"type": "dict", "required": True},
             "installed": {"type": "bool", "default": False},
+            "prepared": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     try:
-        facts = collect()
-        judge = after if module.params["installed"] else before
-        judgement = judge(facts, Declared.of(module.params["declared"]))
+        facts, declared = collect(), Declared.of(module.params["declared"])
+        if module.params["installed"]:
+            judgement = after(facts, declared)
+        else:
+            judgement = before(facts, declared, prepared=module.params["prepared"])
     except (OSError, ValueError, KeyError) as error:
         module.fail_json(msg=f"{type(error).__name__}: {error}")
     module.exit_json(changed=False, problems=list(judgement.problems), notes=list(judgement.notes), facts=facts)
