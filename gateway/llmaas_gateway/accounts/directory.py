@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from llmaas_gateway import schemas
 from llmaas_gateway.accounts.account import Account, AccountError, State
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError, Row
 from llmaas_gateway.tasks import end
@@ -48,12 +49,13 @@ class DirectoryUnavailableError(Exception):
 
 
 async def migrate(database: Database) -> None:
-    """Make the tables that are missing."""
+    """Make the tables that are missing.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL is away, or somebody uses what would be changed; try again later.
+    """
     async with database.change() as connection:
-        # Two replicas that start at once would make the same table twice.
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger.accounts'))")
-        for part in _SCHEMA:
-            await connection.execute(part.encode())
+        await schemas.apply(connection, "ledger.accounts", *_SCHEMA)
 
 
 def account_of(row: Row) -> Account:
