@@ -83,6 +83,7 @@ class Parts:
         self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
         self.ledger = Ledger(self.redis, settings.prefix, timeout_seconds=settings.ledger_seconds)
         self.database = Database(secrets.database_url)
+        self._keys_database = Database(secrets.database_url)
         self._tables = Tables(self.database)
         self.directory = Directory(self.redis, self.database, prefix=settings.prefix)
         counter = InputCounter(settings.models, tokenizer)
@@ -129,7 +130,7 @@ class Parts:
             calls_shown=self.settings.audit.retention.requests,
             accounts=self.settings.accounts,
         )
-        revocation = Revocation(self.database, LiteLLMKeys())
+        revocation = Revocation(self._keys_database, self.database, LiteLLMKeys())
         self._beside = [services.nightly, services.removal, revocation]
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
@@ -177,6 +178,7 @@ class Parts:
             for client in self._clients:
                 await client.aclose()
             await self.directory.close()
-            await self.database.close()
+            for database in (self.database, self._keys_database):
+                await database.close()
             await self._patient.aclose()
             await self.redis.aclose()
