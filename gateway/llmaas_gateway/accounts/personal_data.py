@@ -15,6 +15,7 @@ from llmaas_gateway.accounts.administration import Administration
 from llmaas_gateway.accounts.database import Connection, rows
 from llmaas_gateway.accounts.trail import Trail
 from llmaas_gateway.audit.records import Act
+from llmaas_gateway.transactions import may_idle
 
 # What LiteLLM keeps of teams and keys after they are deleted; the accounts need none of it.
 _TRACES: Final = {
@@ -92,6 +93,8 @@ class PersonalData:
         if self._trail is not None:
             await self._trail.erase(identifier, actor)
         async with self._all.database.change() as connection:
+            # LiteLLM is asked for every key meanwhile.
+            await may_idle(connection)
             await tenants.find(connection, identifier, lock=True)
             await self._remove_from_litellm(row["teams"])
             await sweep(connection, row["teams"])

@@ -14,6 +14,7 @@ from redis.exceptions import WatchError
 from llmaas_gateway.ledger.ledger import Ledger
 from llmaas_gateway.ledger.memory import TRACE_SECONDS
 from llmaas_gateway.ledger.records import forget_expired, migrate, store
+from llmaas_gateway.transactions import may_idle
 
 # A rebuild that writes nothing for so long is taken over by another replica, and writes nothing more.
 _LOCK_SECONDS: Final = 60
@@ -102,6 +103,8 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
             # One snapshot: what another replica moves meanwhile is in the counters and the traces, or in neither.
             await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
+                # All counters are read at once, and written to Redis after that.
+                await may_idle(connection)
                 counters = await _restore_counters(turn, connection)
                 traces = await _restore_traces(turn, ledger, connection)
         held = await ledger.restore(redis, turn.holder, datetime.now(UTC))
