@@ -52,7 +52,7 @@ class NewBudget(Body):
 
 
 class Payment(Body):
-    """Credit that was paid; the reference names the payment and is booked once."""
+    """Credit that was paid; the reference names the payment, which is booked once however often it is sent."""
 
     amount_eur: str
     reference: str
