@@ -94,7 +94,7 @@ class Reconciler:
 
         Raises:
             LedgerUnavailableError: Redis is away or is being rebuilt; run it later.
-            DatabaseUnavailableError: PostgreSQL is.
+            DatabaseUnavailableError: PostgreSQL is, or too many records wait for it.
             LiteLLMError: LiteLLM is.
         """
         now = self.now()
