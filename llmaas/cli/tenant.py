@@ -48,7 +48,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     """Make a tenant; besides what its tier allows it may have a budget for each calendar month."""
     check_amount(budget_eur, "--budget-eur")
     check_amount(first_payment_eur, "--first-payment-eur")
-    check_budget_period(budget_period, "--budget-period")
+    check_budget_period(budget_period, "--budget-period", budget_eur)
     limits = KeyLimits(tuple(model or ()), requests_per_minute, budget_eur, budget_period)
     with administration(environment) as client:
         tenant = client.create_tenant(name, limits, tier=tier, first_payment_eur=first_payment_eur)
@@ -165,7 +165,7 @@ def add_team(  # noqa: PLR0913 - each option of the command is an argument
 ) -> None:
     """Give a tenant a further team, with models and a budget of its own; keys name it with --team."""
     check_amount(budget_eur, "--budget-eur")
-    check_budget_period(budget_period, "--budget-period")
+    check_budget_period(budget_period, "--budget-period", budget_eur)
     body: dict[str, Any] = {"name": name, **KeyLimits(tuple(model or ()), None, budget_eur, budget_period).order()}
     with administration(environment) as client:
         answer = client.with_gateway().create_team(tenant, body)
