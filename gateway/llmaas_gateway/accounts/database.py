@@ -32,6 +32,10 @@ class DatabaseBusyError(DatabaseUnavailableError):
     """PostgreSQL is there, but what was asked for takes too long now; nothing happened."""
 
 
+class DatabaseConflictError(DatabaseUnavailableError):
+    """PostgreSQL is there, but another change came between what was read and what was written; nothing happened."""
+
+
 async def rows(connection: Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
     """All rows of a query, by name of column."""
     async with connection.cursor(row_factory=dict_row) as cursor:
@@ -204,12 +208,15 @@ class Database:
         """A connection in a transaction of its own: committed at the end of the block, undone by an error in it.
 
         Raises:
+            DatabaseConflictError: another change came between; made anew from the beginning it may succeed.
             DatabaseUnavailableError: PostgreSQL went away; if it did while committing, the change may have happened.
         """
         connection = await self._connect(autocommit=False)
         try:
             async with connection:
                 yield connection
+        except psycopg.errors.SerializationFailure as error:
+            raise DatabaseConflictError("another change came between; ask again") from error
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError(f"PostgreSQL went away: {type(error).__name__}") from error
 
