@@ -148,6 +148,20 @@ class PostgresServer:
         """End it at once."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
 
+    def _signal(self, number: signal.Signals) -> None:
+        parent = int((self._data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
+        for pid in (parent, *map(int, children)):
+            os.kill(pid, number)
+
+    def hang(self) -> None:
+        """Stop answering without closing a connection; new ones are taken by the system, and not answered either."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Answer again."""
+        self._signal(signal.SIGCONT)
+
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """A connection that commits each statement."""
         return psycopg.connect(self.url, autocommit=True)

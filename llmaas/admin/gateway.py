@@ -59,7 +59,7 @@ class Gateway:
         return dict(self._call("POST", f"{_path(tenant)}/resume"))
 
     def top_up(self, tenant: str, amount_eur: str, reference: str) -> Answer:
-        """Book a payment; its reference counts once."""
+        """Book a payment, once; of one that was booked before, ``booked_before`` says when."""
         return dict(self._call("POST", f"{_path(tenant)}/payments", {"amount_eur": amount_eur, "reference": reference}))
 
     def create_team(self, tenant: str, body: Mapping[str, Any]) -> Answer:

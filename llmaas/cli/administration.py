@@ -63,10 +63,12 @@ def check_amount(text: str | None, option: str) -> None:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def check_budget_period(text: str | None, option: str) -> None:
-    """Refuse what is neither a window of the calendar nor a duration."""
+def check_budget_period(text: str | None, option: str, budget_eur: str | None) -> None:
+    """Refuse what is neither a window of the calendar nor a duration, and a period of no budget."""
     if text not in {"minute", "hour", "day", "month"}:
         check_period(text, option)
+    if text is not None and budget_eur is None:
+        raise typer.BadParameter(f"{text} is the period of which budget? give its amount", param_hint=option)
 
 
 def check_period(text: str | None, option: str) -> None:

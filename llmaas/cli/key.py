@@ -44,7 +44,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
 ) -> None:
     """Make a key; its text is shown this once and stored nowhere."""
     check_amount(budget_eur, "--budget-eur")
-    check_budget_period(budget_period, "--budget-period")
+    check_budget_period(budget_period, "--budget-period", budget_eur)
     check_period(expires, "--expires")
     limits = KeyLimits(tuple(model or ()), requests_per_minute, budget_eur, budget_period)
     with administration(environment) as client:

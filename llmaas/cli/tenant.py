@@ -1,11 +1,13 @@
 """``llmaas tenant``: who uses the service, what they bought, and what is held on them."""
 
 import secrets
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from llmaas.admin import AdminError
 from llmaas.admin.client import KeyLimits
 from llmaas.admin.gateway import Answer
 from llmaas.cli.administration import (
@@ -46,7 +48,7 @@ def create(  # noqa: PLR0913 - each option of the command is an argument
     """Make a tenant; besides what its tier allows it may have a budget for each calendar month."""
     check_amount(budget_eur, "--budget-eur")
     check_amount(first_payment_eur, "--first-payment-eur")
-    check_budget_period(budget_period, "--budget-period")
+    check_budget_period(budget_period, "--budget-period", budget_eur)
     limits = KeyLimits(tuple(model or ()), requests_per_minute, budget_eur, budget_period)
     with administration(environment) as client:
         tenant = client.create_tenant(name, limits, tier=tier, first_payment_eur=first_payment_eur)
@@ -134,9 +136,20 @@ def top_up(
     """Add credit to a tenant."""
     check_amount(amount_eur, "AMOUNT_EUR")
     chosen = reference or f"llmaas-{secrets.token_hex(8)}"
+    repeat = ["llmaas", "tenant", "top-up", tenant, amount_eur, "--reference", chosen]
+    repeat += [] if environment is None else ["--environment", environment]
     with administration(environment) as client:
-        answer = client.with_gateway().top_up(tenant, amount_eur, chosen)
-        told(answer, f"{amount_eur} € booked as {chosen}, {answer['credit_left_eur']} € left", as_json=as_json)
+        gateway = client.with_gateway()
+        # Before it is sent: whoever gets no answer must name the same payment again.
+        typer.echo(f"booking {amount_eur} € as {chosen}", err=True)
+        try:
+            answer = gateway.top_up(tenant, amount_eur, chosen)
+        except AdminError as error:
+            again = f"payment {chosen} may be booked; this books it once, however often: {shlex.join(repeat)}"
+            raise AdminError(f"{error}\n{again}") from error
+        before = answer.get("booked_before")
+        done = f"booked already on {before[:10]} as {chosen}, nothing added" if before else f"booked as {chosen}"
+        told(answer, f"{amount_eur} € {done}, {answer['credit_left_eur']} € left", as_json=as_json)
 
 
 @app.command("add-team")
@@ -152,7 +165,7 @@ def add_team(  # noqa: PLR0913 - each option of the command is an argument
 ) -> None:
     """Give a tenant a further team, with models and a budget of its own; keys name it with --team."""
     check_amount(budget_eur, "--budget-eur")
-    check_budget_period(budget_period, "--budget-period")
+    check_budget_period(budget_period, "--budget-period", budget_eur)
     body: dict[str, Any] = {"name": name, **KeyLimits(tuple(model or ()), None, budget_eur, budget_period).order()}
     with administration(environment) as client:
         answer = client.with_gateway().create_team(tenant, body)

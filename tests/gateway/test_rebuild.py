@@ -16,7 +16,7 @@ from llmaas_gateway.ledger.ledger import Held, Ledger, LedgerLostError, Refused,
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.process import RedisProcess
 from llmaas_gateway.ledger.rebuild import rebuild
-from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate
+from llmaas_gateway.ledger.records import CallRecord, RecordConsumer, migrate, store
 from redis.asyncio import Redis
 
 ZONE = ZoneInfo("Europe/Paris")
@@ -209,6 +209,40 @@ def test_a_rebuild_that_was_overtaken_writes_nothing_more(
         assert (await scene.used())[0] == (29_000, 30_000)
         await scene.settle(running)
         assert (await scene.used())[0] == (58_000, 0)
+
+    play(redis_port, postgres, action)
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_rebuild_keeps_its_lock_while_it_moves_what_waits_and_stops_when_it_has_lost_it(
+    redis_port: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, *, overtaken: bool
+) -> None:
+    async def action(scene: Scene) -> None:
+        lock, left = scene.ledger.lock_key, []
+
+        async def slow(*arguments: Any) -> int:
+            left.append(await scene.redis.ttl(lock))
+            if overtaken:
+                await scene.redis.set(lock, "another's")
+            else:
+                # so much of its time has passed
+                await scene.redis.expire(lock, 20)
+            return await store(*arguments)
+
+        for _ in range(3):
+            identity = name()
+            await scene.reserve(identity)
+            await scene.settle(identity)
+        monkeypatch.setattr(rebuilding, "store", slow)
+        monkeypatch.setattr(rebuilding, "_BATCH", 1)
+        await scene.redis.delete(scene.ledger.epoch_key)
+        assert await scene.rebuild() is not overtaken
+        if overtaken:
+            assert (len(left), await scene.redis.get(lock)) == (1, b"another's")
+        else:
+            assert len(left) == 3
+            assert min(left) > 30
+            assert (await scene.used())[0] == (87_000, 0)
 
     play(redis_port, postgres, action)
 

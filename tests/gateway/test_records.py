@@ -209,6 +209,7 @@ def test_partitions_of_a_version_before_are_guarded_against_being_emptied(postgr
             await migrate(connection)
             await connection.execute("SELECT ledger.ensure_month('2096-03-01')")
             await connection.execute("DROP TRIGGER record_not_truncated ON ledger.record_2096_03")
+            await connection.execute("DROP TABLE ledger.applied_schema")
             await migrate(connection)
             with pytest.raises(psycopg.errors.RaiseException, match="append-only: TRUNCATE refused"):
                 await connection.execute("TRUNCATE ledger.record_2096_03")

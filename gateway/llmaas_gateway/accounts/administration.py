@@ -198,16 +198,23 @@ class Administration:
             actor, "tenant.resume", tenant, {}, lambda c, t: tenants.set_state(c, t, State.ACTIVE, self.now())
         )
 
-    async def top_up(self, actor: str, tenant: str, nano_eur: int, reference: str) -> Account:
-        """Add credit for a payment; its reference is booked once."""
-        details = {"nano_eur": nano_eur, "reference": reference}
-        return await self._change(
-            actor,
-            "tenant.top_up",
-            tenant,
-            details,
-            lambda c, t: tenants.top_up(c, t, nano_eur, reference, self.now()),
-        )
+    async def top_up(self, actor: str, tenant: str, nano_eur: int, reference: str) -> tuple[Account, datetime | None]:
+        """Add credit for a payment, once; the tenant, and when the payment was booked before, if it was.
+
+        Whoever got no answer sends it again, and learns whether it was booked.
+        """
+        async with self.database.change() as connection:
+            found = (await tenants.find(connection, tenant, lock=True))["tenant"]
+            before = await tenants.booked(connection, found, nano_eur, reference)
+            if before is None:
+                account = await tenants.top_up(connection, found, nano_eur, reference, self.now())
+                details = {"nano_eur": nano_eur, "reference": reference}
+                await self.audit.append([Act(actor, "tenant.top_up", found, self.now(), found, details)], connection)
+            else:
+                account = await tenants.account(connection, found)
+        # Of one that was booked before as well: the replica that did it may not have come to this.
+        await self.tell(account)
+        return account, before
 
     async def _change(
         self,

@@ -5,6 +5,7 @@ own, a few at a time.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -12,6 +13,8 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.rows import dict_row
+
+from llmaas_gateway.tasks import end
 
 Row = dict[str, Any]
 Connection = psycopg.AsyncConnection[Any]
@@ -27,6 +30,10 @@ class DatabaseUnavailableError(Exception):
 
 class DatabaseBusyError(DatabaseUnavailableError):
     """PostgreSQL is there, but what was asked for takes too long now; nothing happened."""
+
+
+class DatabaseConflictError(DatabaseUnavailableError):
+    """PostgreSQL is there, but another change came between what was read and what was written; nothing happened."""
 
 
 async def rows(connection: Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
@@ -71,15 +78,17 @@ class Database:
         self._timeout = timeout_seconds
         self._reader: Connection | None = None
         self._reading = asyncio.Lock()
+        self._failed_at = float("-inf")
+        self._given_up: set[asyncio.Task[Any]] = set()
         self._sum_seconds = sum_seconds
         self._place_seconds = place_seconds
         self._places = asyncio.Semaphore(_SUMS_AT_ONCE)
         # Of tenants whose sums are being made or waited for.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def _connect(self, *, autocommit: bool, options: str = "") -> Connection:
+    async def _connect(self, *, autocommit: bool, options: str = "", seconds: float | None = None) -> Connection:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout if seconds is None else seconds):
                 # Moments come back in UTC, whatever the server's own time zone.
                 return await psycopg.AsyncConnection.connect(
                     self._url, autocommit=autocommit, options=f"-c timezone=UTC {options}"
@@ -90,27 +99,72 @@ class Database:
     async def read(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """All rows of a query; a connection that died since the last one is replaced once.
 
-        Raises:
-            DatabaseUnavailableError: no answer within the time limit.
-        """
-        async with self._reading:
-            kept = self._reader is not None
-            try:
-                return await self._read(query, parameters)
-            except DatabaseUnavailableError:
-                if not kept:
-                    raise
-                return await self._read(query, parameters)
+        One reading at a time: those that wait for one that gets no answer end with it, as each would take as long.
 
-    async def _read(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
-        if self._reader is None:
-            self._reader = await self._connect(autocommit=True)
+        Raises:
+            DatabaseUnavailableError: no answer within the time limit, or none to others while this one waited.
+        """
+        asked = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout):
-                return await rows(self._reader, query, parameters)
-        except (psycopg.OperationalError, TimeoutError, OSError) as error:
-            await self.close()
+                await self._reading.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailableError("PostgreSQL does not answer: others wait for it already") from error
+        try:
+            if self._failed_at >= asked:
+                raise DatabaseUnavailableError("PostgreSQL does not answer: another has waited for it")
+            return await self._read_in_time(query, parameters)
+        finally:
+            self._reading.release()
+
+    async def _read_in_time(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
+        ends = time.monotonic() + self._timeout
+        kept = self._reader is not None
+        try:
+            try:
+                return await self._read(query, parameters, ends)
+            except DatabaseUnavailableError:
+                # Where the time is over it was not the connection alone.
+                if not kept or time.monotonic() >= ends:
+                    raise
+                return await self._read(query, parameters, ends)
+        except DatabaseUnavailableError:
+            self._failed_at = time.monotonic()
+            raise
+
+    async def _read(self, query: str, parameters: Sequence[Any] | Mapping[str, Any], ends: float) -> list[Row]:
+        if self._reader is None:
+            self._reader = await self._connect(autocommit=True, seconds=ends - time.monotonic())
+        reader = self._reader
+        reading = asyncio.create_task(rows(reader, query, parameters))
+        try:
+            done, _ = await asyncio.wait({reading}, timeout=ends - time.monotonic())
+        finally:
+            if not reading.done():
+                self._give_up(reader, reading)
+        if not done:
+            raise DatabaseUnavailableError("PostgreSQL does not answer: TimeoutError")
+        try:
+            return reading.result()
+        except (psycopg.OperationalError, OSError) as error:
+            await self._close_reader()
             raise DatabaseUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
+
+    def _give_up(self, reader: Connection, reading: asyncio.Task[list[Row]]) -> None:
+        """End a reading without waiting for its end: psycopg takes up to ten seconds where the server hangs."""
+        self._reader = None
+
+        async def ended() -> None:
+            reading.cancel()
+            try:
+                await asyncio.wait({reading})
+            finally:
+                await reader.close()
+
+        ending = asyncio.create_task(ended())
+        self._given_up |= {reading, ending}
+        for task in (reading, ending):
+            task.add_done_callback(self._given_up.discard)
 
     @asynccontextmanager
     async def summing(self, tenant: str | None = None) -> AsyncIterator[Connection]:
@@ -154,17 +208,24 @@ class Database:
         """A connection in a transaction of its own: committed at the end of the block, undone by an error in it.
 
         Raises:
+            DatabaseConflictError: another change came between; made anew from the beginning it may succeed.
             DatabaseUnavailableError: PostgreSQL went away; if it did while committing, the change may have happened.
         """
         connection = await self._connect(autocommit=False)
         try:
             async with connection:
                 yield connection
+        except psycopg.errors.SerializationFailure as error:
+            raise DatabaseConflictError("another change came between; ask again") from error
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError(f"PostgreSQL went away: {type(error).__name__}") from error
 
     async def close(self) -> None:
-        """Close the kept connection."""
+        """Close the kept connection, and what is left of those that got no answer."""
+        await end(*self._given_up)
+        await self._close_reader()
+
+    async def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close()

@@ -3,7 +3,7 @@
 PostgreSQL is the truth. A change is pushed to Redis as soon as it is committed, and a replica believes its own memory
 for two seconds: suspension and a change of tier hold everywhere within that. A push that fails is repeated until it
 arrives. A copy in Redis that is older than half a minute is read anew, which mends a push whose process was killed;
-while PostgreSQL is away the copy serves as it is.
+while PostgreSQL is away, or does not answer within a moment, the copy serves as it is.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from llmaas_gateway import schemas
 from llmaas_gateway.accounts.account import Account, AccountError, State
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError, Row
 from llmaas_gateway.tasks import end
@@ -48,12 +49,13 @@ class DirectoryUnavailableError(Exception):
 
 
 async def migrate(database: Database) -> None:
-    """Make the tables that are missing."""
+    """Make the tables that are missing.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL is away, or somebody uses what would be changed; try again later.
+    """
     async with database.change() as connection:
-        # Two replicas that start at once would make the same table twice.
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger.accounts'))")
-        for part in _SCHEMA:
-            await connection.execute(part.encode())
+        await schemas.apply(connection, "ledger.accounts", *_SCHEMA)
 
 
 def account_of(row: Row) -> Account:
@@ -80,6 +82,7 @@ class Directory:
         prefix: str = "llmaas",
         cache_seconds: float = 2.0,
         refresh_seconds: float = 30.0,
+        refresh_wait_seconds: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Takes a Redis client with its own time limit, and PostgreSQL.
@@ -90,6 +93,8 @@ class Directory:
             prefix: of the keys in Redis.
             cache_seconds: how long this process believes itself.
             refresh_seconds: how long it believes Redis.
+            refresh_wait_seconds: how long a call waits for PostgreSQL where there is a copy in Redis; less than the
+                first, as what is learned is as old as the question.
             clock: seconds since 1970.
         """
         self._redis = redis
@@ -98,10 +103,13 @@ class Directory:
         self._push = redis.register_script(_PUSH)
         self._cache_seconds = cache_seconds
         self._refresh_seconds = refresh_seconds
+        self._refresh_wait_seconds = refresh_wait_seconds
         self._clock = clock
         self._known: dict[str, tuple[float, Account | None]] = {}
         self._asking: dict[str, asyncio.Task[Account | None]] = {}
         self._database_rests_until = 0.0
+        self._database_failing = False
+        self._refreshing: dict[str, asyncio.Task[Account | None]] = {}
         self._untold: dict[str, Account] = {}
         self._telling: asyncio.Task[None] | None = None
 
@@ -156,10 +164,45 @@ class Directory:
         age = self._clock() - int(copy["read_at_ms"]) / 1000
         if age >= self._refresh_seconds and self._clock() >= self._database_rests_until:
             try:
-                return await self._refresh(tenant)
-            except DatabaseUnavailableError:
-                self._database_rests_until = self._clock() + _DATABASE_REST_SECONDS
+                return await self._refresh_soon(tenant)
+            except (DatabaseUnavailableError, TimeoutError):
+                self._database_rests()
         return account_of(copy)
+
+    async def _refresh_soon(self, tenant: str) -> Account | None:
+        """PostgreSQL's word if it comes soon; later it still comes to Redis, and nobody waits for it.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL is away.
+            TimeoutError: it takes longer than a copy is worth.
+        """
+        refresh = self._refreshing.get(tenant)
+        if refresh is None:
+            refresh = asyncio.create_task(self._refresh(tenant))
+            self._refreshing[tenant] = refresh
+            refresh.add_done_callback(lambda task: self._refreshed(tenant, task))
+        # As long as the last answer did not come in time, nobody waits to learn whether the next one does.
+        done, _ = await asyncio.wait({refresh}, timeout=0 if self._database_failing else self._refresh_wait_seconds)
+        if not done:
+            raise TimeoutError
+        return refresh.result()
+
+    def _refreshed(self, tenant: str, refresh: asyncio.Task[Account | None]) -> None:
+        self._refreshing.pop(tenant, None)
+        if refresh.cancelled():
+            return
+        error = refresh.exception()
+        if error is None:
+            self._database_failing, self._database_rests_until = False, 0.0
+        elif isinstance(error, DatabaseUnavailableError):
+            # From when it is known: the question may have waited for longer than the rest.
+            self._database_rests()
+        else:
+            _log.warning("tenant %s: not read anew: %s", tenant, error)
+
+    def _database_rests(self) -> None:
+        self._database_failing = True
+        self._database_rests_until = self._clock() + _DATABASE_REST_SECONDS
 
     async def _read(self, tenant: str) -> Account | None:
         rows = await self._database.read("SELECT * FROM ledger.tenant_account WHERE tenant = %s", [tenant])
@@ -215,6 +258,6 @@ class Directory:
                     _log.info("tenant %s: pushed to Redis", tenant)
 
     async def close(self) -> None:
-        """Give up what could not be pushed; replicas learn of it when their copy is read anew."""
-        if self._telling is not None:
-            await end(self._telling)
+        """Give up what could not be pushed or read; replicas learn of it when their copy is read anew."""
+        telling = [] if self._telling is None else [self._telling]
+        await end(*telling, *self._refreshing.values())

@@ -15,6 +15,7 @@ from llmaas_gateway.accounts.administration import Administration
 from llmaas_gateway.accounts.database import Connection, rows
 from llmaas_gateway.accounts.trail import Trail
 from llmaas_gateway.audit.records import Act
+from llmaas_gateway.transactions import may_idle
 
 # What LiteLLM keeps of teams and keys after they are deleted; the accounts need none of it.
 _TRACES: Final = {
@@ -76,7 +77,8 @@ class PersonalData:
         """Remove the personal data of a tenant for good; the identifier under which its accounts stay.
 
         The tenant is suspended first. If LiteLLM fails in between, it stays so and the erasure is to be repeated: only
-        when nothing personal is left is it marked as erased.
+        when nothing personal is left is it marked as erased. Until then it is locked: whoever would give it a team or a
+        key waits, and is refused.
 
         Raises:
             AccountError: the confirmation is not the tenant's name, or it is erased already.
@@ -89,12 +91,16 @@ class PersonalData:
         if confirmed != row["name"]:
             raise AccountError(f"erasure is for good: confirm it with the tenant's name, {row['name']!r}")
         await self._all.suspend(actor, identifier)
-        if self._trail is not None:
-            await self._trail.erase(identifier, actor)
         async with self._all.database.change() as connection:
+            # LiteLLM is asked for every key meanwhile.
+            await may_idle(connection)
             await tenants.find(connection, identifier, lock=True)
-            await self._remove_from_litellm(row["teams"])
-            await sweep(connection, row["teams"])
+            # Now that no more can be made: one that nobody saw would never be found again.
+            teams = await tenants.teams(connection, identifier)
+            if self._trail is not None:
+                await self._trail.erase(identifier, actor)
+            await self._remove_from_litellm(teams)
+            await sweep(connection, teams)
             account = await tenants.erase(connection, identifier, self._all.now())
             # The identifier stands with the accounts anyway; the platform's own stream forgets nothing.
             act = Act(actor, "tenant.erase", identifier, self._all.now())

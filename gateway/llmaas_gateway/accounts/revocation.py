@@ -2,8 +2,8 @@
 
 LiteLLM remembers a key for a minute. A replica that blocks one tells the others by Redis, once: what it says while
 Redis is away, or before they listen again, is lost. So each replica asks PostgreSQL, which is the truth, for the keys
-that it remembers, and forgets those that are gone or blocked. It is one short query every two seconds. While PostgreSQL
-is away, nobody can revoke a key.
+that it remembers, and forgets those that are gone or blocked. It is one short query every two seconds, by a connection
+of its own: what others read may take seconds. While PostgreSQL is away, nobody can revoke a key.
 """
 
 import asyncio
@@ -60,9 +60,16 @@ class LiteLLMKeys:
 class Revocation:
     """Forgets revoked keys, as long as it runs."""
 
-    def __init__(self, database: Database, remembered: RememberedKeys) -> None:
-        """Takes where the keys are, and what this process remembers of them."""
+    def __init__(self, database: Database, shared: Database, remembered: RememberedKeys) -> None:
+        """Takes where the keys are, and what this process remembers of them.
+
+        Args:
+            database: nobody else's, for the looks.
+            shared: with others who read, for questions about a key: clients can ask as many as they like.
+            remembered: what is forgotten.
+        """
         self._database = database
+        self._shared = shared
         self._remembered = remembered
 
     async def run(self) -> None:
@@ -80,7 +87,7 @@ class Revocation:
         if any(self._remembered.remembers(key) for key in hashes):
             return True
         try:
-            return bool(await self._database.read(_GOOD, [hashes]))
+            return bool(await self._shared.read(_GOOD, [hashes]))
         except (DatabaseUnavailableError, psycopg.Error) as error:
             _log.warning("a key cannot be looked for: %s", error)
             return False

@@ -1,5 +1,5 @@
--- Tenants, their tiers and their credit: the truth. Applied at every start after the ledger's own tables; changes
--- nothing that is there.
+-- Tenants, their tiers and their credit: the truth. Applied after the ledger's own tables, by
+-- a replica that finds it is not what was applied last; changes nothing that is there.
 CREATE SCHEMA IF NOT EXISTS ledger;
 
 CREATE OR REPLACE FUNCTION ledger.refuse_change_of_accounts() RETURNS trigger LANGUAGE plpgsql AS $$

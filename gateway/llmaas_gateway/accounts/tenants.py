@@ -31,7 +31,12 @@ async def _one(connection: Connection, query: str, *parameters: Any) -> Row | No
     return found[0] if found else None
 
 
-async def _account(connection: Connection, tenant: str) -> Account:
+async def account(connection: Connection, tenant: str) -> Account:
+    """The tenant as it is in the transaction.
+
+    Raises:
+        UnknownTenantError: there is none.
+    """
     row = await _one(connection, "SELECT * FROM ledger.tenant_account WHERE tenant = %s", tenant)
     if row is None:
         raise UnknownTenantError(f"there is no tenant {tenant!r}")
@@ -69,7 +74,7 @@ async def create(  # noqa: PLR0913 - each is a fact of the tenant
     await connection.execute(_HISTORY, ["created", tenant])
     if top_up_nano_eur:
         await _book(connection, tenant, top_up_nano_eur, "joining", at)
-    return await _account(connection, tenant)
+    return await account(connection, tenant)
 
 
 async def _locked(connection: Connection, tenant: str) -> State:
@@ -88,7 +93,7 @@ async def _changed(connection: Connection, tenant: str, act: str, at: datetime) 
         "UPDATE ledger.tenant SET revision = revision + 1, changed_at = %s WHERE tenant = %s", [at, tenant]
     )
     await connection.execute(_HISTORY, [act, tenant])
-    return await _account(connection, tenant)
+    return await account(connection, tenant)
 
 
 async def set_tier(connection: Connection, tenant: str, tier: str, at: datetime) -> Account:
@@ -119,7 +124,7 @@ def _check_budget(nano_eur: int | None) -> None:
 async def set_state(connection: Connection, tenant: str, state: State, at: datetime) -> Account:
     """Suspend or resume a tenant; one that is in that state already is left alone."""
     if await _locked(connection, tenant) is state:
-        return await _account(connection, tenant)
+        return await account(connection, tenant)
     await connection.execute("UPDATE ledger.tenant SET state = %s WHERE tenant = %s", [state.value, tenant])
     return await _changed(connection, tenant, state.value, at)
 
@@ -145,6 +150,32 @@ async def _book(connection: Connection, tenant: str, nano_eur: int, reference: s
         ) from None
 
 
+async def booked(connection: Connection, tenant: str, nano_eur: int, reference: str) -> datetime | None:
+    """When a payment was booked; None if it was not.
+
+    Args:
+        connection: of a transaction in which the tenant is locked.
+        tenant: its identifier.
+        nano_eur: the amount.
+        reference: names the payment.
+
+    Raises:
+        AccountError: the reference is booked with another amount.
+    """
+    row = await _one(
+        connection, "SELECT nano_eur, at FROM ledger.top_up WHERE tenant = %s AND reference = %s", tenant, reference
+    )
+    if row is None:
+        return None
+    if row["nano_eur"] != nano_eur:
+        raise AccountError(
+            f"payment {reference!r} of tenant {tenant!r} is booked already, over {format_euros(row['nano_eur'])} EUR on"
+            f" {row['at']:%Y-%m-%d}; nothing was added"
+        )
+    at: datetime = row["at"]
+    return at
+
+
 async def top_up(connection: Connection, tenant: str, nano_eur: int, reference: str, at: datetime) -> Account:
     """Add credit; a payment reference is booked once, however often it is sent.
 
@@ -154,7 +185,7 @@ async def top_up(connection: Connection, tenant: str, nano_eur: int, reference: 
     if nano_eur <= 0:
         raise AccountError(f"{format_euros(nano_eur)} EUR is no amount to top up with; it must be above zero")
     await _locked(connection, tenant)
-    before = (await _account(connection, tenant)).credit_nano_eur
+    before = (await account(connection, tenant)).credit_nano_eur
     if before + nano_eur > MAX_NANO_EUR:
         most = MAX_NANO_EUR // NANO_EUR_PER_EUR
         raise AccountError(f"tenant {tenant!r} has {format_euros(before)} EUR; no more than {most} EUR can be held")

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from llmaas_gateway.accounts.account import AccountError
-from llmaas_gateway.accounts.database import DatabaseBusyError, DatabaseUnavailableError
+from llmaas_gateway.accounts.database import DatabaseBusyError, DatabaseConflictError, DatabaseUnavailableError
 from llmaas_gateway.accounts.directory import DirectoryUnavailableError, UnknownTenantError
 from llmaas_gateway.accounts.litellm import LiteLLMError
 from llmaas_gateway.audit.records import ActError
@@ -28,6 +28,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (ActError, 400, "invalid_request"),
     (LiteLLMError, 502, "litellm"),
     (DatabaseBusyError, 503, "busy"),
+    (DatabaseConflictError, 503, "busy"),
     (DatabaseUnavailableError, 503, "unavailable"),
     (DirectoryUnavailableError, 503, "unavailable"),
     (LedgerUnavailableError, 503, "unavailable"),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from llmaas_gateway.accounts.account import AccountError, Budget
 from llmaas_gateway.accounts.database import Row
@@ -52,7 +52,7 @@ class NewBudget(Body):
 
 
 class Payment(Body):
-    """Credit that was paid; the reference names the payment and is booked once."""
+    """Credit that was paid; the reference names the payment, which is booked once however often it is sent."""
 
     amount_eur: str
     reference: str
@@ -61,6 +61,13 @@ class Payment(Body):
 class _Budgeted(Body):
     budget_eur: str | None = None
     budget_window: Annotated[Window, Field(strict=False)] = Window.NONE
+
+    @field_validator("budget_window")
+    @classmethod
+    def _window_of_something(cls, window: Window, info: ValidationInfo) -> Window:
+        if window is not Window.NONE and info.data.get("budget_eur", "") is None:
+            raise ValueError(f"a budget for each {window} needs its amount, budget_eur")
+        return window
 
     @property
     def budget(self) -> Budget | None:

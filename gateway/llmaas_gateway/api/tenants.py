@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from llmaas_gateway.accounts.account import Account
@@ -79,9 +79,13 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
         return await after(await administration.resume(actor, tenant))
 
     @router.post("/llmaas/tenants/{tenant}/payments", status_code=201)
-    async def top_up(tenant: str, body: Payment, actor: str = who) -> dict[str, Any]:
+    async def top_up(tenant: str, body: Payment, response: Response, actor: str = who) -> dict[str, Any]:
         amount = euros("amount_eur", body.amount_eur)
-        return await after(await administration.top_up(actor, tenant, amount, body.reference))
+        account, before = await administration.top_up(actor, tenant, amount, body.reference)
+        if before is None:
+            return await after(account)
+        response.status_code = 200
+        return {**await after(account), "booked_before": before.isoformat()}
 
     @router.post("/llmaas/tenants/{tenant}/teams", status_code=201)
     async def add_team(tenant: str, body: NewTeam, actor: str = who) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import psycopg
 from llmaas_gateway.audit.log import Connection
 from llmaas_gateway.audit.records import canonical
 from llmaas_gateway.audit.signing import Signer
+from llmaas_gateway.transactions import may_idle
 
 MANIFEST: Final = "manifest.jsonl"
 
@@ -84,6 +85,8 @@ async def export_lines(connection: Connection, signer: Signer, span: Span) -> As
     """
     await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
     async with connection.transaction():
+        # Whoever reads the lines may be slow.
+        await may_idle(connection)
         parts, signed_at = await _parts(connection, span)
         files = [
             {"name": part.name, **{key: part.statement[key] for key in ("stream", "first", "last", "hash")}}

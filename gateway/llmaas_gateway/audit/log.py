@@ -15,6 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import tuple_row
 
+from llmaas_gateway import schemas
 from llmaas_gateway.audit.records import PLATFORM, Act, Entry, Kind, Personal, canonical, chained
 
 Connection = psycopg.AsyncConnection[Any]
@@ -56,11 +57,12 @@ class Position:
 
 
 async def migrate(connection: Connection) -> None:
-    """Make what is missing; the ledger's tables must be there."""
-    async with connection.transaction():
-        # Replicas start together; the same object made twice at once is an error in PostgreSQL.
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('audit.schema'))")
-        await connection.execute(_SCHEMA.encode())
+    """Make what is missing; the ledger's tables must be there.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody uses what would be changed; try again later.
+    """
+    await schemas.apply(connection, "audit.schema", _SCHEMA)
 
 
 async def append_entries(connection: Connection, entries: Sequence[Entry]) -> list[Position]:

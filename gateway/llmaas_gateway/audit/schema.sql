@@ -1,5 +1,5 @@
--- The audit: streams of chained records, their personal parts, signed statements about them. Applied at every start,
--- after the ledger's schema; changes nothing that is there.
+-- The audit: streams of chained records, their personal parts, signed statements about them. Applied after
+-- the ledger's schema, by a replica that finds it is not what was applied last; changes nothing that is there.
 CREATE SCHEMA IF NOT EXISTS audit;
 
 -- One chain each. The row is the chain's end: whoever appends holds it locked, so PostgreSQL gives the order.
@@ -75,7 +75,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Triggers that are there are left alone: to replace one would lock out writers at every start of a replica.
+-- Triggers that are there are left alone: to replace one would lock out writers.
 DO $$
 DECLARE
     chained text;

@@ -20,6 +20,7 @@ from llmaas_gateway.audit.requests import chain_all
 from llmaas_gateway.audit.signing import Signer
 from llmaas_gateway.audit.stored import TamperedError
 from llmaas_gateway.audit.watch import ChainWatch
+from llmaas_gateway.schemas import LOCKED_RETRY_SECONDS
 from llmaas_gateway.tasks import end
 
 KEY_VARIABLE: Final = "LLMAAS_AUDIT_KEY"
@@ -101,6 +102,9 @@ class Audit:
                         await self.log.declare(left[0])
                         del left[0]
                     await self._work(connection)
+            except psycopg.errors.LockNotAvailable:
+                _log.warning("audit waits: its tables are in use; trying again in %s s", LOCKED_RETRY_SECONDS)
+                await asyncio.sleep(LOCKED_RETRY_SECONDS)
             except (psycopg.Error, OSError) as error:
                 _log.warning("audit waits: %s; trying again in %s s", type(error).__name__, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts.account import Billing
-from llmaas_gateway.accounts.database import Database, one_moment, rows
+from llmaas_gateway.accounts.database import Database, DatabaseBusyError, one_moment, rows
 from llmaas_gateway.invoices.finding import Finding
 from llmaas_gateway.invoices.month_sums import charged
 from llmaas_gateway.invoices.months import Month
@@ -24,6 +24,9 @@ from llmaas_gateway.ledger.records import KEPT_AFTER_MONTH
 _LOOKS: Final = 3
 _BETWEEN_LOOKS_SECONDS: Final = 0.5
 _KEYS_AT_ONCE: Final = 500
+# Records wait for a second or two, and all that wait are read with each piece of the counters, as both must be of one
+# moment. After an outage there may be a million, which Redis would do nothing else than send.
+_MOST_WAITING: Final = 2_000
 _CREDIT: Final = "credit"
 
 
@@ -47,8 +50,10 @@ class Counters:
         """How many counters of money and tokens were compared with Redis, and those that differ.
 
         Raises:
+            DatabaseBusyError: too many records wait for PostgreSQL.
             LedgerUnavailableError: Redis is away or has lost its counters.
         """
+        await self._check_few_wait()
         known = [row["key"] for row in await self._database.read(_KEYS, [now])]
         differing = await self._look(known)
         for _ in range(_LOOKS - 1):
@@ -74,12 +79,20 @@ class Counters:
             found |= await self._look_at(wanted[start : start + _KEYS_AT_ONCE])
         return found
 
+    async def _check_few_wait(self) -> None:
+        try:
+            waiting = int(await self._redis.xlen(self._ledger.records_key))
+        except RedisError as error:
+            raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
+        if waiting > _MOST_WAITING:
+            raise _too_many(waiting)
+
     async def _look_at(self, keys: list[str]) -> dict[str, _Difference]:
         """Redis first and all of it at one moment; what is stored after that can only be seen again, not missed."""
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.exists(self._ledger.epoch_key)
-                pipe.xrange(self._ledger.records_key)
+                pipe.xrange(self._ledger.records_key, count=_MOST_WAITING + 1)
                 for key in keys:
                     pipe.hget(key, "settled")
                 whole, entries, *settled = await pipe.execute()
@@ -87,6 +100,8 @@ class Counters:
             raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
         if not whole:
             raise LedgerUnavailableError("the ledger's Redis lost its counters; they are rebuilt from the records")
+        if len(entries) > _MOST_WAITING:
+            raise _too_many(len(entries))
         waiting = {p.request_id: p for p in settlements(entries)}
         async with self._database.change() as connection:
             await one_moment(connection)
@@ -142,6 +157,10 @@ class Counters:
             for key, counted, amount in pairs
             if counted != amount
         ]
+
+
+def _too_many(waiting: int) -> DatabaseBusyError:
+    return DatabaseBusyError(f"{waiting} or more records wait to be moved to PostgreSQL; try again later")
 
 
 def _spend_month(begins: datetime) -> str:

@@ -1,6 +1,7 @@
 """Invoices out of the records: a draft at any time, the issued one once the month is closed, and the replay of it."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 
 from llmaas_gateway.accounts.account import AccountError
 from llmaas_gateway.accounts.administration import Audit
-from llmaas_gateway.accounts.database import Connection, Database, one_moment, rows
+from llmaas_gateway.accounts.database import Connection, Database, DatabaseConflictError, one_moment, rows
 from llmaas_gateway.audit.records import Act
 from llmaas_gateway.invoices.invoice import Group, Invoice, Line, Totals, invoice_of
 from llmaas_gateway.invoices.kept import LAST_REMOVED, check_kept
@@ -37,6 +38,9 @@ SELECT count(*) AS calls, coalesce(sum(nano_eur), 0)::text AS nano_eur,
 _RECORDS = f"SELECT {', '.join(FIELDS)} {_OF_MONTH} ORDER BY began_at, request_id"
 # So many records are charged anew before calls of tenants have their turn again: a few milliseconds.
 _AT_ONCE = 200
+_TRIES = 4
+
+_log = logging.getLogger(__name__)
 
 
 class MonthNotClosedError(AccountError):
@@ -106,10 +110,28 @@ class Invoices:
         Raises:
             MonthNotClosedError: when it closes, or what is still on its way.
             AccountError: the replay of the records contradicts their sums; nothing was issued.
+            DatabaseConflictError: something was done to the tenant during each of some tries; nothing was issued.
         """
-        if known := await self.issued(tenant, month):
-            return known
-        await self._check_closed(tenant, month)
+        for _ in range(_TRIES):
+            if known := await self.issued(tenant, month):
+                return known
+            await self._check_closed(tenant, month)
+            try:
+                await self._issue(actor, tenant, month)
+            except DatabaseConflictError:
+                # What is read is of one moment, the end of the audit's chain too: an act since then is in the way.
+                _log.info("invoice %s of %s: something was done to the tenant meanwhile; made anew", month, tenant)
+                continue
+            issued = await self.issued(tenant, month)
+            if issued is None:
+                raise AccountError(f"invoice {month} of {tenant!r} was issued and cannot be read")
+            return issued
+        raise DatabaseConflictError(
+            f"invoice {month} of {tenant!r} not issued: each of {_TRIES} times something was done to the tenant"
+            " meanwhile; ask again when that is over"
+        )
+
+    async def _issue(self, actor: str, tenant: str, month: Month) -> None:
         async with self._database.change() as connection:
             await self._begin(connection, month)
             invoice = await self._invoice(connection, tenant, month)
@@ -124,10 +146,6 @@ class Invoices:
             details = {"total_nano_eur": invoice.total_nano_eur, "total_cents": invoice.total_cents}
             act = Act(actor, "invoice.issue", str(month), self._now(), tenant, details)
             await self._audit.append([act], connection)
-        issued = await self.issued(tenant, month)
-        if issued is None:
-            raise AccountError(f"invoice {month} of {tenant!r} was issued and cannot be read")
-        return issued
 
     async def replay(self, tenant: str, month: Month) -> tuple[Replayed, list[str]]:
         """Every record of a closed month charged anew, and where the invoice says otherwise.

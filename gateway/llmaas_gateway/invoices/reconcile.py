@@ -30,6 +30,7 @@ from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.pending import pending
 from llmaas_gateway.ledger.ledger import LedgerUnavailableError
 from llmaas_gateway.money import NANO_EUR_PER_EUR, format_euros
+from llmaas_gateway.transactions import may_idle
 
 # LiteLLM writes its spend some time after the call, and counts in floating point.
 _LAG: Final = timedelta(minutes=5)
@@ -71,6 +72,8 @@ class Reconciliation:
 
 async def takes_turn(connection: Connection) -> bool:
     """Whether nobody reconciles, here or at another replica; nobody else does until the end of the transaction."""
+    # What is compared is read by other connections, for hours.
+    await may_idle(connection)
     return bool((await rows(connection, _TURN))[0]["got"])
 
 
@@ -91,7 +94,7 @@ class Reconciler:
 
         Raises:
             LedgerUnavailableError: Redis is away or is being rebuilt; run it later.
-            DatabaseUnavailableError: PostgreSQL is.
+            DatabaseUnavailableError: PostgreSQL is, or too many records wait for it.
             LiteLLMError: LiteLLM is.
         """
         now = self.now()

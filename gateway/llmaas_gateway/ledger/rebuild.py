@@ -14,8 +14,9 @@ from redis.exceptions import WatchError
 from llmaas_gateway.ledger.ledger import Ledger
 from llmaas_gateway.ledger.memory import TRACE_SECONDS
 from llmaas_gateway.ledger.records import forget_expired, migrate, store
+from llmaas_gateway.transactions import may_idle
 
-# A rebuild that writes nothing for so long is taken over by another replica, and writes nothing more.
+# A rebuild that does not go on for so long is taken over by another replica, and writes nothing more.
 _LOCK_SECONDS: Final = 60
 _BATCH: Final = 500
 
@@ -59,6 +60,14 @@ class _Turn:
             except WatchError:
                 raise _OvertakenError from None
 
+    async def go_on(self) -> None:
+        """Keep the lock for longer.
+
+        Raises:
+            _OvertakenError: the turn is over.
+        """
+        await self.write(lambda _: None)
+
     async def give_up(self) -> None:
         """Let another replica begin at once, if this one still holds the lock."""
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -96,12 +105,14 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
     try:
         async with await psycopg.AsyncConnection.connect(database, connect_timeout=5) as connection:
             await migrate(connection)
-            await _drain(redis, ledger, connection)
+            await _drain(redis, ledger, turn, connection)
             await _forget_counters(redis, ledger, turn)
             await forget_expired(connection)
             # One snapshot: what another replica moves meanwhile is in the counters and the traces, or in neither.
             await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
+                # All counters are read at once, and written to Redis after that.
+                await may_idle(connection)
                 counters = await _restore_counters(turn, connection)
                 traces = await _restore_traces(turn, ledger, connection)
         held = await ledger.restore(redis, turn.holder, datetime.now(UTC))
@@ -118,10 +129,12 @@ async def rebuild(redis: Redis, ledger: Ledger, database: str) -> bool:
     return True
 
 
-async def _drain(redis: Redis, ledger: Ledger, connection: psycopg.AsyncConnection[Any]) -> None:
+async def _drain(redis: Redis, ledger: Ledger, turn: _Turn, connection: psycopg.AsyncConnection[Any]) -> None:
+    """Move what stands in the stream to PostgreSQL; after an outage that is a million records, and takes its time."""
     start = "-"
     while batch := cast("list[Any]", await redis.xrange(ledger.records_key, min=start, count=_BATCH)):
         await store(connection, [fields for _, fields in batch])
+        await turn.go_on()
         start = f"({batch[-1][0].decode()}"
 
 

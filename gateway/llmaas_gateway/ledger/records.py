@@ -15,6 +15,9 @@ from psycopg.types.json import Jsonb
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from llmaas_gateway import schemas
+from llmaas_gateway.schemas import LOCKED_RETRY_SECONDS
+
 _SCHEMA: Final = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 _GROUP: Final = "records"
 _BATCH: Final = 200
@@ -125,11 +128,12 @@ def _counted(fields: Mapping[bytes, bytes]) -> Iterator[tuple[str, int, datetime
 
 
 async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Make the tables that are missing."""
-    async with connection.transaction():
-        # Two replicas that start at once would make the same table twice.
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger.record'))")
-        await connection.execute(_SCHEMA.encode())
+    """Make the tables that are missing.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody uses what would be changed; try again later.
+    """
+    await schemas.apply(connection, "ledger.record", _SCHEMA)
 
 
 async def store(connection: psycopg.AsyncConnection[Any], entries: Sequence[Mapping[bytes, bytes]]) -> int:
@@ -209,6 +213,9 @@ class RecordConsumer:
                         # One batch a second costs the proxy less than one a call.
                         if await self.consume(connection, wait_ms=1_000) < _BATCH:
                             await asyncio.sleep(_GATHER_SECONDS)
+            except psycopg.errors.LockNotAvailable:
+                _log.warning("records wait: their tables are in use; trying again in %s s", LOCKED_RETRY_SECONDS)
+                await asyncio.sleep(LOCKED_RETRY_SECONDS)
             except (psycopg.Error, RedisError, OSError) as error:
                 self._grouped = False
                 _log.warning("records wait: %s; trying again in %s s", type(error).__name__, _RETRY_SECONDS)

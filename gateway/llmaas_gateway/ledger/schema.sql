@@ -1,5 +1,6 @@
 -- What was charged, one row a call: append-only, a partition a month, which goes whole when its legal period is over
--- (accounts/removal.sql). Applied at every start; changes nothing that is there.
+-- (accounts/removal.sql). Applied by a replica that finds it is not what was applied last (schemas.py); changes nothing
+-- that is there.
 CREATE SCHEMA IF NOT EXISTS ledger;
 
 CREATE TABLE IF NOT EXISTS ledger.record (

@@ -17,7 +17,6 @@ import psycopg
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
-from llmaas_gateway.accounts import directory
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
 from llmaas_gateway.accounts.directory import Directory
 from llmaas_gateway.accounts.litellm import LiteLLM
@@ -37,7 +36,7 @@ from llmaas_gateway.ledger.ledger import Ledger, connect, epoch_key, lock_key
 from llmaas_gateway.ledger.memory import RedisMemory
 from llmaas_gateway.ledger.process import RedisProcess
 from llmaas_gateway.ledger.rebuild import rebuild
-from llmaas_gateway.ledger.records import RecordConsumer, migrate
+from llmaas_gateway.ledger.records import RecordConsumer
 from llmaas_gateway.lifecycle import read_lifecycle
 from llmaas_gateway.metrics import Metrics, OverLimit, Unsettled
 from llmaas_gateway.prices import load_price_book
@@ -49,6 +48,7 @@ from llmaas_gateway.proxy.counting import InputCounter, tokenizer
 from llmaas_gateway.proxy.lifetimes import Lifetimes
 from llmaas_gateway.proxy.settings import GatewaySettings, Secrets
 from llmaas_gateway.proxy.settlement import Settlement
+from llmaas_gateway.proxy.tables import Tables
 from llmaas_gateway.proxy.wrapper import Gateway
 from llmaas_gateway.tasks import end
 
@@ -83,6 +83,8 @@ class Parts:
         self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
         self.ledger = Ledger(self.redis, settings.prefix, timeout_seconds=settings.ledger_seconds)
         self.database = Database(secrets.database_url)
+        self._keys_database = Database(secrets.database_url)
+        self._tables = Tables(self.database)
         self.directory = Directory(self.redis, self.database, prefix=settings.prefix)
         counter = InputCounter(settings.models, tokenizer)
         costs = Costs(settings, book, counter)
@@ -128,7 +130,7 @@ class Parts:
             calls_shown=self.settings.audit.retention.requests,
             accounts=self.settings.accounts,
         )
-        revocation = Revocation(self.database, LiteLLMKeys())
+        revocation = Revocation(self._keys_database, self.database, LiteLLMKeys())
         self._beside = [services.nightly, services.removal, revocation]
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))
@@ -159,17 +161,14 @@ class Parts:
     async def running(self) -> AsyncIterator[None]:
         """What runs beside the proxy: settlements that wait, the records' way to PostgreSQL, rebuilding."""
         try:
-            async with await psycopg.AsyncConnection.connect(
-                self._secrets.database_url, connect_timeout=5
-            ) as connection:
-                await migrate(connection)
-            await directory.migrate(self.database)
+            await self._tables.make()
             await self._rebuild()
         except (RedisError, psycopg.Error, DatabaseUnavailableError, OSError) as error:
             # The proxy starts all the same and refuses, or allows what the tiers declare, until they are there.
             _log.warning("the ledger is not whole yet: %s", type(error).__name__)
         tasks = [asyncio.create_task(self.settlement.run()), asyncio.create_task(self._consumer.run())]
-        tasks += [asyncio.create_task(each.run()) for each in (self._memory, self._reconciliation, *self._beside)]
+        beside = (self._tables, self._memory, self._reconciliation, *self._beside)
+        tasks += [asyncio.create_task(each.run()) for each in beside]
         try:
             async with self.audit.running(*self._in_force()):
                 yield
@@ -179,6 +178,7 @@ class Parts:
             for client in self._clients:
                 await client.aclose()
             await self.directory.close()
-            await self.database.close()
+            for database in (self.database, self._keys_database):
+                await database.close()
             await self._patient.aclose()
             await self.redis.aclose()

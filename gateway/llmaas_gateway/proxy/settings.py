@@ -24,6 +24,14 @@ MASTER_KEY_VARIABLE: Final = "LITELLM_MASTER_KEY"
 _LEAST_SECRET: Final = 32
 # What libpq knows of a URL; Prisma's own parameters in the same URL would be refused.
 _LIBPQ_PARAMETERS: Final = frozenset({"application_name", "connect_timeout", "options", "sslmode", "sslrootcert"})
+# Whoever waits for a host that is lost learns of it in a minute, and not in the two hours of the system's own. The
+# image of PostgreSQL has the same for its side.
+_KEEPALIVES: Final = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 
 
 class SettingsError(ValueError):
@@ -138,7 +146,8 @@ class Secrets(_Strict):
 
     Attributes:
         redis_url: ``redis://`` or ``rediss://`` with the ledger's password and, as parameters, its ``ssl_*`` options.
-        database_url: PostgreSQL's, with nothing in it that only Prisma knows.
+        database_url: PostgreSQL's, with nothing in it that only Prisma knows. All connections of the gateway are made
+            with it, and notice by its keepalives that the other side is lost.
         salt_secret: the tenants' cache salts are derived from it.
         audit_key: signs the audit's heads.
         master_key: LiteLLM's own, for its administration in this process.
@@ -153,8 +162,9 @@ class Secrets(_Strict):
 
 def _libpq_url(text: str) -> str:
     url = urlsplit(text)
-    kept = [(name, value) for name, value in parse_qsl(url.query) if name in _LIBPQ_PARAMETERS]
-    return urlunsplit(url._replace(query=urlencode(kept)))
+    wanted = _LIBPQ_PARAMETERS | set(_KEEPALIVES)
+    kept = {name: value for name, value in parse_qsl(url.query) if name in wanted}
+    return urlunsplit(url._replace(query=urlencode(kept | {n: v for n, v in _KEEPALIVES.items() if n not in kept})))
 
 
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:

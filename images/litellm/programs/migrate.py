@@ -26,6 +26,13 @@ LOCK_SECONDS = 600
 CONNECT_SECONDS = 120
 # What libpq knows; Prisma's own parameters (connection_limit, schema ...) would be refused.
 LIBPQ_PARAMETERS = frozenset({"sslmode", "sslrootcert", "options", "connect_timeout", "application_name"})
+# A database whose host is lost is noticed in a minute, and asked anew.
+KEEPALIVES: dict[str, int] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 HISTORY_TABLE: LiteralString = """
 CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
     id VARCHAR(36) PRIMARY KEY,
@@ -59,7 +66,7 @@ def connect(url: str) -> psycopg.Connection:
     reported = ""
     while True:
         try:
-            return psycopg.connect(url, autocommit=True, connect_timeout=5)
+            return psycopg.connect(url, autocommit=True, connect_timeout=5, **KEEPALIVES)
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise MigrationError(f"no connection in {CONNECT_SECONDS} s: {error}") from error

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -90,6 +91,20 @@ def test_tenant_and_team_are_made_together_or_neither_remains(on_platform: Run, 
         ("POST", "/llmaas/tenants/acme/keys", {"name": "k", "team": "other"}, 400, "team 'other' is not one of"),
         ("POST", "/llmaas/tenants/acme/keys", {"name": "k", "budget_eur": "-1"}, 400, "budget_eur: '-1' is negative"),
         ("POST", "/llmaas/tenants/acme/keys", {"name": "k", "budget_window": "week"}, 400, "budget_window: Input shou"),
+        (
+            "POST",
+            "/llmaas/tenants/acme/keys",
+            {"name": "k", "budget_window": "day"},
+            400,
+            "needs its amount, budget_eur",
+        ),
+        (
+            "POST",
+            "/llmaas/tenants/acme/teams",
+            {"name": "t", "budget_eur": None, "budget_window": "month"},
+            400,
+            "budget_window: Value error, a budget for each month needs its amount, budget_eur",
+        ),
         ("POST", "/llmaas/tenants/acme/keys", {"name": "k", "duration": "soon"}, 400, "duration: String should match"),
         ("POST", "/llmaas/tenants/acme/erase", {"confirm": "no"}, 400, "confirm it with the tenant's name, 'acme'"),
         ("POST", "/llmaas/keys/nothing/revoke", None, 400, "no key 'nothing'"),
@@ -144,6 +159,42 @@ def test_every_change_reaches_the_replicas_and_the_audit(on_platform: Run) -> No
         assert (await replica.account(tenant)).credit_nano_eur == 250_500_000_000
         actions = [act.action for act in platform.acts]
         assert actions == [f"tenant.{verb}" for verb in ("create", "set_tier", "suspend", "resume", "top_up")]
+
+    on_platform(action)
+
+
+def test_a_payment_that_is_sent_again_is_answered_with_when_it_was_booked(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await platform.tenant("acme")
+        path, payment = "/llmaas/tenants/acme/payments", {"amount_eur": "50.5", "reference": "2026/17"}
+        at = platform.now
+        first = await platform.raw("POST", path, payment)
+        assert (first.status_code, "booked_before" in first.json()) == (201, False)
+        acts = len(platform.acts)
+        platform.now += timedelta(days=1)
+        for amount in ("50.5", "50.50"):
+            again = await platform.raw("POST", path, {**payment, "amount_eur": amount})
+            assert (again.status_code, again.json()["booked_before"]) == (200, at.isoformat())
+            assert again.json()["credit_eur"] == "250.50"
+        other = await platform.raw("POST", path, {**payment, "amount_eur": "50.51"})
+        assert other.status_code == 400
+        assert "booked already, over 50.50 EUR on 2096-11-25; nothing was added" in other.text
+        assert len(platform.acts) == acts
+        assert (await platform.services.directory.account(tenant)).credit_nano_eur == 250_500_000_000
+        # the same reference of another tenant is another payment
+        await platform.tenant("globex")
+        assert (await platform.raw("POST", path.replace("acme", "globex"), payment)).status_code == 201
+
+    on_platform(action)
+
+
+def test_a_payment_that_is_sent_twice_at_once_is_booked_once(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        await platform.tenant("acme")
+        path, payment = "/llmaas/tenants/acme/payments", {"amount_eur": "50.5", "reference": "2026/17"}
+        answers = await asyncio.gather(*(platform.raw("POST", path, payment) for _ in range(4)))
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+        assert {answer.json()["credit_eur"] for answer in answers} == {"250.50"}
 
     on_platform(action)
 

@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import re
+import shlex
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,6 +132,34 @@ def test_teams_and_keys_have_exact_budgets_and_are_revoked_by_name(with_commands
     with_commands(action)
 
 
+def test_a_payment_whose_answer_is_lost_can_be_sent_again_by_what_was_printed(
+    with_commands: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def action(platform: Any) -> None:
+        await platform.run("tenant", "create", "acme", "--tier", "T1")
+        original = Listener.handle_request
+
+        def lost(listener: Listener, request: httpx.Request) -> httpx.Response:
+            answer = original(listener, request)
+            if request.url.path.endswith("/payments"):
+                raise httpx.ReadTimeout("timed out", request=request)
+            return answer
+
+        monkeypatch.setattr(Listener, "handle_request", lost)
+        failed = await platform.run("tenant", "top-up", "acme", "49.90", "-e", "lab", code=1)
+        reference = re.findall(r"booking 49.90 € as (llmaas-[0-9a-f]{16})", failed.stderr)[0]
+        command = f"llmaas tenant top-up acme 49.90 --reference {reference} --environment lab"
+        assert command in failed.stderr
+        assert failed.stdout == ""
+        monkeypatch.setattr(Listener, "handle_request", original)
+        again = await platform.run(*shlex.split(command)[1:])
+        assert f"booked already on {platform.now:%Y-%m-%d} as {reference}, nothing added, 249.90 € left" in again.stdout
+        told = await platform.run("tenant", "top-up", "acme", "5", "--json")
+        assert json.loads(told.stdout)["credit_left_eur"] == "254.90"
+
+    with_commands(action)
+
+
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
@@ -148,6 +178,9 @@ def test_teams_and_keys_have_exact_budgets_and_are_revoked_by_name(with_commands
         (("tenant", "suspend", "nobody"), 1, "no tenant 'nobody'"),
         (("key", "create", "--tenant", "acme", "--budget-eur", "much"), 2, "not a decimal amount"),
         (("key", "create", "--tenant", "acme", "--budget-period", "year"), 2, "is none of 30s"),
+        (("key", "create", "--tenant", "acme", "--budget-period", "day"), 2, "day is the period of which budget?"),
+        (("tenant", "add-team", "acme", "t", "--budget-period", "day"), 2, "day is the period of which budget?"),
+        (("tenant", "create", "acme", "--budget-period", "month"), 2, "month is the period of which budget?"),
         (("usage", "--tenant", "nobody"), 1, "no tenant 'nobody'"),
         (("usage", "--model", "gpt"), 1, "'gpt' is not served, has no price"),
         (("usage", "--by", "colour"), 1, "group by one or more of"),

@@ -1,5 +1,6 @@
 """What a month comes to: exact call by call, the same whichever way it is summed, rounded once. Needs real stores."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from llmaas_gateway.accounts.account import AccountError
 from llmaas_gateway.charging import Usage, charge
 from llmaas_gateway.invoices.invoice import Group, Totals, invoice_of
+from llmaas_gateway.invoices.issuing import Invoices
 from llmaas_gateway.invoices.months import Month
-from llmaas_gateway.invoices.replay import Replay
+from llmaas_gateway.invoices.replay import Replay, Replayed
 from llmaas_gateway.prices import PriceBook, Unit, parse_price_book
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
@@ -202,6 +204,55 @@ def test_an_invoice_is_issued_once_its_month_is_closed_and_stays_the_same(on_pla
         replay = await platform.ask("GET", f"{path}/replay")
         assert (replay["cents"], replay["nano_eur"], replay["differences"]) == (issued["total_cents"], total, [])
         assert [act.action for act in platform.acts if act.tenant == tenant] == ["tenant.create", "invoice.issue"]
+
+    on_platform(action)
+
+
+async def in_the_audit(platform: Any, action: str) -> int:
+    query = "SELECT count(*) AS n FROM audit.record WHERE body::jsonb -> 'facts' ->> 'action' = %s"
+    return int((await platform.stores.database.read(query, [action]))[0]["n"])
+
+
+@pytest.mark.parametrize(("conflicts", "status"), [(1, 200), (3, 200), (100, 503)])
+def test_an_invoice_is_issued_though_things_are_done_to_the_tenant_meanwhile(
+    on_platform: Run, monkeypatch: pytest.MonkeyPatch, conflicts: int, status: int
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await platform.tenant("acme", "monthly")
+        await month_of_calls(platform, tenant)
+        await platform.store_records()
+        platform.now = datetime(2096, 12, 3, 0, 0, tzinfo=PARIS)
+        original, left = Invoices._replayed, [conflicts]  # noqa: SLF001 - something comes between
+
+        async def disturbed(invoices: Invoices, *arguments: Any) -> Replayed:
+            replayed = await original(invoices, *arguments)
+            if left[0]:
+                left[0] -= 1
+                await platform.ask("PUT", "/llmaas/tenants/acme/budget", {"budget_eur": str(left[0])})
+            return replayed
+
+        monkeypatch.setattr(Invoices, "_replayed", disturbed)
+        answer = await platform.raw("POST", "/llmaas/tenants/acme/invoices/2096-11")
+        assert answer.status_code == status, answer.text
+        kept = await platform.stores.database.read("SELECT month FROM ledger.invoice")
+        assert len(kept) == await in_the_audit(platform, "invoice.issue") == int(status == 200)
+        if status == 503:
+            assert answer.headers["retry-after"] == "30"
+            assert "4 times something was done to the tenant meanwhile" in answer.json()["error"]["message"]
+
+    on_platform(action)
+
+
+def test_an_invoice_that_two_ask_for_at_once_is_issued_once(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await platform.tenant("acme", "monthly")
+        await month_of_calls(platform, tenant)
+        await platform.store_records()
+        platform.now = datetime(2096, 12, 3, 0, 0, tzinfo=PARIS)
+        path = "/llmaas/tenants/acme/invoices/2096-11"
+        first, second = await asyncio.gather(*(platform.ask("POST", path) for _ in range(2)))
+        assert first == second
+        assert await in_the_audit(platform, "invoice.issue") == 1
 
     on_platform(action)
 

@@ -1,9 +1,12 @@
 """Erasure leaves no personal data and every account; an export has everything. Needs real stores."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from llmaas_gateway.accounts.administration import Administration
+from llmaas_gateway.accounts.litellm import LiteLLM
 from redis.asyncio import Redis
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
@@ -107,6 +110,56 @@ def test_an_erasure_that_fails_halfway_leaves_the_tenant_suspended_and_can_be_re
         assert (await platform.ask("GET", f"/llmaas/tenants/{tenant}"))["state"] == "suspended"
         platform.litellm.failing.clear()
         await platform.ask("POST", path, body)
+        assert "Jane" not in await held(platform)
+
+    on_platform(action)
+
+
+def test_a_team_that_is_made_while_an_erasure_begins_goes_with_the_others(
+    on_platform: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        original = Administration.suspend
+
+        async def suspend(administration: Administration, *arguments: str) -> Any:
+            account = await original(administration, *arguments)
+            await platform.ask("POST", f"/llmaas/tenants/{tenant}/teams", {"name": "Jane's second"})
+            return account
+
+        monkeypatch.setattr(Administration, "suspend", suspend)
+        await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
+        assert platform.litellm.teams == {}
+        assert "Jane" not in await held(platform)
+
+    on_platform(action)
+
+
+@pytest.mark.parametrize("path", ["teams", "keys"])
+def test_what_is_asked_for_while_a_tenant_is_erased_is_refused(
+    on_platform: Run, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        asked = []
+        original = LiteLLM.delete_team
+        waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+        async def delete_team(litellm: LiteLLM, team: str) -> None:
+            if not asked:
+                order = platform.raw("POST", f"/llmaas/tenants/{tenant}/{path}", {"name": "Jane's second"})
+                asked.append(asyncio.create_task(order))
+                async with asyncio.timeout(60):
+                    while not (await platform.stores.database.read(waiting))[0]["n"]:  # noqa: ASYNC110 - a lock has no event
+                        await asyncio.sleep(0.02)
+            await original(litellm, team)
+
+        monkeypatch.setattr(LiteLLM, "delete_team", delete_team)
+        await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
+        answer = await asked[0]
+        assert answer.status_code == 400
+        assert "is erased" in answer.json()["error"]["message"]
+        assert (platform.litellm.teams, platform.litellm.keys) == ({}, {})
         assert "Jane" not in await held(platform)
 
     on_platform(action)

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import psycopg
 import pytest
+from llmaas_gateway.accounts.database import DatabaseBusyError
+from llmaas_gateway.invoices import counters
 from llmaas_gateway.invoices.watch import ReconciliationWatch
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.metrics import Metrics
@@ -202,6 +205,37 @@ def test_a_redis_that_lost_its_counters_is_not_compared_but_said(on_platform: Ru
         answer = await platform.raw("GET", "/llmaas/reconciliation")
         assert answer.status_code == 503
         assert "lost its counters" in answer.json()["error"]["message"]
+
+    on_platform(action)
+
+
+async def streams_read(platform: Any) -> int:
+    statistics = await platform.stores.redis.info("commandstats")
+    return int(statistics.get("cmdstat_xrange", {"calls": 0})["calls"])
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_after_an_outage_what_waits_is_not_read_but_waited_for(
+    on_platform: Run, monkeypatch: pytest.MonkeyPatch, *, meanwhile: bool
+) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await quiet(platform)
+        monkeypatch.setattr(counters, "_MOST_WAITING", 2)
+        charged = [await platform.call(tenant, f"waits-{number}", {"output": 9}) for number in range(2)]
+        before = await streams_read(platform)
+        with monkeypatch.context() as patch:
+            if meanwhile:  # they come after the first look
+                patch.setattr(counters.Counters, "_check_few_wait", AsyncMock())
+            answer = await platform.raw("GET", "/llmaas/reconciliation")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert "3 or more records wait" in answer.json()["error"]["message"]
+        assert await streams_read(platform) - before == int(meanwhile)
+        # one at night is tried again
+        with pytest.raises(DatabaseBusyError):
+            await platform.services.nightly.look()
+        platform.litellm.teams[tenant]["spend"] += sum(charged) / NANO_EUR_PER_EUR
+        await platform.store_records()
+        assert (await platform.ask("GET", "/llmaas/reconciliation"))["findings"] == []
 
     on_platform(action)
 

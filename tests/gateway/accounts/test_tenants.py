@@ -119,6 +119,7 @@ def test_tables_made_before_tenants_had_budgets_get_them(in_stores: Run) -> None
     async def action(stores: Any) -> None:
         await made(stores)
         async with stores.database.change() as connection:
+            await connection.execute("DROP TABLE ledger.applied_schema")
             await connection.execute("DROP VIEW ledger.tenant_account")
             for table in ("tenant", "tenant_history"):
                 await connection.execute(f"ALTER TABLE ledger.{table} DROP COLUMN budget_nano_eur")
