@@ -42,6 +42,7 @@ BASTIONS: Final = "bastions"
 SITE: Final = "site"
 TIME_SERVERS: Final = "time-servers"
 KEY_SERVERS: Final = "key-servers"
+API_BALANCERS: Final = "api-balancers"
 HOSTS: Final = "hosts"
 CONTROL: Final = "control"
 SERVICE: Final = "service"
@@ -72,13 +73,14 @@ ZONES: Final = (
         "outside",
         "callers from wherever they are; tenants",
         # not key servers: their own firewalls let them call nobody but the mirror, the clocks and the log hosts
-        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS),
+        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS, API_BALANCERS),
     ),
     Zone(OUTSIDE, "outside", "every address that is neither the platform's nor the site's"),
     Zone(BASTIONS, "site", "the machines that administrators come from"),
     Zone(SITE, "site", "package mirror, image registry, model weights"),
     Zone(TIME_SERVERS, "site", "the site's clocks"),
     Zone(KEY_SERVERS, "site", "the servers by which hosts unlock their disks"),
+    Zone(API_BALANCERS, "site", "what stands in front of several control hosts"),
     Zone(HOSTS, "hosts", "every host", (CONTROL, SERVICE, GPU, LOG)),
     Zone(CONTROL, "hosts", "hosts of the Kubernetes API and etcd"),
     Zone(SERVICE, "hosts", "hosts of the edge and the data stores"),
@@ -155,6 +157,7 @@ def addresses(platform: Platform, name: str) -> tuple[str, ...]:
         SITE: (site.address,),
         TIME_SERVERS: site.time_servers,
         KEY_SERVERS: tuple(server.address for server in platform.key_servers),
+        API_BALANCERS: platform.kubernetes.api_balancers,
         HOSTS: tuple(host.address for host in platform.hosts),
         CONTROL: (
             *(host.address for host in platform.hosts_with_role("control")),

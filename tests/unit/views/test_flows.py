@@ -60,6 +60,31 @@ def test_only_control_hosts_accept_the_kubernetes_api_and_etcd(lab: Platform) ->
         assert "control" in each.roles or not ports & {6443, 2379, 2380}
 
 
+def test_balancers_reach_the_api_of_control_hosts_and_nothing_else() -> None:
+    production = load_platform("production")
+    balancers = {str(address) for address in production.kubernetes.api_balancers}
+    for each in production.hosts:
+        rules = host_rules(production, each).input
+        opened = {(rule.name, *rule.ports) for rule in rules if balancers & set(rule.sources)}
+        assert opened == ({("api-from-balancers", 6443)} if "control" in each.roles else set())
+
+
+def test_no_balancer_means_no_rule_for_one(lab: Platform) -> None:
+    # A rule without sources would be open to everybody.
+    assert not lab.kubernetes.api_balancers
+    for each in lab.hosts:
+        assert not named(host_rules(lab, each).input, "api-from-balancers")
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_every_host_may_call_the_api_at_its_address(environment: str) -> None:
+    platform = load_platform(environment)
+    for each in platform.hosts:
+        (rule,) = named(host_rules(platform, each).output, "api-from-hosts")
+        assert str(platform.kubernetes.api_address) in rule.destinations
+        assert (rule.protocol, rule.ports) == ("tcp", (6443,))
+
+
 def test_kubelets_answer_control_hosts_alone(lab: Platform) -> None:
     control = {str(each.address) for each in lab.hosts_with_role("control")} | {str(lab.kubernetes.api_address)}
     for each in lab.hosts:

@@ -9,7 +9,8 @@ from llmaas.settings import Machine, Platform, build_platform, load_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations
-from llmaas.views.flows import WIDE_RULES, Flow, Protocol, entries, flow_matrix
+from llmaas.views.flow_terms import Flow, Protocol
+from llmaas.views.flows import WIDE_RULES, entries, flow_matrix
 from llmaas.views.host_rules import host_rules
 from llmaas.views.network_policies import network_policies
 
@@ -81,7 +82,7 @@ def in_pods(platform: Platform) -> list[Party]:
 def around(platform: Platform) -> list[Party]:
     """The site's machines as they are reached, each of which may be in several zones, and somebody outside."""
     zones: dict[str, list[str]] = {}
-    for name in (z.BASTIONS, z.SITE, z.TIME_SERVERS):
+    for name in (z.BASTIONS, z.SITE, z.TIME_SERVERS, z.API_BALANCERS):
         for address in z.addresses(platform, name):
             zones.setdefault(address, []).append(name)
     found: list[Party] = [(Place(address), (*names, z.ANYWHERE)) for address, names in zones.items()]
