@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from llmaas.settings.disks import DiskEncryption
 from llmaas.settings.draft import Draft
 from llmaas.settings.errors import Problem
 from llmaas.settings.infrastructure import Host, Kubernetes, Network
+from llmaas.settings.machines import machines_by_address
 
 
 def api_address_belongs_to_the_control_plane(draft: Draft) -> Iterator[Problem]:
@@ -41,12 +41,7 @@ def api_address_belongs_to_the_control_plane(draft: Draft) -> Iterator[Problem]:
 
 def api_balancers_are_machines_of_the_site(draft: Draft) -> Iterator[Problem]:
     """Each is named once, and none is a host or a key server: those open only what is theirs."""
-    taken = {
-        item.value.address: item.value.name for item in draft.entries("hosts", Host) if item.sure("name", "address")
-    }
-    # of a section that may be missing the draft keeps only what is right as a whole
-    encryption: DiskEncryption | None = draft.values.get("disk_encryption")
-    taken |= {server.address: server.name for server in encryption.key_servers} if encryption else {}
+    taken = machines_by_address(draft)
     for item in draft.entries("kubernetes", Kubernetes):
         if not item.sure("api_balancers"):
             continue

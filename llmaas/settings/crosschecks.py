@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from urllib.parse import urlsplit
 
+from llmaas.settings.alert_checks import CHECKS as ALERT_CHECKS
 from llmaas.settings.api_checks import CHECKS as API_CHECKS
 from llmaas.settings.catalogue import Artefact, Model, slug_of
 from llmaas.settings.disk_checks import CHECKS as DISK_CHECKS
@@ -263,6 +264,7 @@ CHECKS: tuple[Check, ...] = (
     demands_stand_once,
     contexts_are_possible,
     *API_CHECKS,
+    *ALERT_CHECKS,
     *GATEWAY_CHECKS,
     *FLOW_CHECKS,
     *DISK_CHECKS,

@@ -73,6 +73,7 @@ PROBES: Final = WideRule(
         Beyond(z.HOSTS, z.PODS, "tcp", _PROBE_PORTS, "where the kubelet asks pods of another part", own_pods=True),
     ),
 )
+# Those whose ports hang on no setting: of every environment that has the zones.
 WIDE_RULES: Final = (API_FROM_PODS, BETWEEN_PODS, LOG_STATUS, PROBES)
 
 
@@ -142,6 +143,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
         ),
         *_logs(platform),
         *_unlocking(platform),
+        *_alerts(platform),
         *_declared(platform),
     )
 
@@ -181,6 +183,19 @@ def _logs_of_key_servers(platform: Platform) -> tuple[Flow, ...]:
         return ()
     to = z.KEY_SERVERS
     return (Flow(f"logs-of-{to}", to, z.LOG, ("tcp",), (LOG_PORT,), MUTUAL, "logs leave key servers at once"),)
+
+
+def _alerts(platform: Platform) -> tuple[Flow | WideRule, ...]:
+    """How Prometheus tells the site of alerts; nothing where the site names nobody to be told."""
+    receiver = platform.alert_receiver
+    if receiver is None:
+        return ()
+    port, to = (receiver.port,), z.ALERT_RECEIVER
+    reason = "of all pods; NetworkPolicies refuse it to every part but Prometheus"
+    rule = WideRule("alerts-from-pods", z.PODS, to, "tcp", port, reason)
+    name, reason = f"{t.PROMETHEUS_SERVICE}-to-{to}", "alerts, to whoever is on duty"
+    flow = Flow(name, t.PROMETHEUS_SERVICE, to, ("tcp",), port, MUTUAL, reason, carried_by=rule.name)
+    return rule, flow
 
 
 def _unlocking(platform: Platform) -> tuple[Flow, ...]:

@@ -131,7 +131,7 @@ class Map:
     def _around(self) -> Iterator[tuple[End, list[tuple[Any, int, str]]]]:
         """The machines of the site, each once though it be in several zones, and the outside."""
         zones: dict[str, list[str]] = {}
-        for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS, z.KEY_SERVERS, z.API_BALANCERS):
+        for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS, z.KEY_SERVERS, z.API_BALANCERS, z.ALERT_RECEIVER):
             for address in z.addresses(self.platform, name):
                 zones.setdefault(address, []).append(name)
         api = str(self.platform.kubernetes.api_address)

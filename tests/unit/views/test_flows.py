@@ -165,6 +165,26 @@ def test_no_part_reaches_a_host_or_the_site_but_prometheus_where_logs_are_kept(l
     assert found == {("prometheus", "log", 9443, "TLS 1.3, mutual")}
 
 
+def test_prometheus_alone_tells_the_site_and_only_where_a_receiver_is_named(lab: Platform) -> None:
+    production = load_platform("production")
+    (flow,) = select_flows(production, destination=z.ALERT_RECEIVER)
+    assert (flow.source, flow.protocols, flow.ports, flow.encryption) == (
+        "prometheus",
+        ("tcp",),
+        (9093,),
+        "TLS 1.3, mutual",
+    )
+    for each in production.hosts:
+        rules = host_rules(production, each)
+        (rule,) = [rule for rule in rules.forward if "10.20.0.6" in rule.destinations]
+        assert (rule.sources, rule.destinations, rule.ports) == (("10.244.0.0/16",), ("10.20.0.6",), (9093,))
+        others = {end for rule in rules.input for end in rule.sources}
+        others |= {end for rule in rules.output for end in rule.destinations}
+        assert "10.20.0.6" not in others
+    assert select_flows(lab, destination=z.ALERT_RECEIVER) == ()
+    assert not any(named(host_rules(lab, each).forward, "alerts-from-pods") for each in lab.hosts)
+
+
 def test_zones_within_a_zone_exist_and_every_part_is_a_zone() -> None:
     for zone in z.ZONES:
         assert all(z.overlap(zone.name, member) for member in zone.members)
