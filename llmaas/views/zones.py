@@ -166,7 +166,10 @@ def addresses(platform: Platform, name: str) -> tuple[str, ...]:
             *(host.address for host in platform.hosts_with_role("control")),
             platform.kubernetes.api_address,
         ),
-        SERVICE: tuple(host.address for host in platform.hosts_with_role("service")),
+        SERVICE: (
+            *(host.address for host in platform.hosts_with_role("service")),
+            *platform.gateway.public_addresses,
+        ),
         GPU: tuple(host.address for host in platform.hosts_with_role("gpu")),
         LOG: tuple(host.address for host in platform.hosts_with_role("log")),
     }

@@ -105,6 +105,10 @@ class Map:
         for destination in self.hosts:
             attempts = [*self._inside(destination), ("tcp", 443, ""), ("tcp", 8444, "")]
             found += [self._crossing(self.bastion, destination, *each) for each in attempts]
+        for address in self.platform.gateway.public_addresses:
+            entrance = End("the public entrance", (z.SERVICE,), str(address))
+            attempts = [("tcp", port, "") for port in (443, 8444, NOBODYS_PORT)]
+            found += [self._crossing(self.bastion, entrance, *each) for each in attempts]
         for destination in self.key_servers:
             found += [self._crossing(self.bastion, destination, *each) for each in self._at_key_servers()]
         return [crossing for crossing in found if crossing.verdict != "tolerated" and not self._is_odd(crossing)]

@@ -82,6 +82,17 @@ def test_the_api_is_asked_at_its_address_in_front_of_several_control_hosts_by_ev
     assert set(verdicts) == {*askers, *parts, *(server.name for server in platform.key_servers)}
 
 
+def test_the_public_entrance_is_tried_at_the_address_that_outlives_a_host() -> None:
+    (address,) = map(str, load_platform("production").gateway.public_addresses)
+    found = {
+        (each.source.name, each.attempt.port, each.verdict)
+        for each in crossings_of(load_platform("production"))
+        if each.attempt.address == address
+    }
+    ways = ((443, "allowed"), (8444, "allowed"), (30000, "forbidden"))
+    assert found == {("this bastion", port, verdict) for port, verdict in ways}
+
+
 def test_balancers_are_asked_nothing_that_they_may_answer() -> None:
     platform = load_platform("production")
     balancers = {str(address) for address in platform.kubernetes.api_balancers}

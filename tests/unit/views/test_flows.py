@@ -53,6 +53,16 @@ def test_only_service_hosts_publish(lab: Platform) -> None:
         assert bool(published) == ("service" in each.roles)
 
 
+def test_an_address_that_outlives_a_host_is_published_on_every_service_host_and_on_no_other() -> None:
+    production = load_platform("production")
+    (address,) = map(str, production.gateway.public_addresses)
+    for each in production.hosts:
+        rules = host_rules(production, each)
+        published = {rule.name for rule in rules.forward if rule.published and address in rule.destinations}
+        assert published == ({"public-api", "administration-api"} if "service" in each.roles else set())
+        assert not [rule.name for rule in rules.output if address in rule.destinations]
+
+
 def test_only_control_hosts_accept_the_kubernetes_api_and_etcd(lab: Platform) -> None:
     for each in lab.hosts:
         ports = {port for rule in host_rules(lab, each).input for port in rule.ports}
