@@ -256,6 +256,7 @@ def _monitoring(
             configuration=prometheus.configuration(platform, certificate),
             rules=prometheus.rules(platform, materials.certificate_ends),
             web_configuration=prometheus.web_configuration(certificate),
+            receiver_authority=materials.receiver_authority,
         ),
         options,
     )

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from cryptography.x509 import load_pem_x509_certificates
 from llmaas_gateway.prices import PriceError, Unit, load_price_book
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.pki import Authority, Leaf, open_authority
 from llmaas.secrets import SecretStore
-from llmaas.settings import Platform, SettingsError
+from llmaas.settings import AlertReceiver, Platform, SettingsError
 from llmaas.settings.gpu_sets import foreign_images, runtime_set
 from llmaas.settings.recorded import file_digests, manifest_file
 from llmaas.views.leaves import LeafRequest, leaf_requests
@@ -30,6 +31,8 @@ AUDIT_KEY: Final = "audit-signing-key"
 EVIDENCE_KEY: Final = "evidence-signing-key"
 # The one certificate of package mirror, artefact store and registry.
 SITE_LEAF: Final = "site"
+# That of the site's Alertmanager, where our authority vouches for it.
+RECEIVER_LEAF: Final = "alert-receiver"
 # Before the name of a host in the name of its certificate, which the role trust asks for.
 _HOST_LEAF: Final = "host-"
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
@@ -57,6 +60,7 @@ class Materials:
     ``prices`` are those in force, as LiteLLM counts them; ``price_book`` is the whole file, which the gateway reads.
     ``certificate_ends`` says by its name when each certificate in use ends, in the cluster or on a host.
     ``tokenizers`` are digests of ``tokenizer.json`` by artefact, as ``read_tokenizers`` gives them.
+    ``receiver_authority`` is what ``read_receiver_authority`` gives.
     """
 
     images: Mapping[str, str]
@@ -74,6 +78,7 @@ class Materials:
     prices: Mapping[str, TokenPrices]
     price_book: str
     tokenizers: Mapping[str, str]
+    receiver_authority: str
 
     def version(self, *values: str) -> str:
         """A mark of secret values that changes with them and tells nothing about them to whoever lacks the key."""
@@ -87,7 +92,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
     Prices are those in force at ``moment``.
 
     Raises:
-        MaterialError: no lock, an image without digest, no cluster, a price or a manifest that is missing.
+        MaterialError: no lock, an image without digest, no cluster, a price, manifest or authority that is missing.
         PkiError: a certificate that was never issued.
     """
     kubeconfig = state_dir(platform.environment) / "kubeconfig"
@@ -97,7 +102,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         )
     images, authority = read_lock(platform), open_authority(platform.environment)
     leaves, prices = _read_leaves(platform, authority), read_prices(platform, moment)
-    tokenizers = read_tokenizers(platform)
+    tokenizers, receiver_authority = read_tokenizers(platform), read_receiver_authority(platform)
     # last: where anything else is missing, no secret is made
     store = SecretStore.open(platform.environment)
     return Materials(
@@ -116,6 +121,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         prices=prices,
         price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
         tokenizers=tokenizers,
+        receiver_authority=receiver_authority,
     )
 
 
@@ -175,6 +181,37 @@ def issue_site_certificate(environment: str, names: Iterable[str], address: str)
     return open_authority(environment).ensure_leaf(SITE_LEAF, dns=names, addresses=[address])
 
 
+def issue_receiver_certificate(environment: str, receiver: AlertReceiver) -> Leaf:
+    """Make the certificate of the site's Alertmanager, for which our own authority vouches; one in force is kept.
+
+    Raises:
+        PkiError: the issuing authority must be made anew and the root's key is not here.
+    """
+    names, addresses = [receiver.host_name], [str(receiver.address)]
+    return open_authority(environment).ensure_leaf(RECEIVER_LEAF, dns=names, addresses=addresses)
+
+
+def read_receiver_authority(platform: Platform) -> str:
+    """The authority that vouches for the receiver of alerts, as PEM; empty where it is our own, or nobody is told.
+
+    Raises:
+        MaterialError: the file that the stack file names is missing or holds no certificate.
+    """
+    receiver = platform.alert_receiver
+    if receiver is None or receiver.authority is None:
+        return ""
+    path = stack_file(platform.environment).parent / receiver.authority
+    try:
+        text = path.read_text(encoding="utf-8")
+        load_pem_x509_certificates(text.encode())
+    except (OSError, ValueError) as error:
+        raise MaterialError(
+            f"llmaas:alerts.receiver.authority: {path} holds no certificate ({error}); put there, as PEM, the authority"
+            " that issued the Alertmanager's, or leave the key away: then the environment's own vouches for it"
+        ) from None
+    return text
+
+
 def _read_leaves(platform: Platform, authority: Authority) -> dict[str, LeafFiles]:
     leaves = {}
     for request in leaf_requests(platform):
@@ -193,6 +230,8 @@ def _read_leaves(platform: Platform, authority: Authority) -> dict[str, LeafFile
 def _read_ends(platform: Platform, authority: Authority) -> dict[str, datetime]:
     """When each certificate ends that is in use, those of hosts and of the site too."""
     used = {request.name for request in leaf_requests(platform)} | {SITE_LEAF}
+    receiver = platform.alert_receiver
+    used |= {RECEIVER_LEAF} if receiver and receiver.authority is None else set()
     used |= {f"{_HOST_LEAF}{machine.name}" for machine in platform.machines}
     return {leaf.name: leaf.parsed().not_valid_after_utc for leaf in authority.leaves() if leaf.name in used}
 

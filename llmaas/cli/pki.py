@@ -7,7 +7,14 @@ from contextlib import contextmanager
 import typer
 
 from llmaas.cli.options import Environment
-from llmaas.materials import SITE_LEAF, issue_certificates, issue_site_certificate
+from llmaas.materials import (
+    RECEIVER_LEAF,
+    SITE_LEAF,
+    MaterialError,
+    issue_certificates,
+    issue_receiver_certificate,
+    issue_site_certificate,
+)
 from llmaas.pki import Leaf, PkiError, open_authority
 from llmaas.settings import SettingsError, load_platform
 from llmaas.views.leaves import leaf_requests
@@ -20,7 +27,7 @@ app = typer.Typer(help="The certificates of an environment.", no_args_is_help=Tr
 def _told() -> Iterator[None]:
     try:
         yield
-    except (SettingsError, PkiError) as error:
+    except (SettingsError, PkiError, MaterialError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
 
@@ -44,13 +51,34 @@ def site(environment: Environment) -> None:
         before = {leaf.name: leaf.certificate.read_bytes() for leaf in open_authority(environment).leaves()}
         leaf = issue_site_certificate(environment, site_names(platform), str(platform.site.address))
     kept = leaf.certificate.read_bytes() == before.get(SITE_LEAF)
-    print(f"{'kept' if kept else 'issued now'}: for {_names(leaf)}, until {_last_day(leaf)}")
-    print(f"certificate  {leaf.certificate}, the issuing authority behind it")
-    print(f"key          {leaf.key}, for its owner alone")
+    _print(leaf, kept=kept)
     print("Hosts and builds accept no other authority's. In its last month a new one is issued: copy that too.")
     print(
         f"Next: copy both to {platform.site.address}; let package mirror, artefact store and registry serve TLS 1.3"
         " with them, and reload them"
+    )
+
+
+@app.command("alert-receiver")
+def alert_receiver(environment: Environment) -> None:
+    """Make the certificate of the site's Alertmanager, if no other authority does; one still in force is kept."""
+    with _told():
+        receiver = load_platform(environment).alert_receiver
+        if receiver is None:
+            raise MaterialError("llmaas:alerts is missing: there is no receiver to make a certificate for; declare it")
+        if receiver.authority is not None:
+            raise MaterialError(
+                f"llmaas:alerts.receiver.authority: {receiver.authority} is another authority's, which issues the"
+                " certificate; leave the key away to have it from the environment's own"
+            )
+        before = {leaf.name: leaf.certificate.read_bytes() for leaf in open_authority(environment).leaves()}
+        leaf = issue_receiver_certificate(environment, receiver)
+        root = open_authority(environment).root
+    _print(leaf, kept=leaf.certificate.read_bytes() == before.get(RECEIVER_LEAF))
+    print(f"callers      {root} vouches for them: Prometheus shows a certificate too")
+    print(
+        f"Next: copy all three to {receiver.address}; let Alertmanager serve TLS 1.3 with them at port {receiver.port},"
+        " and ask for the certificate of whoever calls"
     )
 
 
@@ -62,6 +90,12 @@ def list_leaves(environment: Environment) -> None:
     width = max((len(leaf.name) for leaf in leaves), default=0)
     for leaf in leaves:
         print(f"{leaf.name:<{width}}  until {_last_day(leaf)}  {_names(leaf)}")
+
+
+def _print(leaf: Leaf, *, kept: bool) -> None:
+    print(f"{'kept' if kept else 'issued now'}: for {_names(leaf)}, until {_last_day(leaf)}")
+    print(f"certificate  {leaf.certificate}, the issuing authority behind it")
+    print(f"key          {leaf.key}, for its owner alone")
 
 
 def _names(leaf: Leaf) -> str:

@@ -1,4 +1,4 @@
-"""The edge: one HAProxy on each service host, reached at that host's own address."""
+"""The edge: one HAProxy on each service host, reached at that host's address and at those that lead there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from llmaas.views import topology as t
 
 @dataclass(frozen=True)
 class EdgeArgs:
-    """``addresses`` are those of ``hosts``: a connection is answered on the host that it reached."""
+    """``addresses`` are those of ``hosts``, and others that lead to them: whichever host is reached answers."""
 
     namespace: str
     hosts: Sequence[str]

@@ -17,7 +17,10 @@ _CONFIGURATION_FOLDER: Final = "/etc/prometheus"
 
 @dataclass(frozen=True)
 class PrometheusArgs:
-    """``configuration`` says what is read, ``rules`` when to alert, ``web_configuration`` how Prometheus is reached."""
+    """``configuration`` says what is read, ``rules`` when to alert, ``web_configuration`` how Prometheus is reached.
+
+    ``receiver_authority`` vouches for whoever is told of alerts, as PEM; empty where our own authority does.
+    """
 
     namespace: str
     host: str
@@ -26,6 +29,7 @@ class PrometheusArgs:
     configuration: str
     rules: str
     web_configuration: str
+    receiver_authority: str = ""
     retention_days: int = 15
     size_gib: int = 20
 
@@ -41,6 +45,8 @@ class Prometheus(pulumi.ComponentResource):
             prometheus.RULES_FILE: args.rules,
             "web.yml": args.web_configuration,
         }
+        if args.receiver_authority:
+            files[prometheus.RECEIVER_AUTHORITY_FILE] = args.receiver_authority
         configuration = pods.config_map(f"{name}-configuration", args.namespace, files, child)
         server = _server(args, configuration.name)
         store = StoreArgs(args.namespace, args.host, t.PROMETHEUS_PORT, args.size_gib)

@@ -39,6 +39,7 @@ def placeholder_materials(
         request.name: LeafFiles(request, f"certificate of {request.name}\n", f"{MARK}-key\n", "ca\n", "0" * 12)
         for request in leaf_requests(platform)
     }
+    receiver = platform.alert_receiver
     return Materials(
         images=images,
         leaves=leaves,
@@ -55,6 +56,7 @@ def placeholder_materials(
         prices=prices,
         price_book=price_book_file(platform.environment).read_text(encoding="utf-8"),
         tokenizers=read_tokenizers(platform, all_imported=False),
+        receiver_authority="authority of the receiver\n" if receiver and receiver.authority else "",
     )
 
 

@@ -1,5 +1,6 @@
 """The typed description of an environment: ``load_platform("lab")`` gives a frozen, checked ``Platform``."""
 
+from llmaas.settings.alerts import AlertReceiver, Alerts
 from llmaas.settings.catalogue import Architecture, Artefact, Model, slug_of
 from llmaas.settings.disks import DataDevice, DiskEncryption, KeyServer
 from llmaas.settings.errors import Problem, SettingsError
@@ -12,6 +13,8 @@ from llmaas.settings.service import Demand, Gateway, Images, Measurement, Servic
 from llmaas.settings.sovereignty import Backup, Period, Retention, State, Waiver
 
 __all__ = [
+    "AlertReceiver",
+    "Alerts",
     "Architecture",
     "Artefact",
     "Backup",

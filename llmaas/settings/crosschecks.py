@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from urllib.parse import urlsplit
 
+from llmaas.settings.alert_checks import CHECKS as ALERT_CHECKS
+from llmaas.settings.api_checks import CHECKS as API_CHECKS
 from llmaas.settings.catalogue import Artefact, Model, slug_of
 from llmaas.settings.disk_checks import CHECKS as DISK_CHECKS
 from llmaas.settings.draft import Draft, Item
@@ -14,7 +16,7 @@ from llmaas.settings.errors import Problem
 from llmaas.settings.flow_checks import CHECKS as FLOW_CHECKS
 from llmaas.settings.gateway_checks import CHECKS as GATEWAY_CHECKS
 from llmaas.settings.gpu_checks import CHECKS as GPU_CHECKS
-from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
+from llmaas.settings.infrastructure import Host, Network, Site
 from llmaas.settings.log_checks import CHECKS as LOG_CHECKS
 from llmaas.settings.model_checks import CHECKS as MODEL_CHECKS
 from llmaas.settings.service import Demand, Measurement, Tier
@@ -139,29 +141,6 @@ def control_hosts_keep_a_majority(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def api_address_belongs_to_the_control_plane(draft: Draft) -> Iterator[Problem]:
-    """The API's address is that of the only control host, or a virtual one that no host has."""
-    hosts = draft.entries("hosts", Host)
-    if not all(item.sure("roles", "address") for item in hosts):
-        return
-    control = [item.value for item in hosts if "control" in item.value.roles]
-    for item in draft.entries("kubernetes", Kubernetes):
-        if not item.sure("api_address") or not control:
-            continue
-        address = item.value.api_address
-        owner = next((host.value for host in hosts if host.value.address == address), None)
-        path = f"{item.path}.api_address"
-        if len(control) == 1 and owner != control[0]:
-            yield Problem(path, f"{address} is not the only control host's; give {control[0].address}")
-        if len(control) > 1 and owner is not None:
-            yield Problem(path, f"{address} is lost with {owner.name}; give a virtual address that no host has")
-        for network in draft.entries("network", Network):
-            if network.sure("hosts") and address not in network.value.hosts:
-                yield Problem(
-                    path, f"{address} lies outside llmaas:network.hosts ({network.value.hosts}); give one inside it"
-                )
-
-
 def gpu_hosts_have_gpus(draft: Draft) -> Iterator[Problem]:
     """The role gpu and the key gpus go together; a role stands once."""
     for item in draft.entries("hosts", Host):
@@ -278,13 +257,14 @@ CHECKS: tuple[Check, ...] = (
     hosts_lie_in_their_network,
     networks_do_not_overlap,
     control_hosts_keep_a_majority,
-    api_address_belongs_to_the_control_plane,
     gpu_hosts_have_gpus,
     placements_name_gpu_hosts,
     gpus_suffice,
     references_exist,
     demands_stand_once,
     contexts_are_possible,
+    *API_CHECKS,
+    *ALERT_CHECKS,
     *GATEWAY_CHECKS,
     *FLOW_CHECKS,
     *DISK_CHECKS,

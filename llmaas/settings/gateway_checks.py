@@ -1,10 +1,12 @@
-"""What must hold of the gateway: hosts for each of its proxies, names of its own for each of its listeners."""
+"""What must hold of the gateway: hosts for each of its proxies, names and addresses of its own."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from llmaas.settings.draft import Draft
 from llmaas.settings.errors import Problem
-from llmaas.settings.infrastructure import Host
+from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
+from llmaas.settings.machines import machines_by_address
 from llmaas.settings.service import Gateway
 
 
@@ -47,4 +49,37 @@ def listeners_have_names_of_their_own(draft: Draft) -> Iterator[Problem]:
                 )
 
 
-CHECKS = (someone_serves, each_proxy_has_a_host, listeners_have_names_of_their_own)
+def public_addresses_are_nobodys_own(draft: Draft) -> Iterator[Problem]:
+    """An address that outlives a host is none that a machine, the Kubernetes API, a pod or a service has."""
+    taken = machines_by_address(draft)
+    taken |= {item.value.address: "the site" for item in draft.entries("site", Site) if item.sure("address")}
+    for api in draft.entries("kubernetes", Kubernetes):
+        if api.sure("api_address"):
+            taken.setdefault(api.value.api_address, "the Kubernetes API")
+    for item in draft.entries("gateway", Gateway):
+        addresses = item.value.public_addresses if item.sure("public_addresses") else ()
+        for index, address in enumerate(addresses):
+            path, first = f"{item.path}.public_addresses[{index}]", addresses.index(address)
+            if first != index:
+                yield Problem(path, f"{address} stands in public_addresses[{first}] already; name each once")
+            elif address in taken:
+                yield Problem(path, f"{address} is the address of {taken[address]}; give one that nobody has")
+            elif network := _cluster_network(draft, address):
+                yield Problem(path, f"{address} lies in llmaas:network.{network}; give one outside")
+
+
+def _cluster_network(draft: Draft, address: IPv4Address) -> str:
+    """Which of the cluster's own networks an address lies in; empty where it lies in none."""
+    for item in draft.entries("network", Network):
+        for name in ("pods", "services"):
+            if item.sure(name) and address in getattr(item.value, name):
+                return name
+    return ""
+
+
+CHECKS = (
+    someone_serves,
+    each_proxy_has_a_host,
+    listeners_have_names_of_their_own,
+    public_addresses_are_nobodys_own,
+)

@@ -71,7 +71,11 @@ class Kubernetes(Section):
 
     version: Version = Field(description='a full version in quotes or bare, such as "1.36.3"')
     api_address: Address = Field(
-        description="the IPv4 address of the API: the control host's own, or a virtual one for several"
+        description="the IPv4 address of the API: the control host's own, or one in front of several"
+    )
+    api_balancers: tuple[Address, ...] = Field(
+        default=(),
+        description="the IPv4 addresses from which the site's balancers connect to several control hosts",
     )
     control_plane_host_names: tuple[DomainName, ...] = Field(
         min_length=1, description="the DNS names of the Kubernetes API, at least one"

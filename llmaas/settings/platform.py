@@ -5,6 +5,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import Field
 
+from llmaas.settings.alerts import AlertReceiver, Alerts
 from llmaas.settings.catalogue import Artefact, Model
 from llmaas.settings.disks import DiskEncryption, KeyServer
 from llmaas.settings.flows import DeclaredFlow
@@ -54,6 +55,7 @@ class Platform(Section):
         default=None, description="a mapping with key_servers, threshold and recovery_recipients"
     )
     gpu_runtime: GpuRuntime | None = Field(default=None, description="a mapping with set, a name of gpu-runtime.yaml")
+    alerts: Alerts | None = Field(default=None, description="a mapping with receiver")
     state: State | None = Field(default=None, description="a mapping with backend and country")
     backup: Backup | None = Field(default=None, description="a mapping with target and country")
     retention: Retention | None = Field(
@@ -66,6 +68,11 @@ class Platform(Section):
     def key_servers(self) -> tuple[KeyServer, ...]:
         """The key servers; none where no disk is encrypted."""
         return self.disk_encryption.key_servers if self.disk_encryption else ()
+
+    @property
+    def alert_receiver(self) -> AlertReceiver | None:
+        """Whom Prometheus tells of alerts; None where nobody is told."""
+        return self.alerts.receiver if self.alerts else None
 
     @property
     def machines(self) -> tuple[Machine, ...]:

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from llmaas.settings.types import Count, Day, DomainName, Identifier, ModelName, Name, RelativePath, Section
+from llmaas.settings.types import Address, Count, Day, DomainName, Identifier, ModelName, Name, RelativePath, Section
 
 # Proxies on the way wait a little longer, so that it is the gateway that ends a call and says why.
 LONGEST_ANSWER_SECONDS: Final = 570
@@ -19,6 +19,10 @@ class Gateway(Section):
     public_host_names: tuple[DomainName, ...] = Field(min_length=1, description="DNS names of the public API")
     administration_host_names: tuple[DomainName, ...] = Field(
         min_length=1, description="DNS names of the administration listener"
+    )
+    public_addresses: tuple[Address, ...] = Field(
+        default=(),
+        description="the IPv4 addresses, besides hosts' own, that the site's network leads to a service host",
     )
     requests_per_minute: Count = Field(description="requests per minute that a tenant may send")
     answer_seconds: Annotated[int, Field(ge=1, le=LONGEST_ANSWER_SECONDS)] = Field(

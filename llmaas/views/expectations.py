@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 from llmaas.settings import Platform
 from llmaas.views import zones as z
-from llmaas.views.flows import WIDE_RULES, Beyond, Flow, Protocol, flow_matrix
+from llmaas.views.flow_terms import Beyond, Flow, Protocol
+from llmaas.views.flows import WIDE_RULES, flow_matrix
 
 # ``tolerated``: no flow needs it, and a rule that cannot be narrower lets it through all the same.
 Verdict = Literal["allowed", "forbidden", "tolerated"]

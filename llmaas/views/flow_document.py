@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from llmaas.settings import Platform
 from llmaas.views import zones as z
-from llmaas.views.flows import WIDE_RULES, Beyond, Flow, WideRule, flow_matrix
+from llmaas.views.flow_terms import Beyond, Flow, WideRule
+from llmaas.views.flows import WIDE_RULES, flow_matrix
 
 FLOW_COLUMNS: Final = ("from", "to", "protocol", "ports", "encryption", "flow", "why")
 BEYOND_COLUMNS: Final = ("rule", "from", "to", "protocol", "ports", "why")

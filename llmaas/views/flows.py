@@ -5,8 +5,7 @@ nftables rules; ``network_policies`` makes the cluster's policies of it; the che
 what must pass and what must not. Everything else is dropped.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
 from llmaas.settings import Platform
@@ -14,12 +13,8 @@ from llmaas.settings.gpu_sets import needs_runtime
 from llmaas.views import topology as t
 from llmaas.views import zones as z
 from llmaas.views.disks import KEY_SERVER_PORT
+from llmaas.views.flow_terms import MUTUAL, TLS, Answer, Beyond, Encryption, Flow, Protocol, WideRule
 from llmaas.views.logs import LOG_PORT
-
-Protocol = Literal["tcp", "udp", "icmp"]
-Encryption = Literal["TLS 1.3, mutual", "TLS 1.3", "SSH", "none"]
-MUTUAL: Final[Encryption] = "TLS 1.3, mutual"
-TLS: Final[Encryption] = "TLS 1.3"
 
 SSH_PORT: Final = 22
 KUBERNETES_API_PORT: Final = 6443
@@ -29,62 +24,6 @@ TIME_PORT: Final = 123
 NAME_PORT: Final = 53
 # CoreDNS tells its health and its readiness at ports of their own, to its host alone.
 NAME_SERVICE_PROBE_PORTS: Final = (8080, 8181)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The pods that answer a connection which is addressed to a host, and their port."""
-
-    part: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Flow:
-    """One allowed kind of connection between two zones.
-
-    ``ports`` is empty where the protocol has none. ``answer``: it is addressed to a host but a pod answers it, by a
-    Service with the host as external address. ``own_pods``: only between a host and the pods that it runs.
-    ``carried_by``: the wider rule of the hosts' firewalls that lets it through; empty where it has a rule of its own.
-    """
-
-    name: str
-    source: str
-    destination: str
-    protocols: tuple[Protocol, ...]
-    ports: tuple[int, ...]
-    encryption: Encryption
-    reason: str
-    answer: Answer | None = None
-    own_pods: bool = False
-    carried_by: str = ""
-
-
-@dataclass(frozen=True)
-class Beyond:
-    """What a wider rule lets through although no flow needs it; no ports mean all of them."""
-
-    source: str
-    destination: str
-    protocol: Literal["tcp", "any"]
-    ports: tuple[int, ...]
-    reason: str
-    own_pods: bool = False
-
-
-@dataclass(frozen=True)
-class WideRule:
-    """A rule of the hosts' firewalls that is wider than the flows it carries: they know pods by one address range."""
-
-    name: str
-    source: str
-    destination: str
-    protocol: Literal["tcp", "any"]
-    ports: tuple[int, ...]
-    reason: str
-    own_pods: bool = False
-    beyond: tuple[Beyond, ...] = ()
-
 
 API_FROM_PODS: Final = WideRule(
     "api-from-pods",
@@ -134,6 +73,7 @@ PROBES: Final = WideRule(
         Beyond(z.HOSTS, z.PODS, "tcp", _PROBE_PORTS, "where the kubelet asks pods of another part", own_pods=True),
     ),
 )
+# Those whose ports hang on no setting: of every environment that has the zones.
 WIDE_RULES: Final = (API_FROM_PODS, BETWEEN_PODS, LOG_STATUS, PROBES)
 
 
@@ -158,6 +98,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
             MUTUAL,
             "kubelet, kube-proxy (by token), pod network agent",
         ),
+        *_in_front_of_the_api(platform),
         API_FROM_PODS,
         Flow(
             "api-from-name-service",
@@ -202,6 +143,7 @@ def entries(platform: Platform) -> tuple[Flow | WideRule, ...]:
         ),
         *_logs(platform),
         *_unlocking(platform),
+        *_alerts(platform),
         *_declared(platform),
     )
 
@@ -243,6 +185,19 @@ def _logs_of_key_servers(platform: Platform) -> tuple[Flow, ...]:
     return (Flow(f"logs-of-{to}", to, z.LOG, ("tcp",), (LOG_PORT,), MUTUAL, "logs leave key servers at once"),)
 
 
+def _alerts(platform: Platform) -> tuple[Flow | WideRule, ...]:
+    """How Prometheus tells the site of alerts; nothing where the site names nobody to be told."""
+    receiver = platform.alert_receiver
+    if receiver is None:
+        return ()
+    port, to = (receiver.port,), z.ALERT_RECEIVER
+    reason = "of all pods; NetworkPolicies refuse it to every part but Prometheus"
+    rule = WideRule("alerts-from-pods", z.PODS, to, "tcp", port, reason)
+    name, reason = f"{t.PROMETHEUS_SERVICE}-to-{to}", "alerts, to whoever is on duty"
+    flow = Flow(name, t.PROMETHEUS_SERVICE, to, ("tcp",), port, MUTUAL, reason, carried_by=rule.name)
+    return rule, flow
+
+
 def _unlocking(platform: Platform) -> tuple[Flow, ...]:
     """What hosts ask to open their disks, and all else that key servers may do; nothing where no disk is encrypted."""
     if platform.disk_encryption is None:
@@ -256,6 +211,15 @@ def _unlocking(platform: Platform) -> tuple[Flow, ...]:
         Flow(f"packages-of-{to}", to, z.SITE, ("tcp",), mirror, TLS, "packages"),
         Flow(f"time-of-{to}", to, z.TIME_SERVERS, ("udp",), (TIME_PORT,), "none", "NTP"),
     )
+
+
+def _in_front_of_the_api(platform: Platform) -> tuple[Flow, ...]:
+    """What balancers pass on to several control hosts; nothing where callers reach the only one themselves."""
+    if not platform.kubernetes.api_balancers:
+        return ()
+    reason = "callers of the API, whose TLS passes through, and whether a control host answers"
+    port = (KUBERNETES_API_PORT,)
+    return (Flow("api-from-balancers", z.API_BALANCERS, z.CONTROL, ("tcp",), port, MUTUAL, reason),)
 
 
 def _declared(platform: Platform) -> tuple[Flow, ...]:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from llmaas.settings import KeyServer, Machine, Platform
 from llmaas.views import zones as z
-from llmaas.views.flows import Flow, WideRule, entries
+from llmaas.views.flow_terms import Flow, WideRule
+from llmaas.views.flows import entries
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from llmaas.settings import Platform
 from llmaas.views import topology as t
 from llmaas.views import zones as z
-from llmaas.views.flows import Flow, entries
+from llmaas.views.flow_terms import Flow
+from llmaas.views.flows import entries
 
 
 @dataclass(frozen=True)

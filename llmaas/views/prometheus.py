@@ -15,6 +15,8 @@ from llmaas.views.logs import LATE_SECONDS
 
 DATA: Final = "/var/lib/prometheus"
 RULES_FILE: Final = "rules.yml"
+# Beside the rules, where the receiver of alerts has its certificate from another authority than ours.
+RECEIVER_AUTHORITY_FILE: Final = "alert-receiver-authority.crt"
 LOG_HOSTS: Final = "log-hosts"
 _SCRAPE_SECONDS: Final = 15
 
@@ -44,6 +46,7 @@ def configuration(platform: Platform, certificate: str) -> str:
             "evaluation_interval": f"{_SCRAPE_SECONDS}s",
             "external_labels": {"environment": platform.environment},
         },
+        **_alerting(platform, certificate),
         "rule_files": [RULES_FILE],
         "scrape_configs": jobs,
     }
@@ -59,6 +62,22 @@ def rules(platform: Platform, certificate_ends: Mapping[str, datetime]) -> str:
     groups.append(certificate_alerts.group(certificate_ends))
     groups += [gpu_alerts.group(platform)] if needs_runtime(platform) else []
     return yaml.safe_dump({"groups": groups}, sort_keys=False)
+
+
+def _alerting(platform: Platform, certificate: str) -> dict[str, Any]:
+    """Whom Prometheus tells of alerts, each side known by its certificate; nobody where none is declared."""
+    receiver = platform.alert_receiver
+    if receiver is None:
+        return {}
+    tls = {**_tls(certificate), "server_name": receiver.host_name}
+    if receiver.authority is not None:
+        tls["ca_file"] = RECEIVER_AUTHORITY_FILE
+    targets = [f"{receiver.address}:{receiver.port}"]
+    return {
+        "alerting": {
+            "alertmanagers": [{"scheme": "https", "static_configs": [{"targets": targets}], "tls_config": tls}]
+        }
+    }
 
 
 def _gpu_kinds(platform: Platform, model: Model) -> str:

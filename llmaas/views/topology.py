@@ -95,5 +95,6 @@ def loopback_port(platform: Platform, model: Model) -> int:
 
 
 def service_addresses(platform: Platform) -> tuple[str, ...]:
-    """The addresses at which the edge is reached."""
-    return tuple(str(host.address) for host in platform.hosts_with_role("service"))
+    """The addresses at which the edge is reached: those of its hosts, then those that outlive a host."""
+    hosts = (host.address for host in platform.hosts_with_role("service"))
+    return tuple(str(address) for address in (*hosts, *platform.gateway.public_addresses))

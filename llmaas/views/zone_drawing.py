@@ -6,7 +6,8 @@ from typing import Final
 
 from llmaas.settings import Platform
 from llmaas.views import zones as z
-from llmaas.views.flows import Encryption, Flow, flow_matrix
+from llmaas.views.flow_terms import Encryption, Flow
+from llmaas.views.flows import flow_matrix
 
 _LANES: Final[dict[z.Kind, str]] = {"outside": "outside", "site": "site", "hosts": "hosts", "pods": "pods"}
 _WIDTH, _HEIGHT, _STEP_X, _STEP_Y, _LEFT, _TOP = 170, 40, 320, 66, 20, 64

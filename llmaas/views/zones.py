@@ -42,6 +42,8 @@ BASTIONS: Final = "bastions"
 SITE: Final = "site"
 TIME_SERVERS: Final = "time-servers"
 KEY_SERVERS: Final = "key-servers"
+API_BALANCERS: Final = "api-balancers"
+ALERT_RECEIVER: Final = "alert-receiver"
 HOSTS: Final = "hosts"
 CONTROL: Final = "control"
 SERVICE: Final = "service"
@@ -72,13 +74,15 @@ ZONES: Final = (
         "outside",
         "callers from wherever they are; tenants",
         # not key servers: their own firewalls let them call nobody but the mirror, the clocks and the log hosts
-        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS),
+        (OUTSIDE, BASTIONS, SITE, TIME_SERVERS, API_BALANCERS, ALERT_RECEIVER),
     ),
     Zone(OUTSIDE, "outside", "every address that is neither the platform's nor the site's"),
     Zone(BASTIONS, "site", "the machines that administrators come from"),
     Zone(SITE, "site", "package mirror, image registry, model weights"),
     Zone(TIME_SERVERS, "site", "the site's clocks"),
     Zone(KEY_SERVERS, "site", "the servers by which hosts unlock their disks"),
+    Zone(API_BALANCERS, "site", "what stands in front of several control hosts"),
+    Zone(ALERT_RECEIVER, "site", "the site's Alertmanager"),
     Zone(HOSTS, "hosts", "every host", (CONTROL, SERVICE, GPU, LOG)),
     Zone(CONTROL, "hosts", "hosts of the Kubernetes API and etcd"),
     Zone(SERVICE, "hosts", "hosts of the edge and the data stores"),
@@ -149,18 +153,23 @@ def addresses(platform: Platform, name: str) -> tuple[str, ...]:
         return ()
     if zone(name).kind == "pods":
         return (str(platform.network.pods),)
-    site = platform.site
+    site, receiver = platform.site, platform.alert_receiver
     found = {
         BASTIONS: site.bastions,
         SITE: (site.address,),
         TIME_SERVERS: site.time_servers,
         KEY_SERVERS: tuple(server.address for server in platform.key_servers),
+        API_BALANCERS: platform.kubernetes.api_balancers,
+        ALERT_RECEIVER: (receiver.address,) if receiver else (),
         HOSTS: tuple(host.address for host in platform.hosts),
         CONTROL: (
             *(host.address for host in platform.hosts_with_role("control")),
             platform.kubernetes.api_address,
         ),
-        SERVICE: tuple(host.address for host in platform.hosts_with_role("service")),
+        SERVICE: (
+            *(host.address for host in platform.hosts_with_role("service")),
+            *platform.gateway.public_addresses,
+        ),
         GPU: tuple(host.address for host in platform.hosts_with_role("gpu")),
         LOG: tuple(host.address for host in platform.hosts_with_role("log")),
     }

@@ -15,7 +15,8 @@ from llmaas.paths import state_dir
 from llmaas.settings import Platform
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations, Verdict
-from llmaas.views.flows import Flow, flow_matrix
+from llmaas.views.flow_terms import Flow
+from llmaas.views.flows import KUBERNETES_API_PORT, flow_matrix
 
 # Nobody listens there, and no flow names it; a NodePort would be there.
 NOBODYS_PORT: Final = 30000
@@ -104,6 +105,10 @@ class Map:
         for destination in self.hosts:
             attempts = [*self._inside(destination), ("tcp", 443, ""), ("tcp", 8444, "")]
             found += [self._crossing(self.bastion, destination, *each) for each in attempts]
+        for address in self.platform.gateway.public_addresses:
+            entrance = End("the public entrance", (z.SERVICE,), str(address))
+            attempts = [("tcp", port, "") for port in (443, 8444, NOBODYS_PORT)]
+            found += [self._crossing(self.bastion, entrance, *each) for each in attempts]
         for destination in self.key_servers:
             found += [self._crossing(self.bastion, destination, *each) for each in self._at_key_servers()]
         return [crossing for crossing in found if crossing.verdict != "tolerated" and not self._is_odd(crossing)]
@@ -130,9 +135,13 @@ class Map:
     def _around(self) -> Iterator[tuple[End, list[tuple[Any, int, str]]]]:
         """The machines of the site, each once though it be in several zones, and the outside."""
         zones: dict[str, list[str]] = {}
-        for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS, z.KEY_SERVERS):
+        for name in (z.SITE, z.BASTIONS, z.TIME_SERVERS, z.KEY_SERVERS, z.API_BALANCERS, z.ALERT_RECEIVER):
             for address in z.addresses(self.platform, name):
                 zones.setdefault(address, []).append(name)
+        api = str(self.platform.kubernetes.api_address)
+        if api not in {host.address for host in self.hosts}:
+            # somebody of the site's answers there for the control hosts
+            zones.setdefault(api, []).append(z.CONTROL)
         site = sorted(
             {
                 (flow.protocols[0], port)
@@ -146,6 +155,8 @@ class Map:
             attempts += [each for each in (("tcp", NOBODYS_PORT, ""), ("tcp", 22, "")) if each not in attempts]
             if z.SITE in names:
                 attempts.append(("icmp", 0, ""))
+            if z.CONTROL in names:
+                attempts.append(("tcp", KUBERNETES_API_PORT, ""))
             if address == self.bastion.address:
                 attempts.append(("tcp", self.undeclared_listener, ""))
             yield End(" and ".join(names), tuple(names), address), attempts
@@ -196,7 +207,7 @@ def flows_left_out(platform: Platform) -> dict[str, str]:
     for flow in flow_matrix(platform):
         if flow.source == PASSING_PART:
             found[flow.name] = "its pod ends with its work"
-        elif flow.source in {z.SITE, z.TIME_SERVERS}:
+        elif flow.source in {z.SITE, z.TIME_SERVERS, z.API_BALANCERS}:
             found[flow.name] = "checks start nothing on the site's machines"
         elif alone and flow.source == flow.destination == z.CONTROL:
             found[flow.name] = "there is one control host, and no other to ask"

@@ -115,3 +115,34 @@ def test_it_stands_in_the_list_beside_those_of_the_cluster() -> None:
     site()
     (line,) = [line for line in run("list", "-e", "production").stdout.splitlines() if line.startswith("site ")]
     assert line.endswith(f"  {', '.join(NAMES)}, {ADDRESS}")
+
+
+def test_the_receiver_of_alerts_gets_a_certificate_for_its_name_and_address(state: Path) -> None:
+    result = run("alert-receiver", "-e", "production")
+    assert result.exit_code == 0, result.output
+    first, certificate, key, callers, last = result.stdout.splitlines()
+    leaf = open_authority("production").leaf("alert-receiver")
+    assert first.startswith("issued now: for alerts.llm.example.fr, 10.20.0.6, until 2")
+    assert (str(leaf.certificate) in certificate, str(leaf.key) in key) == (True, True)
+    assert str(state / "production" / "pki" / "root.crt") in callers
+    assert last.startswith("Next: copy all three to 10.20.0.6; ")
+    assert run("alert-receiver", "-e", "production").stdout.startswith("kept: ")
+
+
+@pytest.mark.parametrize(
+    ("authority_file", "says"),
+    [(None, "llmaas:alerts is missing"), ("site-ca.crt", "site-ca.crt is another authority")],
+)
+def test_no_certificate_is_made_for_nobody_nor_where_another_authority_does(
+    monkeypatch: pytest.MonkeyPatch, state: Path, authority_file: str | None, says: str
+) -> None:
+    alerts = load_platform("production").alerts
+    assert alerts is not None
+    receiver = alerts.receiver.model_copy(update={"authority": authority_file})
+    changed = alerts.model_copy(update={"receiver": receiver}) if authority_file else None
+    platform = load_platform("production").model_copy(update={"alerts": changed})
+    monkeypatch.setattr(pki, "load_platform", lambda _: platform)
+    result = run("alert-receiver", "-e", "production")
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert not list(state.iterdir())

@@ -9,8 +9,9 @@ import yaml
 
 from llmaas.planning.stores import stores_by_host
 from llmaas.preview.placeholders import MARK
-from llmaas.settings import Platform
+from llmaas.settings import Platform, load_platform
 from llmaas.views.data import redis_memory_mib, redis_needed_mib
+from llmaas.views.leaves import leaf_requests
 
 NAMESPACES = {"llmaas-edge", "llmaas-gateway", "llmaas-serving", "llmaas-data", "llmaas-monitoring"}
 
@@ -252,6 +253,16 @@ def test_the_edge_is_published_at_the_service_hosts_and_keeps_the_callers_addres
     assert spec["selector"]["app.kubernetes.io/name"] == "edge"
     assert spec["externalIPs"] == [str(host.address) for host in platform.hosts_with_role("service")]
     assert spec["externalTrafficPolicy"] == "Local"
+
+
+def test_the_edge_is_published_at_addresses_that_outlive_a_host_and_its_certificate_names_them(
+    production: list[Any],
+) -> None:
+    services = of_kind(production, "Service")
+    (spec,) = [each.inputs["spec"] for each in services if "externalIPs" in each.inputs["spec"]]
+    assert spec["externalIPs"] == ["10.20.0.21", "10.20.0.22", "10.20.0.23", "10.20.0.7"]
+    (leaf,) = [leaf for leaf in leaf_requests(load_platform("production")) if leaf.name == "edge"]
+    assert list(leaf.addresses) == spec["externalIPs"]
 
 
 def test_no_secret_stands_outside_a_secret(declared: list[Any]) -> None:

@@ -1,5 +1,6 @@
 """What must be on the machine before a deployment, and how its absence is told."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,13 +11,15 @@ from llmaas.materials import (
     WORKLOAD_IMAGES,
     MaterialError,
     issue_certificates,
+    issue_receiver_certificate,
     load_materials,
     read_lock,
     read_prices,
+    read_receiver_authority,
     read_tokenizers,
 )
 from llmaas.pki import PkiError
-from llmaas.settings import Platform, load_platform, recorded
+from llmaas.settings import Alerts, Platform, load_platform, recorded
 from llmaas.settings.recorded import manifest_file
 
 DIGEST = "0" * 64
@@ -145,6 +148,42 @@ def test_a_manifest_that_cannot_be_read_is_refused_with_its_line(
     _write_manifest(tmp_path, monkeypatch, platform, f"{DIGEST}  config.json\n{DIGEST} tokenizer.json\n")
     with pytest.raises(MaterialError, match=r"tiny-llama\.sha256(.|\n)*line 2: is no line of sha256sum"):
         read_tokenizers(platform, all_imported=False)
+
+
+def receiver_of(platform: Platform, **changes: str) -> Platform:
+    receiver = {"address": "10.77.0.1", "host_name": "alerts.lab.llmaas.internal", **changes}
+    return platform.model_copy(update={"alerts": Alerts.model_validate_json(json.dumps({"receiver": receiver}))})
+
+
+def test_the_authority_of_the_receiver_is_what_the_named_file_holds(lock: Path, platform: Platform) -> None:
+    assert read_receiver_authority(platform) == read_receiver_authority(receiver_of(platform)) == ""
+    root = issue_certificates(platform).root
+    (lock.parent / "site-ca.crt").write_bytes(root.read_bytes())
+    assert read_receiver_authority(receiver_of(platform, authority="site-ca.crt")) == root.read_text()
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+def test_an_authority_that_is_not_there_is_told_with_what_to_do(
+    lock: Path, platform: Platform, text: str | None
+) -> None:
+    if text is not None:
+        (lock.parent / "site-ca.crt").write_text(text)
+    with pytest.raises(MaterialError, match=r"llmaas:alerts\.receiver\.authority: .*site-ca\.crt holds no certificate"):
+        read_receiver_authority(receiver_of(platform, authority="site-ca.crt"))
+
+
+def test_the_end_of_the_receiver_s_certificate_is_watched_where_it_is_ours(
+    lock: Path, platform: Platform, tmp_path: Path
+) -> None:
+    test_loading_twice_gives_equal_materials(lock, platform, tmp_path)
+    told = receiver_of(platform)
+    assert told.alert_receiver is not None
+    issue_receiver_certificate(told.environment, told.alert_receiver)
+    assert "alert-receiver" in load_materials(told, MOMENT).certificate_ends
+    (tmp_path / "site-ca.crt").write_bytes(issue_certificates(platform).root.read_bytes())
+    other = load_materials(receiver_of(platform, authority="site-ca.crt"), MOMENT)
+    assert "alert-receiver" not in other.certificate_ends
+    assert other.receiver_authority.startswith("-----BEGIN CERTIFICATE-----")
 
 
 def _write_manifest(folder: Path, patch: pytest.MonkeyPatch, platform: Platform, text: str) -> None:

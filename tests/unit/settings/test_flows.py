@@ -75,8 +75,9 @@ def test_two_flows_of_one_name_are_a_mistake() -> None:
 
 def test_the_zones_of_the_stack_file_are_those_of_hosts_and_site() -> None:
     assert set(HOST_ZONES) == {zone.name for zone in z.ZONES if zone.kind == "hosts"}
-    # Key servers answer for keys and for nothing else.
-    assert {*SITE_ZONES, z.KEY_SERVERS} == {zone.name for zone in z.ZONES if zone.kind == "site"}
+    # Key servers, balancers of the Kubernetes API and the receiver of alerts do what they are for and nothing else.
+    others = {z.KEY_SERVERS, z.API_BALANCERS, z.ALERT_RECEIVER}
+    assert {*SITE_ZONES, *others} == {zone.name for zone in z.ZONES if zone.kind == "site"}
 
 
 def test_every_port_of_the_platform_on_hosts_is_reserved() -> None:

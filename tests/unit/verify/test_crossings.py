@@ -61,8 +61,44 @@ def test_a_flow_that_cannot_be_tried_is_named_with_its_reason(platform: Platform
     migration = dict.fromkeys(
         ("litellm-migration-to-postgres", "litellm-migration-to-name-service"), "its pod ends with its work"
     )
-    alone = {"etcd": "there is one control host, and no other to ask"} if platform.environment == "lab" else {}
-    assert flows_left_out(platform) == migration | alone
+    of_environment = {
+        "lab": {"etcd": "there is one control host, and no other to ask"},
+        "production": {"api-from-balancers": "checks start nothing on the site's machines"},
+    }
+    assert flows_left_out(platform) == migration | of_environment[platform.environment]
+
+
+def test_the_api_is_asked_at_its_address_in_front_of_several_control_hosts_by_every_host_and_no_part() -> None:
+    platform = load_platform("production")
+    front = str(platform.kubernetes.api_address)
+    verdicts = {
+        each.source.name.split(" on ")[0]: each.verdict
+        for each in crossings_of(platform)
+        if (each.attempt.address, each.attempt.port) == (front, 6443)
+    }
+    askers = {*(host.name for host in platform.hosts), "name-service"}
+    assert {name for name, verdict in verdicts.items() if verdict == "allowed"} == askers
+    parts = {part.name for part in z.parts(platform)} - {"litellm-migration"}
+    assert set(verdicts) == {*askers, *parts, *(server.name for server in platform.key_servers)}
+
+
+def test_the_public_entrance_is_tried_at_the_address_that_outlives_a_host() -> None:
+    (address,) = map(str, load_platform("production").gateway.public_addresses)
+    found = {
+        (each.source.name, each.attempt.port, each.verdict)
+        for each in crossings_of(load_platform("production"))
+        if each.attempt.address == address
+    }
+    ways = ((443, "allowed"), (8444, "allowed"), (30000, "forbidden"))
+    assert found == {("this bastion", port, verdict) for port, verdict in ways}
+
+
+def test_balancers_are_asked_nothing_that_they_may_answer() -> None:
+    platform = load_platform("production")
+    balancers = {str(address) for address in platform.kubernetes.api_balancers}
+    asked = [each for each in crossings_of(platform) if each.attempt.address in balancers]
+    assert {each.attempt.address for each in asked} == balancers
+    assert {each.verdict for each in asked} == {"forbidden"}
 
 
 def test_between_every_two_zones_something_forbidden_is_tried(platform: Platform, crossings: list[Crossing]) -> None:

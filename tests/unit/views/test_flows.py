@@ -53,11 +53,46 @@ def test_only_service_hosts_publish(lab: Platform) -> None:
         assert bool(published) == ("service" in each.roles)
 
 
+def test_an_address_that_outlives_a_host_is_published_on_every_service_host_and_on_no_other() -> None:
+    production = load_platform("production")
+    (address,) = map(str, production.gateway.public_addresses)
+    for each in production.hosts:
+        rules = host_rules(production, each)
+        published = {rule.name for rule in rules.forward if rule.published and address in rule.destinations}
+        assert published == ({"public-api", "administration-api"} if "service" in each.roles else set())
+        assert not [rule.name for rule in rules.output if address in rule.destinations]
+
+
 def test_only_control_hosts_accept_the_kubernetes_api_and_etcd(lab: Platform) -> None:
     for each in lab.hosts:
         ports = {port for rule in host_rules(lab, each).input for port in rule.ports}
         assert ({6443, 2379, 2380} <= ports) == ("control" in each.roles)
         assert "control" in each.roles or not ports & {6443, 2379, 2380}
+
+
+def test_balancers_reach_the_api_of_control_hosts_and_nothing_else() -> None:
+    production = load_platform("production")
+    balancers = {str(address) for address in production.kubernetes.api_balancers}
+    for each in production.hosts:
+        rules = host_rules(production, each).input
+        opened = {(rule.name, *rule.ports) for rule in rules if balancers & set(rule.sources)}
+        assert opened == ({("api-from-balancers", 6443)} if "control" in each.roles else set())
+
+
+def test_no_balancer_means_no_rule_for_one(lab: Platform) -> None:
+    # A rule without sources would be open to everybody.
+    assert not lab.kubernetes.api_balancers
+    for each in lab.hosts:
+        assert not named(host_rules(lab, each).input, "api-from-balancers")
+
+
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_every_host_may_call_the_api_at_its_address(environment: str) -> None:
+    platform = load_platform(environment)
+    for each in platform.hosts:
+        (rule,) = named(host_rules(platform, each).output, "api-from-hosts")
+        assert str(platform.kubernetes.api_address) in rule.destinations
+        assert (rule.protocol, rule.ports) == ("tcp", (6443,))
 
 
 def test_kubelets_answer_control_hosts_alone(lab: Platform) -> None:
@@ -138,6 +173,26 @@ def test_no_part_reaches_a_host_or_the_site_but_prometheus_where_logs_are_kept(l
         if flow.source in parts and z.zone(flow.destination).kind != "pods"
     }
     assert found == {("prometheus", "log", 9443, "TLS 1.3, mutual")}
+
+
+def test_prometheus_alone_tells_the_site_and_only_where_a_receiver_is_named(lab: Platform) -> None:
+    production = load_platform("production")
+    (flow,) = select_flows(production, destination=z.ALERT_RECEIVER)
+    assert (flow.source, flow.protocols, flow.ports, flow.encryption) == (
+        "prometheus",
+        ("tcp",),
+        (9093,),
+        "TLS 1.3, mutual",
+    )
+    for each in production.hosts:
+        rules = host_rules(production, each)
+        (rule,) = [rule for rule in rules.forward if "10.20.0.6" in rule.destinations]
+        assert (rule.sources, rule.destinations, rule.ports) == (("10.244.0.0/16",), ("10.20.0.6",), (9093,))
+        others = {end for rule in rules.input for end in rule.sources}
+        others |= {end for rule in rules.output for end in rule.destinations}
+        assert "10.20.0.6" not in others
+    assert select_flows(lab, destination=z.ALERT_RECEIVER) == ()
+    assert not any(named(host_rules(lab, each).forward, "alerts-from-pods") for each in lab.hosts)
 
 
 def test_zones_within_a_zone_exist_and_every_part_is_a_zone() -> None:

@@ -11,7 +11,8 @@ from lab.standins.network_policy_agent.world import Pod, Policy, World
 from llmaas.settings import Platform, load_platform
 from llmaas.views import zones as z
 from llmaas.views.expectations import Expectations
-from llmaas.views.flows import Protocol, flow_matrix
+from llmaas.views.flow_terms import Protocol
+from llmaas.views.flows import flow_matrix
 from llmaas.views.network_policies import name_service_policy, network_policies
 
 NOBODY = "192.0.2.1"

@@ -14,7 +14,8 @@ def lab_with(kind: str) -> Platform:
     _, sections = sections_of_file("lab")
     gpus = {"kind": kind, "model": "h100-80g", "count": 4, "memory_gib": 79}
     hosts = [host | {"gpus": gpus} if host["name"] == "gpu-host-12" else host for host in sections["hosts"]]
-    return build_platform("stack", sections | {"hosts": hosts, "gpu_runtime": {"set": "2026-11"}})
+    alerts = {"receiver": {"address": "10.77.0.1", "host_name": "alerts.lab.llmaas.internal"}}
+    return build_platform("stack", sections | {"hosts": hosts, "gpu_runtime": {"set": "2026-11"}, "alerts": alerts})
 
 
 def test_only_what_serves_nobody_counts_as_simulated() -> None:
