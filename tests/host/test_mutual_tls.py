@@ -8,7 +8,8 @@ from host.pods import running_pods
 from host.probing import Attempt, Machine
 
 from llmaas.settings import Platform
-from llmaas.views.flows import ETCD_PORTS, MUTUAL, flow_matrix
+from llmaas.views.flow_terms import MUTUAL
+from llmaas.views.flows import ETCD_PORTS, flow_matrix
 from llmaas.views.zones import parts
 
 REFUSED = ("rejected", "HTTP/1.1 403")
