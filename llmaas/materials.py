@@ -144,10 +144,11 @@ def read_lock(platform: Platform) -> dict[str, str]:
     content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise MaterialError(f"llmaas:images.lock: {path} is no mapping of names to references; {remedy}")
-    missing = [name for name in WORKLOAD_IMAGES if name not in content]
+    chosen = runtime_set(platform)
+    mirrored = chosen.images if chosen is not None else {}
+    missing = [name for name in WORKLOAD_IMAGES if name not in content and name not in mirrored]
     if missing:
         raise MaterialError(f"llmaas:images.lock: {path} lacks {', '.join(missing)}; {remedy}")
-    chosen = runtime_set(platform)
     foreign = list(foreign_images(chosen, content)) if chosen is not None else []
     if foreign:
         raise MaterialError("\n".join(f"llmaas:images.lock: {path}: {name} {text}" for name, text in foreign))

@@ -46,8 +46,9 @@ def show(names: Names = None, environment: Environment = "lab") -> None:
     table = Table("image", "tag", "MiB to pull", "state")
     stale = False
     with told():
-        registry = registry_of(load_platform(environment))
-        for image in select(names or ()):
+        platform = load_platform(environment)
+        registry = registry_of(platform)
+        for image in select(names or (), mirrored_images(platform)):
             pushed = registry.find(image.path, image.tag)
             current = pushed is not None and pushed.labels.get(KEY_LABEL) == image_key(image)
             stale |= not current

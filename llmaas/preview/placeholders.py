@@ -19,10 +19,13 @@ from llmaas.materials import (
 )
 from llmaas.paths import PROJECT_ROOT
 from llmaas.settings import Platform
+from llmaas.settings.gpu_sets import mirrored_images
 from llmaas.views.leaves import leaf_requests
 from llmaas.views.litellm import TokenPrices
 
 MARK: Final = "placeholder-of-a-secret"
+# of images that others build, which nobody here has seen
+_NO_DIGEST: Final = f"sha256:{'0' * 64}"
 # digests of images as they were built from this tree; references without a registry
 EXAMPLE_LOCK: Final = PROJECT_ROOT / "stacks" / "images.example.lock.yaml"
 
@@ -71,5 +74,7 @@ def images_of(platform: Platform) -> tuple[dict[str, str], str]:
     content: Any = yaml.safe_load(EXAMPLE_LOCK.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise MaterialError(f"{EXAMPLE_LOCK} is no mapping of names to references; bring it back from version control")
-    references = {str(name): f"{platform.site.registry}/{reference}" for name, reference in content.items()}
+    names = {str(name): str(reference) for name, reference in content.items()}
+    names |= {name: f"{path}:{tag}@{_NO_DIGEST}" for name, (path, tag) in mirrored_images(platform).items()}
+    references = {name: f"{platform.site.registry}/{reference}" for name, reference in names.items()}
     return references, f"stacks/{EXAMPLE_LOCK.name}, an example: stacks/{platform.images.lock} is not there yet"

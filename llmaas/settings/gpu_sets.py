@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from llmaas.paths import stack_file
 from llmaas.settings.errors import Problem, SettingsError
-from llmaas.settings.gpus import DCGM_EXPORTER, DEVICE_PLUGIN, Device, RuntimeFile, RuntimeSet
+from llmaas.settings.gpus import Device, RuntimeFile, RuntimeSet
 from llmaas.settings.platform import Platform
-
-# where NVIDIA's images lie in the site's registry
-REPOSITORIES: Final = {DEVICE_PLUGIN: "nvidia/k8s-device-plugin", DCGM_EXPORTER: "nvidia/dcgm-exporter"}
 
 
 def needs_runtime(platform: Platform) -> bool:
@@ -70,18 +67,22 @@ def mixtures(chosen: RuntimeSet) -> Iterator[tuple[str, str]]:
 
 def foreign_images(chosen: RuntimeSet, images: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Images of a lock that are missing or not of the set: short name, and what is wrong."""
-    for name, tag in chosen.images.items():
+    for name, image in chosen.images.items():
         reference = images.get(name)
         if reference is None:
-            yield name, f"is missing; mirror its tag {tag} into the registry and write its digest"
-        elif reference.partition("@")[0].rpartition(":")[2] != tag:
-            yield name, f"is {reference}, but the set has the tag {tag}; raise or lower both together"
+            yield name, f"is missing; mirror it to {image} of the registry, then run: llmaas images lock"
+        elif reference.partition("@")[0].partition("/")[2] != image:
+            remedy = "mirror that one, then run: llmaas images lock; or name another set"
+            yield name, f"is {reference}, but the set has {image}; {remedy}"
 
 
 def mirrored_images(platform: Platform) -> dict[str, tuple[str, str]]:
-    """Images of the set that are mirrored and not built: short name to repository and tag."""
+    """Images of the set that are mirrored and not built: short name to repository and tag; none without real GPUs."""
     chosen = runtime_set(platform)
-    return {} if chosen is None else {name: (REPOSITORIES[name], tag) for name, tag in chosen.images.items()}
+    if chosen is None:
+        return {}
+    parts = {name: image.rpartition(":") for name, image in chosen.images.items()}
+    return {name: (repository, tag) for name, (repository, _, tag) in parts.items()}
 
 
 def upstream(version: str) -> str:

@@ -12,11 +12,19 @@ SetName = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}(-[a-z0-9
 Numbers = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)+$")]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~]*-[A-Za-z0-9.+~]+$")]
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+# repository and tag, without the registry: vllm/vllm-openai:v0.32.0
+TaggedImage = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+    ),
+]
 PciId = Annotated[str, StringConstraints(pattern=r"^10de:[0-9a-f]{4}$")]
 
 DEVICE_PLUGIN: Final = "nvidia-device-plugin"
 DCGM_EXPORTER: Final = "dcgm-exporter"
+# The model server. Ours of images/ is built for the CPU: hosts with real GPUs run the one that the set names.
+VLLM: Final = "vllm"
 
 
 class Mig(Section):
@@ -70,8 +78,9 @@ class RuntimeSet(Section):
     image_cuda: Numbers = Field(description="the CUDA that the model server's image was built with")
     least_driver: dict[str, Numbers] = Field(min_length=1, description="the oldest driver of each part")
     packages: RuntimePackages = Field(description="a mapping with driver, toolkit and fabric_manager")
-    images: dict[Literal["nvidia-device-plugin", "dcgm-exporter"], Tag] = Field(
-        min_length=2, description="the tags of nvidia-device-plugin and dcgm-exporter"
+    images: dict[Literal["nvidia-device-plugin", "dcgm-exporter", "vllm"], TaggedImage] = Field(
+        min_length=3,
+        description="repository:tag, in the site's registry, of nvidia-device-plugin, dcgm-exporter and vllm",
     )
 
 

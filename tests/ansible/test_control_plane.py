@@ -13,15 +13,20 @@ from llmaas.paths import PROJECT_ROOT
 
 TASKS = PROJECT_ROOT / "ansible" / "roles" / "control_plane" / "tasks"
 NAMES = ("control-01", "control-02", "control-03")
+# nothing listens there
+AWAY = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 
 
-def look(folder: Path, *standing: str) -> subprocess.CompletedProcess[str]:
-    """Let the first control host look for the control planes of all, limited to itself as a repair may be."""
+def look(folder: Path, *standing: str, away: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Let the first control host look for the control planes of all, limited to itself as a repair may be.
+
+    Those that are ``away`` do not answer.
+    """
     hosts: dict[str, Any] = {}
     for name in NAMES:
         if name in standing:
             (folder / f"{name}.conf").touch()
-        hosts[name] = LOCAL
+        hosts[name] = AWAY if name in away else LOCAL
     # hosts have it at the same place, and these are one machine
     admin = f"{folder}/{{{{ item }}}}.conf"
     variables = {"control_plane_group": "control", "__control_plane_admin": admin}
@@ -42,6 +47,17 @@ def test_a_first_control_host_that_lost_its_own_makes_no_second_cluster(tmp_path
     done = look(tmp_path, *NAMES[1:])
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Put control-02 first in llmaas:hosts, and control-01 joins it" in " ".join(done.stdout.split())
+
+
+def test_another_control_host_that_is_away_ends_no_run_of_a_cluster_that_stands(tmp_path: Path) -> None:
+    done = look(tmp_path, *NAMES, away=NAMES[1:])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_cluster_is_made_while_another_control_host_cannot_be_asked(tmp_path: Path) -> None:
+    done = look(tmp_path, away=NAMES[1:])
+    assert done.returncode != 0
+    assert "UNREACHABLE" in done.stdout
 
 
 def test_no_cluster_is_made_before_others_were_looked_for() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llmaas import materials
 from llmaas.materials import (
@@ -20,6 +21,7 @@ from llmaas.materials import (
 )
 from llmaas.pki import PkiError
 from llmaas.settings import Alerts, Platform, load_platform, recorded
+from llmaas.settings.gpu_sets import mirrored_images
 from llmaas.settings.recorded import manifest_file
 
 DIGEST = "0" * 64
@@ -52,6 +54,26 @@ def test_missing_images_are_named(lock: Path, platform: Platform) -> None:
     write(lock, names=("haproxy", "redis"))
     with pytest.raises(MaterialError, match="lacks litellm, postgres, prometheus, vllm"):
         read_lock(platform)
+
+
+def test_the_cpu_build_is_no_model_server_for_real_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    production = load_platform("production")
+    monkeypatch.setattr(materials, "stack_file", lambda environment: tmp_path / f"Pulumi.{environment}.yaml")
+    path = tmp_path / production.images.lock
+    mirrored = {
+        name: f"registry.test:5000/{where}:{tag}@sha256:{DIGEST}"
+        for name, (where, tag) in mirrored_images(production).items()
+    }
+    content = {name: f"registry.test:5000/llmaas/{name}:1@sha256:{DIGEST}" for name in WORKLOAD_IMAGES}
+    path.write_text(yaml.safe_dump(content | mirrored))
+    assert read_lock(production)["vllm"] == mirrored["vllm"]
+    path.write_text(yaml.safe_dump(content | mirrored | {"vllm": content["vllm"]}))
+    with pytest.raises(MaterialError, match=r"vllm is .*/llmaas/vllm:1@.* but the set has vllm/vllm-openai:v0\.32\.0"):
+        read_lock(production)
+    del mirrored["vllm"], content["vllm"]
+    path.write_text(yaml.safe_dump(content | mirrored))
+    with pytest.raises(MaterialError, match=r"vllm is missing; mirror it to vllm/vllm-openai:v0\.32\.0"):
+        read_lock(production)
 
 
 def test_an_image_without_digest_is_refused(lock: Path, platform: Platform) -> None:

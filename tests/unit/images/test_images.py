@@ -172,3 +172,66 @@ def test_images_of_others_are_locked_by_the_digest_that_the_registry_holds(
     assert lock == {"nvidia-device-plugin": f"registry.test:5000/nvidia/k8s-device-plugin:v0.18.2@sha256:{'1' * 64}"}
     assert any("nvidia/dcgm-exporter:4.5.3-4.8.2-distroless is not in the registry" in line for line in told)
     assert mirrored_images(load_platform("lab")) == {}
+
+
+CPU_BUILD = PushedImage("sha256:" + "2" * 64, {builder.KEY_LABEL: "key"}, 1)
+CUDA_BUILD = PushedImage("sha256:" + "3" * 64, {}, 1)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is built and pushed while a test runs; nothing is."""
+    names: list[str] = []
+    monkeypatch.setattr(ensure, "image_key", lambda _: "key")
+    monkeypatch.setattr(ensure, "build", lambda image, *_: names.append(image.name))
+    monkeypatch.setattr(ensure, "push", lambda *_: None)
+    return names
+
+
+def holding(monkeypatch: pytest.MonkeyPatch, held: dict[str, PushedImage]) -> None:
+    monkeypatch.setattr(Registry, "find", lambda _self, path, _tag: held.get(path))
+
+
+def test_the_model_server_of_real_gpus_is_neither_built_nor_locked_from_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: list[str]
+) -> None:
+    # the CPU build lies there too, and of other inputs: it would be built anew
+    old = PushedImage("sha256:" + "4" * 64, {builder.KEY_LABEL: "old"}, 1)
+    holding(monkeypatch, {"llmaas/vllm": old, "vllm/vllm-openai": CUDA_BUILD})
+    registry, lock = Registry("127.0.0.1:1", "registry.test:5000", tmp_path), tmp_path / "lock.yaml"
+    wanted = mirrored_images(load_platform("production"))
+    for write in (ensure.ensure_images, ensure.ensure_images, ensure.write_lock):
+        found = write(registry, lock, report=lambda _line: None, mirrored=wanted)
+        assert found["vllm"] == f"registry.test:5000/vllm/vllm-openai:v0.32.0@sha256:{'3' * 64}"
+    assert "vllm" not in built
+    assert "pause" in built
+
+
+def test_the_model_server_of_simulated_gpus_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: list[str]
+) -> None:
+    holding(monkeypatch, {"llmaas/vllm": CPU_BUILD, "vllm/vllm-openai": CUDA_BUILD})
+    registry = Registry("127.0.0.1:1", "registry.test:5000", tmp_path)
+    wanted = mirrored_images(load_platform("lab"))
+    lock = ensure.ensure_images(registry, tmp_path / "lock.yaml", ["vllm"], lambda _line: None, wanted)
+    assert lock["vllm"].startswith("registry.test:5000/llmaas/vllm:")
+    assert built == []
+
+
+def test_the_cpu_build_under_the_name_of_a_gpu_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding(monkeypatch, {"vllm/vllm-openai": CPU_BUILD})
+    lock = tmp_path / "lock.yaml"
+    lock.write_text("vllm: as it was\n")
+    registry = Registry("127.0.0.1:1", "registry.test:5000", tmp_path)
+    with pytest.raises(ImageError, match=r"vllm: vllm/vllm-openai:v0\.32\.0 was built by .* without GPUs"):
+        ensure.write_lock(registry, lock, lambda _line: None, mirrored_images(load_platform("production")))
+    assert lock.read_text() == "vllm: as it was\n"
+
+
+def test_the_cpu_build_is_not_made_for_real_gpus_if_it_is_named(tmp_path: Path, built: list[str]) -> None:
+    registry = Registry("127.0.0.1:1", "registry.test:5000", tmp_path)
+    wanted = mirrored_images(load_platform("production"))
+    with pytest.raises(ImageError, match=r"vllm is not built .* vllm/vllm-openai:v0\.32\.0, which others build"):
+        ensure.ensure_images(registry, tmp_path / "lock.yaml", ["vllm"], lambda _line: None, wanted)
+    assert built == []
+    assert [image.name for image in ensure.select((), wanted) if image.name == "vllm"] == []

@@ -184,10 +184,13 @@ def test_the_example_lock_names_the_images_that_are_built_here() -> None:
     chosen = runtime_set(load_platform("production"))
     assert chosen is not None
     assert set(references) == {*WORKLOAD_IMAGES, *chosen.images}
-    # NVIDIA's are built by NVIDIA; the set says which
+    # others build those of a GPU set; it says which
     built |= {name: f"{path}:{tag}" for name, (path, tag) in mirrored_images(load_platform("production")).items()}
     for name, reference in references.items():
         assert reference.startswith(f"registry.llm.example.fr:5000/{built[name]}@sha256:"), name
+    simulated, _ = images_of(load_platform("lab"))
+    assert set(simulated) == set(WORKLOAD_IMAGES)
+    assert "/llmaas/vllm:" in simulated["vllm"]
 
 
 def test_a_secret_outside_a_secret_is_found_wherever_it_hides() -> None:

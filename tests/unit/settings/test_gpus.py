@@ -126,11 +126,30 @@ def test_images_are_those_of_the_set() -> None:
     assert chosen is not None
     assert list(mixtures(chosen)) == []
     digest = f"@sha256:{'0' * 64}"
-    names = {name: f"registry:5000/nvidia/{name}:{tag}{digest}" for name, tag in chosen.images.items()}
+    names = {name: f"registry:5000/{image}{digest}" for name, image in chosen.images.items()}
     assert list(foreign_images(chosen, names)) == []
     names["dcgm-exporter"] = f"registry:5000/nvidia/dcgm-exporter:4.9.0{digest}"
+    # of the same tag, from another place: the one that is built here, for the CPU
+    names["vllm"] = f"registry:5000/llmaas/{chosen.images['vllm'].rpartition('/')[2]}{digest}"
     del names["nvidia-device-plugin"]
-    assert [name for name, _ in foreign_images(chosen, names)] == ["nvidia-device-plugin", "dcgm-exporter"]
+    assert [name for name, _ in foreign_images(chosen, names)] == ["nvidia-device-plugin", "dcgm-exporter", "vllm"]
+
+
+def test_a_set_without_a_model_server_is_refused(stacks: Path) -> None:
+    kept = {
+        "nvidia-device-plugin": "nvidia/k8s-device-plugin:v0.18.2",
+        "dcgm-exporter": "nvidia/dcgm-exporter:4.5.3-4.8.2-distroless",
+    }
+    spoil(stacks, "images", value=kept)
+    (found,) = refused(load_platform("production"))
+    assert "images" in found
+
+
+@pytest.mark.parametrize("image", ["v0.32.0", "vllm/vllm-openai", "registry.test:5000/vllm/vllm-openai:v0.32.0"])
+def test_an_image_of_a_set_is_a_repository_and_a_tag(stacks: Path, image: str) -> None:
+    spoil(stacks, "images", "vllm", value=image)
+    (found,) = refused(load_platform("production"))
+    assert "images.vllm" in found
 
 
 @pytest.mark.parametrize(
