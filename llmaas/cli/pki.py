@@ -8,7 +8,7 @@ import typer
 
 from llmaas.cli.options import Environment
 from llmaas.materials import SITE_LEAF, issue_certificates, issue_site_certificate
-from llmaas.pki import Leaf, PkiError, open_authority
+from llmaas.pki import Authority, Leaf, PkiError, open_authority
 from llmaas.settings import SettingsError, load_platform
 from llmaas.views.leaves import leaf_requests
 from llmaas.views.site import site_names
@@ -31,6 +31,7 @@ def ensure(environment: Environment) -> None:
     with _told():
         platform = load_platform(environment)
         authority = issue_certificates(platform)
+    _note(authority)
     print(f"{len(leaf_requests(platform))} certificates in force, root: {authority.root}")
     print(f"That of the site's own mirror, store and registry: llmaas pki site -e {environment}")
     print(f"Next: pulumi up -s {environment}")
@@ -41,7 +42,9 @@ def site(environment: Environment) -> None:
     """Make the certificate of the site's package mirror, artefact store and registry; one still in force is kept."""
     with _told():
         platform = load_platform(environment)
-        before = {leaf.name: leaf.certificate.read_bytes() for leaf in open_authority(environment).leaves()}
+        authority = open_authority(environment)
+        _note(authority)
+        before = {leaf.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
         leaf = issue_site_certificate(environment, site_names(platform), str(platform.site.address))
     kept = leaf.certificate.read_bytes() == before.get(SITE_LEAF)
     print(f"{'kept' if kept else 'issued now'}: for {_names(leaf)}, until {_last_day(leaf)}")
@@ -58,10 +61,18 @@ def site(environment: Environment) -> None:
 def list_leaves(environment: Environment) -> None:
     """Print each certificate's name, its last day and the names it answers to."""
     with _told():
-        leaves = open_authority(environment).leaves()
+        authority = open_authority(environment)
+        _note(authority)
+        leaves = authority.leaves()
     width = max((len(leaf.name) for leaf in leaves), default=0)
     for leaf in leaves:
         print(f"{leaf.name:<{width}}  until {_last_day(leaf)}  {_names(leaf)}")
+
+
+def _note(authority: Authority) -> None:
+    """Tell that the issuing authority nears its end, beside what the command prints for programs."""
+    if authority.notice:
+        print(f"note: {authority.notice}", file=sys.stderr)
 
 
 def _names(leaf: Leaf) -> str:
