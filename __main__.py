@@ -21,6 +21,8 @@ except (SettingsError, RefusedError, MaterialError, PkiError) as error:
     raise pulumi.RunError(str(error)) from error
 for warning in ending(placed, moment.date()):
     pulumi.log.warn(str(warning))
+if materials.certificate_notice:
+    pulumi.log.warn(materials.certificate_notice)
 if not pulumi.runtime.is_dry_run():
     record_placement(platform, placed)
 deploy(placed, materials)

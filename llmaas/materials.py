@@ -33,6 +33,8 @@ EVIDENCE_KEY: Final = "evidence-signing-key"
 SITE_LEAF: Final = "site"
 # That of the site's Alertmanager, where our authority vouches for it.
 RECEIVER_LEAF: Final = "alert-receiver"
+# What alerts call the authority that issues all others.
+ISSUING_AUTHORITY: Final = "issuing-authority"
 # Before the name of a host in the name of its certificate, which the role trust asks for.
 _HOST_LEAF: Final = "host-"
 WORKLOAD_IMAGES: Final = ("haproxy", "litellm", "postgres", "prometheus", "redis", "vllm")
@@ -58,7 +60,8 @@ class Materials:
     """Everything that the components are given and that is not in the stack file.
 
     ``prices`` are those in force, as LiteLLM counts them; ``price_book`` is the whole file, which the gateway reads.
-    ``certificate_ends`` says by its name when each certificate in use ends, in the cluster or on a host.
+    ``certificate_ends`` says by its name when each certificate in use ends, in the cluster or on a host;
+    ``certificate_notice`` that the issuing authority nears its end, if it does.
     ``tokenizers`` are digests of ``tokenizer.json`` by artefact, as ``read_tokenizers`` gives them.
     ``receiver_authority`` is what ``read_receiver_authority`` gives.
     """
@@ -66,6 +69,7 @@ class Materials:
     images: Mapping[str, str]
     leaves: Mapping[str, LeafFiles]
     certificate_ends: Mapping[str, datetime]
+    certificate_notice: str
     postgres_superuser: str
     postgres_litellm: str
     redis: str
@@ -93,7 +97,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
 
     Raises:
         MaterialError: no lock, an image without digest, no cluster, a price, manifest or authority that is missing.
-        PkiError: a certificate that was never issued.
+        PkiError: a certificate that was never issued, or an authority that is over.
     """
     kubeconfig = state_dir(platform.environment) / "kubeconfig"
     if not kubeconfig.exists():
@@ -109,6 +113,7 @@ def load_materials(platform: Platform, moment: datetime) -> Materials:
         images=images,
         leaves=leaves,
         certificate_ends=_read_ends(platform, authority),
+        certificate_notice=authority.notice,
         postgres_superuser=store.text("postgres-superuser"),
         postgres_litellm=store.text("postgres-litellm"),
         redis=store.text("redis"),
@@ -229,12 +234,14 @@ def _read_leaves(platform: Platform, authority: Authority) -> dict[str, LeafFile
 
 
 def _read_ends(platform: Platform, authority: Authority) -> dict[str, datetime]:
-    """When each certificate ends that is in use, those of hosts and of the site too."""
+    """When each certificate ends that is in use, those of hosts and of the site too, and when no more are issued."""
     used = {request.name for request in leaf_requests(platform)} | {SITE_LEAF}
     receiver = platform.alert_receiver
     used |= {RECEIVER_LEAF} if receiver and receiver.authority is None else set()
     used |= {f"{_HOST_LEAF}{machine.name}" for machine in platform.machines}
-    return {leaf.name: leaf.parsed().not_valid_after_utc for leaf in authority.leaves() if leaf.name in used}
+    ends = {leaf.name: leaf.parsed().not_valid_after_utc for leaf in authority.leaves() if leaf.name in used}
+    # its own end would be told when nothing can be renewed any more
+    return ends | {ISSUING_AUTHORITY: authority.issues_until}
 
 
 def read_prices(platform: Platform, moment: datetime) -> dict[str, TokenPrices]:

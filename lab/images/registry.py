@@ -6,6 +6,7 @@ from typing import Final
 
 import httpx
 
+from lab.images.parts import Report
 from lab.images.spec import ImageError
 from llmaas.files import write_atomically
 from llmaas.paths import state_dir
@@ -86,10 +87,16 @@ class Registry:
         return f"{self.name}/{path}:{tag}@{digest}"
 
 
-def registry_of(platform: Platform) -> Registry:
-    """The environment's registry, reached at the site's address and trusted by our own authority."""
+def registry_of(platform: Platform, report: Report = print) -> Registry:
+    """The environment's registry, reached at the site's address and trusted by our own authority.
+
+    That the authority nears its end is reported.
+    """
+    authority = open_authority(platform.environment)
+    if authority.notice:
+        report(f"note: {authority.notice}")
     trust = state_dir(platform.environment) / "registry-ca"
     trust.mkdir(mode=0o700, exist_ok=True)
-    write_atomically(trust / "ca.crt", open_authority(platform.environment).root.read_bytes())
+    write_atomically(trust / "ca.crt", authority.root.read_bytes())
     port = platform.site.registry.rpartition(":")[2]
     return Registry(address=f"{platform.site.address}:{port}", name=platform.site.registry, certificates=trust)

@@ -15,7 +15,7 @@ from llmaas.materials import (
     issue_receiver_certificate,
     issue_site_certificate,
 )
-from llmaas.pki import Leaf, PkiError, open_authority
+from llmaas.pki import Authority, Leaf, PkiError, open_authority
 from llmaas.settings import SettingsError, load_platform
 from llmaas.views.leaves import leaf_requests
 from llmaas.views.site import site_names
@@ -38,6 +38,7 @@ def ensure(environment: Environment) -> None:
     with _told():
         platform = load_platform(environment)
         authority = issue_certificates(platform)
+    _note(authority)
     print(f"{len(leaf_requests(platform))} certificates in force, root: {authority.root}")
     print(f"That of the site's own mirror, store and registry: llmaas pki site -e {environment}")
     print(f"Next: pulumi up -s {environment}")
@@ -48,7 +49,9 @@ def site(environment: Environment) -> None:
     """Make the certificate of the site's package mirror, artefact store and registry; one still in force is kept."""
     with _told():
         platform = load_platform(environment)
-        before = {leaf.name: leaf.certificate.read_bytes() for leaf in open_authority(environment).leaves()}
+        authority = open_authority(environment)
+        _note(authority)
+        before = {leaf.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
         leaf = issue_site_certificate(environment, site_names(platform), str(platform.site.address))
     kept = leaf.certificate.read_bytes() == before.get(SITE_LEAF)
     _print(leaf, kept=kept)
@@ -71,11 +74,12 @@ def alert_receiver(environment: Environment) -> None:
                 f"llmaas:alerts.receiver.authority: {receiver.authority} is another authority's, which issues the"
                 " certificate; leave the key away to have it from the environment's own"
             )
-        before = {leaf.name: leaf.certificate.read_bytes() for leaf in open_authority(environment).leaves()}
+        authority = open_authority(environment)
+        _note(authority)
+        before = {leaf.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
         leaf = issue_receiver_certificate(environment, receiver)
-        root = open_authority(environment).root
     _print(leaf, kept=leaf.certificate.read_bytes() == before.get(RECEIVER_LEAF))
-    print(f"callers      {root} vouches for them: Prometheus shows a certificate too")
+    print(f"callers      {authority.root} vouches for them: Prometheus shows a certificate too")
     print(
         f"Next: copy all three to {receiver.address}; let Alertmanager serve TLS 1.3 with them at port {receiver.port},"
         " and ask for the certificate of whoever calls"
@@ -86,7 +90,9 @@ def alert_receiver(environment: Environment) -> None:
 def list_leaves(environment: Environment) -> None:
     """Print each certificate's name, its last day and the names it answers to."""
     with _told():
-        leaves = open_authority(environment).leaves()
+        authority = open_authority(environment)
+        _note(authority)
+        leaves = authority.leaves()
     width = max((len(leaf.name) for leaf in leaves), default=0)
     for leaf in leaves:
         print(f"{leaf.name:<{width}}  until {_last_day(leaf)}  {_names(leaf)}")
@@ -96,6 +102,12 @@ def _print(leaf: Leaf, *, kept: bool) -> None:
     print(f"{'kept' if kept else 'issued now'}: for {_names(leaf)}, until {_last_day(leaf)}")
     print(f"certificate  {leaf.certificate}, the issuing authority behind it")
     print(f"key          {leaf.key}, for its owner alone")
+
+
+def _note(authority: Authority) -> None:
+    """Tell that the issuing authority nears its end, beside what the command prints for programs."""
+    if authority.notice:
+        print(f"note: {authority.notice}", file=sys.stderr)
 
 
 def _names(leaf: Leaf) -> str:

@@ -26,9 +26,11 @@ from llmaas.pki.certificates import Subject, Usage
 __all__ = ["Authority", "Leaf", "PkiError", "Usage", "open_authority"]
 
 _NAME: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
-# A leaf is renewed when a month of its ninety days is left; the issuing authority while it still outlives every leaf.
+# A leaf is renewed when a month of its ninety days is left; the issuing authority while it still outlives every leaf,
+# with a month in which the root's key may be fetched.
 _RENEW_LEAF: Final = dt.timedelta(days=30)
-_RENEW_ISSUING: Final = dt.timedelta(days=x.LEAF_DAYS + 30)
+_LEAF_LIFE: Final = dt.timedelta(days=x.LEAF_DAYS)
+_RENEW_ISSUING: Final = _LEAF_LIFE + dt.timedelta(days=30)
 
 
 class PkiError(RuntimeError):
@@ -65,13 +67,31 @@ class Authority:
         """The certificate that clients trust."""
         return self.folder / "root.crt"
 
+    @property
+    def issues_until(self) -> dt.datetime:
+        """Until when a new leaf gets its whole lifetime; after that none is issued."""
+        return _read_certificate(self.folder / "issuing.crt").not_valid_after_utc - _LEAF_LIFE
+
+    @property
+    def notice(self) -> str:
+        """That the issuing authority nears its end and the root's key is needed; empty while it is far from it."""
+        until = self.issues_until
+        if until + _LEAF_LIFE - _now() > _RENEW_ISSUING:
+            return ""
+        key = self.folder / "offline" / "root.key"
+        return (
+            f"the issuing authority of {self.environment} ends on {until + _LEAF_LIFE:%Y-%m-%d} and issues certificates"
+            f" until {until:%Y-%m-%d}; put the root's key at {key} and run: llmaas pki ensure -e {self.environment}"
+        )
+
     def ensure_leaf(
         self, name: str, *, dns: Iterable[str] = (), addresses: Iterable[str] = (), usage: Usage = "server"
     ) -> Leaf:
         """A leaf in force for ``name``: the one on disk if it still fits, else a new one with a new key.
 
         Raises:
-            PkiError: the name, a DNS name, an address or the usage is not valid, or there is neither name nor address.
+            PkiError: the name, a DNS name, an address or the usage is not valid, or there is neither name nor address;
+                or a new one would end before its time, with the issuing authority.
         """
         if not _NAME.fullmatch(name):
             raise PkiError(f"leaf {name!r}: a name is lower-case letters and digits in words joined by '-' or '.'")
@@ -120,6 +140,8 @@ class Authority:
 
     def _issue(self, leaf: Leaf, subject: Subject) -> None:
         issuing, issuing_key = _read_certificate(self.folder / "issuing.crt"), _read_key(self.folder / "issuing.key")
+        if self.issues_until < _now():
+            raise PkiError(f"leaf {leaf.name!r} is not issued: it would end before its time; {self.notice}")
         key = x.new_key()
         certificate = x.make_leaf(key, subject, issuing, issuing_key, _now())
         leaf.key.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -131,8 +153,11 @@ class Authority:
 def open_authority(environment: str) -> Authority:
     """The authority of ``environment``: root and issuing authority are made if missing, the latter renewed in time.
 
+    Where the root's key is not here (production keeps it away) an issuing authority that nears its end goes on, and
+    ``notice`` tells it.
+
     Raises:
-        PkiError: the issuing authority must be made anew but the root's key is not here (production keeps it away).
+        PkiError: the issuing authority is over or not whole, and the root's key is not here.
     """
     folder = state_dir(environment) / "pki"
     (folder / "leaves").mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -154,9 +179,10 @@ def _ensure_root(folder: Path, environment: str) -> None:
 def _ensure_issuing(folder: Path, environment: str) -> None:
     certificate_path, key_path = folder / "issuing.crt", folder / "issuing.key"
     root = _read_certificate(folder / "root.crt")
-    if _issuing_in_force(certificate_path, key_path, root):
-        return
     root_key_path = folder / "offline" / "root.key"
+    least = _RENEW_ISSUING if root_key_path.exists() else dt.timedelta()
+    if _issuing_in_force(certificate_path, key_path, root, least):
+        return
     if not root_key_path.exists():
         raise PkiError(
             f"the issuing authority of {environment} must be made anew, which takes the root's key: "
@@ -172,12 +198,12 @@ def _ensure_issuing(folder: Path, environment: str) -> None:
     write_atomically(folder / "chain.pem", x.certificate_pem(issuing) + x.certificate_pem(root))
 
 
-def _issuing_in_force(certificate_path: Path, key_path: Path, root: x509.Certificate) -> bool:
+def _issuing_in_force(certificate_path: Path, key_path: Path, root: x509.Certificate, least: dt.timedelta) -> bool:
     try:
         certificate, key = _read_certificate(certificate_path), _read_key(key_path)
     except (OSError, ValueError):
         return False
-    in_time = certificate.not_valid_after_utc - _now() > _RENEW_ISSUING
+    in_time = certificate.not_valid_after_utc - _now() > least
     return in_time and x.belongs(certificate, key) and _signed_by(certificate, root)
 
 

@@ -47,6 +47,7 @@ def placeholder_materials(
         images=images,
         leaves=leaves,
         certificate_ends={},
+        certificate_notice="",
         postgres_superuser=f"{MARK}-postgres-superuser",
         postgres_litellm=f"{MARK}-postgres-litellm",
         redis=f"{MARK}-redis",

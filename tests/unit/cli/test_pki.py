@@ -110,6 +110,18 @@ def test_an_authority_that_needs_the_roots_key_says_so(state: Path) -> None:
         assert "takes the root's key: put it at" in result.stderr
 
 
+def test_an_authority_near_its_end_is_told_and_stops_no_command(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site()
+    (state / "production" / "pki" / "offline" / "root.key").unlink()
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=615)
+    monkeypatch.setattr(authority, "_now", lambda: later)
+    for command in ("ensure", "site", "list"):
+        result = run(command, "-e", "production")
+        assert result.exit_code == 0, result.output
+        assert "note: the issuing authority of production ends on " in result.stderr
+        assert "note: " not in result.stdout
+
+
 def test_it_stands_in_the_list_beside_those_of_the_cluster() -> None:
     assert "llmaas pki site -e production" in run("ensure", "-e", "production").stdout
     site()

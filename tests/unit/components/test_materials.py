@@ -1,7 +1,7 @@
 """What must be on the machine before a deployment, and how its absence is told."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from llmaas.pki import PkiError
 from llmaas.settings import Alerts, Platform, load_platform, recorded
 from llmaas.settings.gpu_sets import mirrored_images
 from llmaas.settings.recorded import manifest_file
+from llmaas.views.leaves import leaf_requests
 
 DIGEST = "0" * 64
 MOMENT = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -116,6 +117,11 @@ def test_loading_twice_gives_equal_materials(lock: Path, platform: Platform, tmp
     first = load_materials(platform, MOMENT)
     assert load_materials(platform, MOMENT) == first
     assert first.litellm_master_key.startswith("sk-")
+    # told long enough before its own end that everything can still be renewed
+    ends = dict(first.certificate_ends)
+    assert ends.pop("issuing-authority") - datetime.now(UTC) < timedelta(days=731 - 90)
+    assert set(ends) == {request.name for request in leaf_requests(platform)}
+    assert first.certificate_notice == ""
     assert {price.input_nano_eur > 0 for price in first.prices.values()} == {True}
 
 

@@ -1,3 +1,4 @@
+import datetime as dt
 import re
 from pathlib import Path
 
@@ -6,9 +7,10 @@ import pytest
 from lab.images import ImageError, ImageSpec, builder, ensure, load_image, load_images, parts
 from lab.images.closure import assemble
 from lab.images.debian import DebianFile
-from lab.images.registry import PushedImage, Registry
+from lab.images.registry import PushedImage, Registry, registry_of
 from lab.images.spec import CommandPart, DebianPart
 from lab.toolchain.tools import module_of
+from llmaas.pki import authority, open_authority
 from llmaas.settings import load_platform
 from llmaas.settings.gpu_sets import mirrored_images
 
@@ -172,6 +174,23 @@ def test_images_of_others_are_locked_by_the_digest_that_the_registry_holds(
     assert lock == {"nvidia-device-plugin": f"registry.test:5000/nvidia/k8s-device-plugin:v0.18.2@sha256:{'1' * 64}"}
     assert any("nvidia/dcgm-exporter:4.5.3-4.8.2-distroless is not in the registry" in line for line in told)
     assert mirrored_images(load_platform("lab")) == {}
+
+
+def test_the_registry_is_trusted_by_an_authority_near_its_end_which_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMAAS_STATE", str(tmp_path))
+    earlier = dt.datetime.now(dt.UTC) - dt.timedelta(days=615)
+    with monkeypatch.context() as patch:
+        patch.setattr(authority, "_now", lambda: earlier)
+        made = open_authority("production")
+    platform = load_platform("production")
+    (made.folder / "offline" / "root.key").unlink()
+    told: list[str] = []
+    registry = registry_of(platform, told.append)
+    assert (registry.certificates / "ca.crt").read_bytes() == made.root.read_bytes()
+    (line,) = told
+    assert line.startswith("note: the issuing authority of production ends on ")
 
 
 CPU_BUILD = PushedImage("sha256:" + "2" * 64, {builder.KEY_LABEL: "key"}, 1)

@@ -112,14 +112,45 @@ def test_the_issuing_authority_is_renewed_before_a_leaf_could_outlive_it(
     assert renewed.parsed().not_valid_after_utc <= issuing.not_valid_after_utc
 
 
-def test_a_root_whose_key_is_kept_away_still_issues_leaves_but_no_authority(
+def test_a_root_whose_key_is_kept_away_still_issues_whole_leaves_but_no_authority(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (authority.folder / "offline" / "root.key").unlink()
-    open_authority("unit").ensure_leaf("web", dns=["a"])
+    issuing = (authority.folder / "issuing.crt").read_bytes()
+    # 120 days before its end it would be renewed, if the key were here
+    for days in (0, 612, 640):
+        later(monkeypatch, days)
+        life = open_authority("unit").ensure_leaf(f"web-{days}", dns=["a"]).parsed()
+        assert life.not_valid_after_utc - life.not_valid_before_utc > dt.timedelta(days=90)
+    assert (authority.folder / "issuing.crt").read_bytes() == issuing
+    # from here on a new one would end before its time; those in force go on
+    later(monkeypatch, days=642)
+    late = open_authority("unit")
+    assert late.ensure_leaf("web-640", dns=["a"]).certificate == late.leaf("web-640").certificate
+    with pytest.raises(PkiError, match=r"leaf 'new' is not issued: .* put the root's key at .*root\.key"):
+        late.ensure_leaf("new", dns=["b"])
     later(monkeypatch, days=731)
     with pytest.raises(PkiError, match="root's key"):
         open_authority("unit")
+
+
+def test_an_end_that_only_the_roots_key_puts_off_is_told_in_time(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = authority.folder / "offline" / "root.key"
+    kept = key.read_bytes()
+    key.unlink()
+    later(monkeypatch, days=610)
+    assert open_authority("unit").notice == ""
+    later(monkeypatch, days=612)
+    told = open_authority("unit")
+    until = told.issues_until
+    assert told.notice.startswith("the issuing authority of unit ends on ")
+    assert f"put the root's key at {key} and run: llmaas pki ensure -e unit" in told.notice
+    key.write_bytes(kept)
+    renewed = open_authority("unit")
+    assert renewed.notice == ""
+    assert renewed.issues_until - until > dt.timedelta(days=600)
 
 
 def test_writers_at_the_same_time_leave_one_whole_pair(authority: Authority) -> None:

@@ -58,6 +58,8 @@ def main() -> None:
     paths: dict[str, Any] = {}
     try:
         authority = open_authority(module.params["environment"])
+        if authority.notice:
+            module.warn(authority.notice)
         existing = {leaf.certificate.parent.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
         for leaf in module.params["leaves"]:
             if module.check_mode:
