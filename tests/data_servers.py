@@ -8,7 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -152,7 +152,9 @@ class PostgresServer:
         parent = int((self._data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
         for pid in (parent, *map(int, children)):
-            os.kill(pid, number)
+            # the one of a connection that was closed may end meanwhile
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def hang(self) -> None:
         """Stop answering without closing a connection; new ones are taken by the system, and not answered either."""

