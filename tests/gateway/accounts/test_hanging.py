@@ -20,7 +20,7 @@ from llmaas_gateway.ledger.ledger import connect
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
 NOW = datetime(2096, 11, 25, 12, 0, tzinfo=UTC)
 TENANTS = tuple(f"tn-{letter}" for letter in "abcdefgh")
-# A machine under load may take long for a moment; one timeout for each of the tenants would take twice as long as is allowed.
+# A machine under load may take long for a moment; one timeout for each tenant would take twice what is allowed.
 TIMEOUT = 4.0
 
 
