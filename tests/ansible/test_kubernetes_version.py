@@ -124,7 +124,7 @@ def test_another_version_than_the_one_that_runs_is_refused(site: Site, options: 
     assert (
         f"llmaas:kubernetes.version is {DECLARED}, but control-02 runs v1.35.9: no playbook changes the version" in text
     )
-    assert 'see "Raising Kubernetes" in docs/production.md' in text
+    assert 'see "Raising Kubernetes" in docs/operations.md' in text
 
 
 def test_a_run_without_control_hosts_asks_the_first_of_them(site: Site) -> None:
