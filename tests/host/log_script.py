@@ -6,6 +6,7 @@ nobody, on a way that is open for as long as it takes. ``leaked``: files with ke
 """
 
 import base64
+import contextlib
 import glob
 import json
 import os
@@ -43,6 +44,10 @@ def send(values: dict) -> str:
             try:
                 return "taken" if secure.recv(1) else "refused"
             except TimeoutError:
+                # Ended in order: of a connection that is cut, a server under load may lose what it has not read yet.
+                secure.settimeout(2 * ANSWER_SECONDS)
+                with contextlib.suppress(OSError):
+                    secure.unwrap()
                 return "taken"
     except (ssl.SSLError, ConnectionError):
         return "refused"
