@@ -4,8 +4,9 @@ import copy
 from typing import Any
 
 import pytest
+from unit.settings.mistakes import problems, production_sections
 
-from llmaas.settings import SettingsError, build_platform
+from llmaas.settings import build_platform
 from llmaas.settings.source import sections_of_file
 
 RECEIVER = "llmaas:alerts.receiver"
@@ -13,13 +14,7 @@ RECEIVER = "llmaas:alerts.receiver"
 
 @pytest.fixture
 def sections() -> dict[str, Any]:
-    return copy.deepcopy(sections_of_file("production")[1])
-
-
-def problems(sections: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", sections)
-    return [str(problem) for problem in caught.value.problems]
+    return production_sections()
 
 
 def test_where_gpus_are_real_somebody_is_told(sections: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """The address of the Kubernetes API and who stands in front of it: every mistake has its path and its remedy."""
 
-import copy
 from typing import Any
 
 import pytest
+from unit.settings.mistakes import problems, production_sections
 
-from llmaas.settings import SettingsError, build_platform
+from llmaas.settings import build_platform
 from llmaas.settings.source import sections_of_file
 
 BALANCERS = "llmaas:kubernetes.api_balancers"
@@ -14,13 +14,7 @@ BALANCERS = "llmaas:kubernetes.api_balancers"
 @pytest.fixture
 def sections() -> dict[str, Any]:
     """Three control hosts behind an address of the site's."""
-    return copy.deepcopy(sections_of_file("production")[1])
-
-
-def problems(sections: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", sections)
-    return [str(problem) for problem in caught.value.problems]
+    return production_sections()
 
 
 @pytest.mark.parametrize("balancers", [None, []])

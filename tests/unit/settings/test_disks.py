@@ -5,8 +5,9 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from unit.settings.mistakes import problems
 
-from llmaas.settings import SettingsError, build_platform
+from llmaas.settings import build_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.views.inventory import inventory
 
@@ -31,12 +32,6 @@ def sections() -> dict[str, Any]:
         "recovery_recipients": [RECIPIENT],
     }
     return found
-
-
-def problems(sections: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", sections)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def test_only_stable_names_are_devices(sections: dict[str, Any]) -> None:

@@ -2,8 +2,9 @@ import copy
 from typing import Any
 
 import pytest
+from unit.settings.mistakes import problems
 
-from llmaas.settings import SettingsError, build_platform
+from llmaas.settings import build_platform
 from llmaas.settings.flows import HOST_ZONES, RESERVED_PORTS, SITE_ZONES
 from llmaas.settings.source import sections_of_file
 from llmaas.views import zones as z
@@ -22,12 +23,6 @@ LOGS = {
 
 def sections(**flow: Any) -> dict[str, Any]:
     return {**copy.deepcopy(sections_of_file("lab")[1]), "flows": [{**LOGS, **flow}]}
-
-
-def problems_of(raw: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", raw)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def test_a_declared_flow_stands_in_the_matrix_and_in_the_rules_of_its_hosts() -> None:
@@ -60,7 +55,7 @@ def test_a_declared_flow_stands_in_the_matrix_and_in_the_rules_of_its_hosts() ->
     ids=str,
 )
 def test_a_flow_that_must_not_be_is_named_with_its_path(flow: dict[str, Any], problem: str) -> None:
-    (found,) = problems_of(sections(**flow))
+    (found,) = problems(sections(**flow))
     head = "llmaas:flows[0]:" if problem.startswith(" ") else "llmaas:flows[0]."
     assert found.startswith(f"{head}{problem}"), found
 
@@ -68,9 +63,7 @@ def test_a_flow_that_must_not_be_is_named_with_its_path(flow: dict[str, Any], pr
 def test_two_flows_of_one_name_are_a_mistake() -> None:
     raw = sections()
     raw["flows"].append({**LOGS, "port": 6515})
-    assert problems_of(raw) == [
-        "llmaas:flows[1].name: 'logs' is already the name of llmaas:flows[0]; give each its own"
-    ]
+    assert problems(raw) == ["llmaas:flows[1].name: 'logs' is already the name of llmaas:flows[0]; give each its own"]
 
 
 def test_the_zones_of_the_stack_file_are_those_of_hosts_and_site() -> None:

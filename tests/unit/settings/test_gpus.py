@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from unit.settings.mistakes import problems
 
 from llmaas import paths
 from llmaas.settings import Gpus, Platform, SettingsError, build_platform, counted, load_platform
@@ -37,12 +38,6 @@ def spoil(stacks: Path, *place: str, value: object) -> None:
         target = target[key]
     target[place[-1]] = value
     path.write_text(yaml.safe_dump(content))
-
-
-def problems(sections: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", sections)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def refused(platform: Platform) -> list[str]:

@@ -6,6 +6,7 @@ import pulumi
 import pytest
 import yaml
 from pulumi.runtime.config import CONFIG, set_all_config
+from unit.settings.mistakes import problems
 
 from llmaas.paths import stack_file
 from llmaas.settings import SettingsError, build_platform, load_platform, load_platform_from_pulumi
@@ -18,12 +19,6 @@ ENVIRONMENTS = ["lab", "production"]
 @pytest.fixture
 def lab() -> dict[str, Any]:
     return copy.deepcopy(sections_of_file("lab")[1])
-
-
-def problems_of(sections: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", sections)
-    return [str(problem) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -70,7 +65,7 @@ def test_five_different_mistakes_are_all_reported(lab: dict[str, Any]) -> None:
     lab["models"][1]["contextt_tokens"] = 1
     lab["gateway"]["replicas"] = 0
     del lab["kubernetes"]
-    found = problems_of(lab)
+    found = problems(lab)
     assert found == [
         "llmaas:hosts[3].address: 10.77.0.21 is already the address of gpu-host-01; give each host its own",
         "llmaas:hosts[4].gpus.count: '4' is not a whole number; give how many GPUs the host has, 1 to 64",
@@ -194,7 +189,7 @@ def test_a_mistake_is_named_with_its_place_and_remedy(
     lab: dict[str, Any], path: str, value: object, where: str, says: str
 ) -> None:
     change(path, value)(lab)
-    found = problems_of(lab)
+    found = problems(lab)
     assert any(line.startswith(f"llmaas:{where}: ") and says in line for line in found), found
 
 
@@ -209,7 +204,7 @@ def test_a_wrong_host_hides_no_other_mistake_and_makes_no_false_ones(lab: dict[s
     lab["hosts"][5]["name"] = "gpu_host_05"
     lab["models"][2]["placement"] = {"gpu_host_05": 1}
     lab["hosts"][6]["address"] = "10.77.0.21"
-    paths = [line.split(": ")[0] for line in problems_of(lab)]
+    paths = [line.split(": ")[0] for line in problems(lab)]
     assert paths == [
         "llmaas:hosts[3].gpus.count",
         "llmaas:hosts[5].name",

@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-import pytest
+from unit.settings.mistakes import problems
 
-from llmaas.settings import SettingsError, build_platform
+from llmaas.settings import build_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.views.inventory import inventory
 
@@ -16,12 +16,6 @@ def sections(environment: str, *log_hosts: str, days: int = 365) -> dict[str, An
         host["roles"] = [*(role for role in host["roles"] if role != "log"), *(["log"] * (host["name"] in log_hosts))]
     found["retention"]["logs"]["days"] = days
     return found
-
-
-def problems(raw: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        build_platform("stack", raw)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def test_outside_a_lab_somebody_keeps_the_logs_and_somebody_else_those_of_the_keeper() -> None:
