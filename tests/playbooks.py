@@ -28,3 +28,12 @@ def run_playbook(
         text=True,
         check=False,
     )
+
+
+def run_play(
+    folder: Path, inventory: dict[str, Any], play: dict[str, Any], *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one play of the test's own, which is written into ``folder``."""
+    playbook = folder / "play.json"
+    playbook.write_text(json.dumps([play]))
+    return run_playbook(folder, inventory, playbook, *options, **variables)

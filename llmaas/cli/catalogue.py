@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
 import typer
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmaas.cli.options import Environment, refuse_before_subcommand
+from llmaas.clock import now
 from llmaas.planning.lifecycle import Entry, Promise, api_view, catalogue_on, latest, promises_of
 from llmaas.planning.promises import broken_promises, notice_problems, refusals, statement_problems, unrecorded
 from llmaas.settings import Platform, SettingsError, load_platform
@@ -27,11 +28,6 @@ On = Annotated[
     datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="Another day than today, as 2027-03-01.")
 ]
 Form = Annotated[Literal["text", "json", "markdown"], typer.Option("--format", help="text, json or markdown.")]
-
-
-def now() -> datetime:
-    """The clock; tests set their own."""
-    return datetime.now(UTC)
 
 
 def _day(on: datetime | None) -> date:

@@ -1,7 +1,7 @@
 """``llmaas pki``: the certificates of an environment, issued before they are deployed."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -49,12 +49,8 @@ def site(environment: Environment) -> None:
     """Make the certificate of the site's package mirror, artefact store and registry; one still in force is kept."""
     with _told():
         platform = load_platform(environment)
-        authority = open_authority(environment)
-        _note(authority)
-        before = {leaf.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
-        leaf = issue_site_certificate(environment, site_names(platform), str(platform.site.address))
-    kept = leaf.certificate.read_bytes() == before.get(SITE_LEAF)
-    _print(leaf, kept=kept)
+        names, address = site_names(platform), str(platform.site.address)
+        _issued(environment, SITE_LEAF, lambda: issue_site_certificate(environment, names, address))
     print("Hosts and builds accept no other authority's. In its last month a new one is issued: copy that too.")
     print(
         f"Next: copy both to {platform.site.address}; let package mirror, artefact store and registry serve TLS 1.3"
@@ -74,11 +70,7 @@ def alert_receiver(environment: Environment) -> None:
                 f"llmaas:alerts.receiver.authority: {receiver.authority} is another authority's, which issues the"
                 " certificate; leave the key away to have it from the environment's own"
             )
-        authority = open_authority(environment)
-        _note(authority)
-        before = {leaf.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
-        leaf = issue_receiver_certificate(environment, receiver)
-    _print(leaf, kept=leaf.certificate.read_bytes() == before.get(RECEIVER_LEAF))
+        authority = _issued(environment, RECEIVER_LEAF, lambda: issue_receiver_certificate(environment, receiver))
     print(f"callers      {authority.root} vouches for them: Prometheus shows a certificate too")
     print(
         f"Next: copy all three to {receiver.address}; let Alertmanager serve TLS 1.3 with them at port {receiver.port},"
@@ -98,10 +90,17 @@ def list_leaves(environment: Environment) -> None:
         print(f"{leaf.name:<{width}}  until {_last_day(leaf)}  {_names(leaf)}")
 
 
-def _print(leaf: Leaf, *, kept: bool) -> None:
+def _issued(environment: str, name: str, issue: Callable[[], Leaf]) -> Authority:
+    """Issue a certificate, or keep that in force, and say which and where it lies; the authority that did."""
+    authority = open_authority(environment)
+    _note(authority)
+    before = {leaf.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
+    leaf = issue()
+    kept = leaf.certificate.read_bytes() == before.get(name)
     print(f"{'kept' if kept else 'issued now'}: for {_names(leaf)}, until {_last_day(leaf)}")
     print(f"certificate  {leaf.certificate}, the issuing authority behind it")
     print(f"key          {leaf.key}, for its owner alone")
+    return authority
 
 
 def _note(authority: Authority) -> None:

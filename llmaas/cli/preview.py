@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from llmaas.cli.options import Environment
+from llmaas.clock import now
 from llmaas.materials import MaterialError
 from llmaas.preview.report import Report, preview
 from llmaas.preview.verdicts import Verdict
@@ -18,11 +19,6 @@ app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 
 # the exit code of a refusal; 1 is a preview that could not run
 REFUSED: Final = 2
-
-
-def now() -> datetime:
-    """The clock; tests set their own."""
-    return datetime.now(UTC)
 
 
 @app.callback(invoke_without_command=True)

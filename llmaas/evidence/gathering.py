@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from llmaas_policies.pack import RULES
 from pydantic import TypeAdapter, ValidationError
 
+from llmaas.clock import now
 from llmaas.evidence.control_map import ControlMap
 from llmaas.evidence.exceptions import Exemption, exemptions_in_force, texts_of
 from llmaas.evidence.existing import EMULATED, LIVE, POLICY, PREVIEW, PREVIEW_SUBJECTS, TESTS
@@ -46,11 +47,6 @@ class Gathered:
     otherwise: str
     exemptions: tuple[Exemption, ...] = ()
     differences: tuple[str, ...] = ()
-
-
-def now() -> datetime:
-    """The clock; tests set their own."""
-    return datetime.now(UTC)
 
 
 def gather(  # noqa: PLR0913 - what is asked for, and how

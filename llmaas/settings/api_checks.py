@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from llmaas.settings.draft import Draft
 from llmaas.settings.errors import Problem
 from llmaas.settings.infrastructure import Host, Kubernetes, Network
-from llmaas.settings.machines import machines_by_address
+from llmaas.settings.machines import claimed, machines_by_address
 
 
 def api_address_belongs_to_the_control_plane(draft: Draft) -> Iterator[Problem]:
@@ -45,16 +45,10 @@ def api_balancers_are_machines_of_the_site(draft: Draft) -> Iterator[Problem]:
     for item in draft.entries("kubernetes", Kubernetes):
         if not item.sure("api_balancers"):
             continue
-        balancers = item.value.api_balancers
-        for index, address in enumerate(balancers):
-            path = f"{item.path}.api_balancers[{index}]"
-            first = balancers.index(address)
-            if first != index:
-                yield Problem(path, f"{address} stands in api_balancers[{first}] already; name each once")
-            elif address in taken:
-                yield Problem(
-                    path, f"{address} is the address of {taken[address]}; give one of a machine that is the site's"
-                )
+        balancers, path = item.value.api_balancers, f"{item.path}.api_balancers"
+        for index in range(len(balancers)):
+            if problem := claimed(path, balancers, index, taken, "give one of a machine that is the site's"):
+                yield problem
 
 
 CHECKS = (api_address_belongs_to_the_control_plane, api_balancers_are_machines_of_the_site)

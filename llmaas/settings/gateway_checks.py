@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from llmaas.settings.draft import Draft
 from llmaas.settings.errors import Problem
 from llmaas.settings.infrastructure import Host, Kubernetes, Network, Site
-from llmaas.settings.machines import machines_by_address
+from llmaas.settings.machines import claimed, machines_by_address
 from llmaas.settings.service import Gateway
 
 
@@ -58,14 +58,12 @@ def public_addresses_are_nobodys_own(draft: Draft) -> Iterator[Problem]:
             taken.setdefault(api.value.api_address, "the Kubernetes API")
     for item in draft.entries("gateway", Gateway):
         addresses = item.value.public_addresses if item.sure("public_addresses") else ()
+        path = f"{item.path}.public_addresses"
         for index, address in enumerate(addresses):
-            path, first = f"{item.path}.public_addresses[{index}]", addresses.index(address)
-            if first != index:
-                yield Problem(path, f"{address} stands in public_addresses[{first}] already; name each once")
-            elif address in taken:
-                yield Problem(path, f"{address} is the address of {taken[address]}; give one that nobody has")
+            if problem := claimed(path, addresses, index, taken, "give one that nobody has"):
+                yield problem
             elif network := _cluster_network(draft, address):
-                yield Problem(path, f"{address} lies in llmaas:network.{network}; give one outside")
+                yield Problem(f"{path}[{index}]", f"{address} lies in llmaas:network.{network}; give one outside")
 
 
 def _cluster_network(draft: Draft, address: IPv4Address) -> str:

@@ -1,13 +1,12 @@
 """What the role control_plane refuses, by Ansible itself on this machine; no cluster is made."""
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playbooks import LOCAL, run_playbook
+from playbooks import LOCAL, run_play
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -28,13 +27,12 @@ def look(folder: Path, *standing: str, away: tuple[str, ...] = ()) -> subprocess
             (folder / f"{name}.conf").touch()
         hosts[name] = AWAY if name in away else LOCAL
     # hosts have it at the same place, and these are one machine
-    admin = f"{folder}/{{{{ item }}}}.conf"
+    admin = f"{folder}/{{{{ item | default(inventory_hostname) }}}}.conf"
     variables = {"control_plane_group": "control", "__control_plane_admin": admin}
     inventory = {"control": {"hosts": hosts, "vars": variables}}
     tasks = yaml.safe_load((TASKS / "only_cluster.yml").read_text())
-    play = [{"hosts": "control", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}]
-    (folder / "play.json").write_text(json.dumps(play))
-    return run_playbook(folder, inventory, folder / "play.json", "--limit", NAMES[0])
+    play = {"hosts": "control", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}
+    return run_play(folder, inventory, play, "--limit", NAMES[0])
 
 
 @pytest.mark.parametrize("standing", [(), NAMES[:1], NAMES], ids=["the first run", "it stands", "all stand"])

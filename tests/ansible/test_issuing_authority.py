@@ -1,11 +1,10 @@
 """A run goes on while the issuing authority nears its end and the root's key is away, and says so."""
 
 import datetime as dt
-import json
 from pathlib import Path
 
 import pytest
-from playbooks import LOCAL, run_playbook
+from playbooks import LOCAL, run_play
 
 from llmaas.pki import authority, open_authority
 
@@ -21,8 +20,7 @@ def test_hosts_get_certificates_and_the_end_is_told(tmp_path: Path, monkeypatch:
     leaf = {"name": "host-one", "dns": ["one"], "addresses": [], "usage": "both"}
     task = {"name": "Issue", "llmaas.host.certificates": {"environment": "unit", "leaves": [leaf]}}
     play = {"name": "Issue", "hosts": "all", "gather_facts": False, "tasks": [task]}
-    (tmp_path / "play.json").write_text(json.dumps([play]))
-    done = run_playbook(tmp_path, {"all": {"hosts": {"one": LOCAL}}}, tmp_path / "play.json")
+    done = run_play(tmp_path, {"all": {"hosts": {"one": LOCAL}}}, play)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the issuing authority of unit ends on " in " ".join((done.stdout + done.stderr).split())
     open_authority("unit").leaf("host-one")

@@ -1,12 +1,11 @@
 """What the role key_server refuses, by Ansible itself on this machine; tang is not asked."""
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
-from playbooks import LOCAL, run_playbook
+from playbooks import LOCAL, run_play
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -22,9 +21,8 @@ def tasks_of(name: str) -> list[dict[str, Any]]:
 
 def play(folder: Path, inventory: dict[str, Any], tasks: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
     """Run tasks on the hosts of the group key_servers."""
-    content = [{"hosts": "key_servers", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}]
-    (folder / "play.json").write_text(json.dumps(content))
-    return run_playbook(folder, inventory, folder / "play.json")
+    content = {"hosts": "key_servers", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}
+    return run_play(folder, inventory, content)
 
 
 def test_a_key_server_with_a_key_that_is_not_the_declared_one_is_refused(tmp_path: Path) -> None:

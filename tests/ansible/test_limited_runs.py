@@ -1,6 +1,5 @@
 """A run that is limited to some hosts asks nothing of the others: one that is away must not end it."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playbooks import LOCAL, run_playbook
+from playbooks import LOCAL, run_play
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -36,7 +35,6 @@ def labelled(folder: Path, limit: str, in_cluster: tuple[str, ...]) -> tuple[lis
     (play,) = (each for each in plays if {"role": "node_labels"}.items() <= (each.get("roles") or [{}])[0].items())
     # it finds its programs and its cluster here
     play["module_defaults"] = {"llmaas.host.node_state": {"kubectl": str(program), "kubeconfig": str(program)}}
-    (folder / "play.json").write_text(json.dumps([play]))
     declared: dict[str, Any] = {name: {"labels": {"llmaas.io/role": "true"}, "taints": []} for name in DECLARED}
     inventory = {
         "control": {"hosts": dict.fromkeys(CONTROL)},
@@ -50,7 +48,7 @@ def labelled(folder: Path, limit: str, in_cluster: tuple[str, ...]) -> tuple[lis
         "TOLD": str(told),
         "NODES": " ".join(in_cluster),
     }
-    done = run_playbook(folder, inventory, folder / "play.json", "--limit", limit, **variables)
+    done = run_play(folder, inventory, play, "--limit", limit, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split() for line in told.read_text().splitlines()]
     patched = [words[words.index("node") + 1] for words in lines if "patch" in words]

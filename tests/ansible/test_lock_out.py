@@ -1,12 +1,11 @@
 """Who runs a playbook is not locked out by it, on the next host or the next day."""
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from playbooks import LOCAL, run_playbook
+from playbooks import LOCAL, run_play
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -18,10 +17,9 @@ def judged(folder: Path, client: str, *bastions: str) -> subprocess.CompletedPro
     tasks = yaml.safe_load(TASKS.read_text())
     (task,) = (each for each in tasks if each["name"] == "Refuse rules that would lock out who runs this")
     known = {"name": "Know", "ansible.builtin.set_fact": {"host_client": client, "cacheable": True}}
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [known, task]}]
-    (folder / "play.json").write_text(json.dumps(play))
+    play = {"hosts": "all", "gather_facts": False, "tasks": [known, task]}
     inventory = {"all": {"hosts": {"gpu-host-01": LOCAL}, "vars": {"base_ssh_sources": list(bastions)}}}
-    return run_playbook(folder, inventory, folder / "play.json")
+    return run_play(folder, inventory, play)
 
 
 @pytest.mark.parametrize(("client", "bastions"), [("10.0.0.9", ("10.0.0.9",)), ("10.0.0.9", ()), ("", ("10.0.0.9",))])

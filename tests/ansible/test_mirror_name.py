@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playbooks import run_playbook
+from playbooks import run_play
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -46,8 +46,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, i
         "packages_mirror_name": NAME,
         "packages_mirror_address": ADDRESS,
     }
-    (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = run_playbook(folder, {"all": {"hosts": hosts, "vars": shared}}, folder / "play.json")
+    play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    done = run_play(folder, {"all": {"hosts": hosts, "vars": shared}}, play)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.MULTILINE)
     return folder, {host: int(count) for host, count in found}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from emulated.fleet import Fleet
+from packages import build_package
 
-from lab.command import run
 from lab.site.packages import add_packages
 
 # Ansible on an emulated host takes minutes
@@ -17,25 +17,12 @@ APPROVED, UNASKED = "llmaas-test-approved", "llmaas-test-unasked"
 # the new version of the approved package needs it, as that of a kernel's metapackage needs the kernel
 NEEDED = "llmaas-test-needed"
 OLD, NEW = "1.0-1~deb12u1", "1.0-1~deb12u2"
-CONTROL = """\
-Package: {name}
-Version: {version}
-Architecture: all
-Maintainer: Tests <tests@llmaas.internal>
-Description: {name} of the tests
-{depends}"""
 
 
 def _offer(fleet: Fleet, folder: Path, version: str, depends: str = "") -> None:
     """Put the packages into the site's mirror in a version."""
-    files = []
-    for name in (APPROVED, UNASKED, NEEDED):
-        control = folder / name / "DEBIAN" / "control"
-        control.parent.mkdir(parents=True, exist_ok=True)
-        needs = depends if name == APPROVED else ""
-        control.write_text(CONTROL.format(name=name, version=version, depends=needs), encoding="utf-8")
-        files.append(folder / f"{name}_{version}_all.deb")
-        run(["dpkg-deb", "--build", "--root-owner-group", control.parent.parent, files[-1]])
+    needs = {APPROVED: depends}
+    files = [build_package(folder, name, version, needs.get(name, "")) for name in (APPROVED, UNASKED, NEEDED)]
     add_packages(fleet.site.layout, files, fleet.site.layout.logs / "packages.log")
 
 

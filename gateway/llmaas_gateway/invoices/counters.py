@@ -9,14 +9,13 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts.account import Billing
 from llmaas_gateway.accounts.database import Database, DatabaseBusyError, one_moment, rows
 from llmaas_gateway.invoices.finding import Finding
 from llmaas_gateway.invoices.month_sums import charged
 from llmaas_gateway.invoices.months import Month
-from llmaas_gateway.invoices.pending import settlements
+from llmaas_gateway.invoices.pending import ledgers_redis, settlements
 from llmaas_gateway.ledger.ledger import Ledger, LedgerUnavailableError
 from llmaas_gateway.ledger.records import KEPT_AFTER_MONTH
 
@@ -80,24 +79,20 @@ class Counters:
         return found
 
     async def _check_few_wait(self) -> None:
-        try:
+        with ledgers_redis():
             waiting = int(await self._redis.xlen(self._ledger.records_key))
-        except RedisError as error:
-            raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
         if waiting > _MOST_WAITING:
             raise _too_many(waiting)
 
     async def _look_at(self, keys: list[str]) -> dict[str, _Difference]:
         """Redis first and all of it at one moment; what is stored after that can only be seen again, not missed."""
-        try:
+        with ledgers_redis():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.exists(self._ledger.epoch_key)
                 pipe.xrange(self._ledger.records_key, count=_MOST_WAITING + 1)
                 for key in keys:
                     pipe.hget(key, "settled")
                 whole, entries, *settled = await pipe.execute()
-        except RedisError as error:
-            raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
         if not whole:
             raise LedgerUnavailableError("the ledger's Redis lost its counters; they are rebuilt from the records")
         if len(entries) > _MOST_WAITING:

@@ -1,7 +1,8 @@
 """Settlements that the ledger has enqueued and PostgreSQL does not hold yet."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -50,6 +51,19 @@ def settlements(entries: list[Any]) -> list[Pending]:
     return [_pending(fields) for _, fields in entries if fields.get(b"kind") == b"settled"]
 
 
+@contextmanager
+def ledgers_redis() -> Iterator[None]:
+    """Whatever is asked of the ledger's Redis in the block.
+
+    Raises:
+        LedgerUnavailableError: it is away.
+    """
+    try:
+        yield
+    except RedisError as error:
+        raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
+
+
 async def pending(redis: Redis, stream: str) -> list[Pending]:
     """All settlements in the ledger's stream.
 
@@ -58,10 +72,8 @@ async def pending(redis: Redis, stream: str) -> list[Pending]:
     """
     found: list[Pending] = []
     start = "-"
-    try:
+    with ledgers_redis():
         while batch := cast("list[Any]", await redis.xrange(stream, min=start, count=_PAGE)):
             found += settlements(batch)
             start = f"({batch[-1][0].decode()}"
-    except RedisError as error:
-        raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
     return found

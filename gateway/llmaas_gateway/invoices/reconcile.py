@@ -8,7 +8,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from llmaas_gateway.accounts.account import TENANT, State
 from llmaas_gateway.accounts.database import (
@@ -27,8 +26,7 @@ from llmaas_gateway.invoices import month_sums
 from llmaas_gateway.invoices.counters import Counters
 from llmaas_gateway.invoices.finding import Finding
 from llmaas_gateway.invoices.months import Month
-from llmaas_gateway.invoices.pending import pending
-from llmaas_gateway.ledger.ledger import LedgerUnavailableError
+from llmaas_gateway.invoices.pending import ledgers_redis, pending
 from llmaas_gateway.money import NANO_EUR_PER_EUR, format_euros
 from llmaas_gateway.transactions import may_idle
 
@@ -194,14 +192,12 @@ class Reconciler:
         findings = []
         accounts = [account_of(row) for row in await self.database.read("SELECT * FROM ledger.tenant_account")]
         for account in accounts:
-            try:
+            with ledgers_redis():
                 copy: Any = await self.redis.hget(self.directory.key(account.tenant), "revision")
                 if copy is not None and int(copy) < account.revision:
                     text = f"the copy in Redis is of revision {int(copy)}, the tenant of {account.revision}; mended"
                     findings.append(Finding("directory", account.tenant, text))
                     await self.directory.publish(account)
-            except RedisError as error:
-                raise LedgerUnavailableError(f"the ledger's Redis: {type(error).__name__}: {error}") from error
         return len(accounts), findings
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +14,7 @@ from llmaas_gateway.audit.worker import KEY_VARIABLE, AuditSettings
 from llmaas_gateway.invoices.removal import AccountsSettings
 from llmaas_gateway.isolation.requests import Bounds
 from llmaas_gateway.ledger.ledger import LONGEST_LEASE
+from llmaas_gateway.libpq import libpq_url
 
 CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"
 REDIS_VARIABLE: Final = "LLMAAS_REDIS_URL"
@@ -22,16 +22,6 @@ DATABASE_VARIABLE: Final = "DATABASE_URL"
 SALT_VARIABLE: Final = "LLMAAS_CACHE_SALT_SECRET"
 MASTER_KEY_VARIABLE: Final = "LITELLM_MASTER_KEY"
 _LEAST_SECRET: Final = 32
-# What libpq knows of a URL; Prisma's own parameters in the same URL would be refused.
-_LIBPQ_PARAMETERS: Final = frozenset({"application_name", "connect_timeout", "options", "sslmode", "sslrootcert"})
-# Whoever waits for a host that is lost learns of it in a minute, and not in the two hours of the system's own. The
-# image of PostgreSQL has the same for its side.
-_KEEPALIVES: Final = {
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "60000",
-}
 
 
 class SettingsError(ValueError):
@@ -160,13 +150,6 @@ class Secrets(_Strict):
     master_key: str = Field(repr=False)
 
 
-def _libpq_url(text: str) -> str:
-    url = urlsplit(text)
-    wanted = _LIBPQ_PARAMETERS | set(_KEEPALIVES)
-    kept = {name: value for name, value in parse_qsl(url.query) if name in wanted}
-    return urlunsplit(url._replace(query=urlencode(kept | {n: v for n, v in _KEEPALIVES.items() if n not in kept})))
-
-
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     """The secrets.
 
@@ -182,7 +165,7 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         raise SettingsError("; ".join(problems))
     return Secrets(
         redis_url=environment[REDIS_VARIABLE],
-        database_url=_libpq_url(environment[DATABASE_VARIABLE]),
+        database_url=libpq_url(environment[DATABASE_VARIABLE]),
         salt_secret=salt,
         audit_key=environment[KEY_VARIABLE],
         master_key=environment[MASTER_KEY_VARIABLE],

@@ -15,24 +15,16 @@ import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import LiteralString
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg
 from litellm_proxy_extras.request_log_indexes import ensure_request_log_indexes
+from llmaas_gateway.libpq import libpq_url
 
 # Any number will do, as long as nobody else uses it in this database.
 LOCK_KEY = 4_720_260_822
 LOCK_SECONDS = 600
 CONNECT_SECONDS = 120
-# What libpq knows; Prisma's own parameters (connection_limit, schema ...) would be refused.
-LIBPQ_PARAMETERS = frozenset({"sslmode", "sslrootcert", "options", "connect_timeout", "application_name"})
-# A database whose host is lost is noticed in a minute, and asked anew.
-KEEPALIVES: dict[str, int] = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
 HISTORY_TABLE: LiteralString = """
 CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
     id VARCHAR(36) PRIMARY KEY,
@@ -51,13 +43,11 @@ class MigrationError(RuntimeError):
     """The database cannot be brought to the schema; the text says why."""
 
 
-def libpq_url(text: str) -> str:
-    """The database URL without what only Prisma knows; ``PGSSLROOTCERT`` is libpq's own business."""
-    url = urlsplit(text)
-    if url.scheme not in {"postgresql", "postgres"}:
+def database_url(text: str) -> str:
+    """The database's URL as libpq takes it."""
+    if urlsplit(text).scheme not in {"postgresql", "postgres"}:
         raise MigrationError("DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:5432/DATABASE")
-    kept = [(name, value) for name, value in parse_qsl(url.query) if name in LIBPQ_PARAMETERS]
-    return urlunsplit(url._replace(query=urlencode(kept)))
+    return libpq_url(text)
 
 
 def connect(url: str) -> psycopg.Connection:
@@ -66,7 +56,7 @@ def connect(url: str) -> psycopg.Connection:
     reported = ""
     while True:
         try:
-            return psycopg.connect(url, autocommit=True, connect_timeout=5, **KEEPALIVES)
+            return psycopg.connect(url, autocommit=True, connect_timeout=5)
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise MigrationError(f"no connection in {CONNECT_SECONDS} s: {error}") from error
@@ -152,7 +142,7 @@ def migrate(url: str) -> None:
 def main() -> int:
     """Exit code for the container: 0 when the database has this version's schema."""
     try:
-        migrate(libpq_url(os.environ["DATABASE_URL"]))
+        migrate(database_url(os.environ["DATABASE_URL"]))
     except KeyError:
         print("DATABASE_URL is not set", file=sys.stderr)
         return 2

@@ -11,17 +11,11 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.llmaas.host.plugins.module_utils.debian import explained
 from ansible_collections.llmaas.host.plugins.modules import debian_packages
+from packages import build_package
 from role_templates import render
 
 from llmaas.paths import PROJECT_ROOT
 
-CONTROL = """\
-Package: {name}
-Version: {version}
-Architecture: all
-Maintainer: Tests <tests@llmaas.internal>
-Description: {name} of the tests
-{depends}"""
 APPROVED = {"package": "library", "version": "2"}
 Answer = dict[str, Any]
 
@@ -50,12 +44,7 @@ class Machine:
         self.offer()
 
     def built(self, name: str, version: str, depends: str = "") -> Path:
-        tree = self.folder / "trees" / f"{name}-{version}"
-        (tree / "DEBIAN").mkdir(parents=True)
-        (tree / "DEBIAN/control").write_text(CONTROL.format(name=name, version=version, depends=depends))
-        package = self.mirror / f"{name}_{version}_all.deb"
-        subprocess.run(["dpkg-deb", "--build", "--root-owner-group", tree, package], check=True, capture_output=True)
-        return package
+        return build_package(self.mirror, name, version, depends)
 
     def offer(self) -> None:
         scanned = subprocess.run(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.llmaas.host.plugins.module_utils.gpu_facts import SIGNING_KEY
+
 # PCI classes: VGA and 3D controllers are GPUs, bridges of the class "other" are NVSwitches
 _GPU_CLASSES = ("0300", "0302")
 _SWITCH_CLASS = "0680"
@@ -16,8 +18,9 @@ _DEVICE = re.compile(r"^(\S+) .*?\[([0-9a-f]{4})\]: .*\[(10de:[0-9a-f]{4})\]", r
 _MIG_PART = re.compile(r"^\s+MIG (\S+)\s+Device", re.MULTILINE)
 # what nvidia-smi reports may differ a little between boards of one model
 _MEMORY_TOLERANCE = 0.01
-_IMPORT = "mokutil --import /var/lib/dkms/mok.pub"
-_ENROL = f"{_IMPORT}, restart the host, confirm at its console (MOK management), and run this again"
+_ENROL = (
+    f"mokutil --import {SIGNING_KEY}, restart the host, confirm at its console (MOK management), and run this again"
+)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ class LuksVolume:
         self.path = path
         self.name = name
 
+    @classmethod
+    def of(cls, path: str, purpose: str) -> LuksVolume:
+        """That of a declared device, which is named by its purpose."""
+        return cls(path, f"llmaas-{purpose}")
+
     @property
     def mapper(self) -> str:
         """Where the opened volume is."""

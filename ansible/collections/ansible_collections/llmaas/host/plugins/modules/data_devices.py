@@ -72,7 +72,7 @@ states:
 def judge(entry: dict[str, Any], device: BlockDevice | None, *, erase: bool) -> tuple[str, list[str]]:
     """State of one device, and what is wrong with it or with what is open under its volume's name."""
     state, problems = judge_device(entry, device, erase=erase)
-    taken = LuksVolume(entry["path"], f"llmaas-{entry['purpose']}").name_taken()
+    taken = LuksVolume.of(entry["path"], entry["purpose"]).name_taken()
     return state, [*problems, *([f"{entry['where']}.path: {taken}"] if taken else [])]
 
 

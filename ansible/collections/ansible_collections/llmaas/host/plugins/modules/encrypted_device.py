@@ -204,7 +204,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, check = module.params, module.check_mode
-    volume = LuksVolume(given["path"], f"llmaas-{given['purpose']}")
+    volume = LuksVolume.of(given["path"], given["purpose"])
     actions: list[str] = []
     try:
         prepare(volume, given, actions, check=check)

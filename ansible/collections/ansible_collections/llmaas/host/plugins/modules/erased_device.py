@@ -108,7 +108,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    volume = LuksVolume(given["path"], f"llmaas-{given['purpose']}")
+    volume = LuksVolume.of(given["path"], given["purpose"])
     try:
         device = probe(given["path"])
         if device is None or not device.is_luks or device.uuid != given["uuid"]:
