@@ -17,6 +17,7 @@ from llmaas_gateway.isolation.requests import Bounds, RequestRefusedError, sanit
 from llmaas_gateway.proxy import bodies
 from llmaas_gateway.proxy.call import CURRENT, Call
 from llmaas_gateway.proxy.lifetimes import Lifetimes
+from llmaas_gateway.proxy.precedence import Precedence
 from llmaas_gateway.proxy.settings import GatewaySettings
 from llmaas_gateway.proxy.wrapper import Gateway
 
@@ -119,7 +120,9 @@ class Asked:
         async def nothing() -> AsyncIterator[None]:
             yield
 
-        self._gateway = Gateway(self._refuse, SETTINGS, self, nothing, Lifetimes(None), bytes, self._any_good)  # type: ignore[arg-type]
+        self._gateway = Gateway(
+            self._refuse, SETTINGS, self, nothing, Lifetimes(None), bytes, self._any_good, Precedence()
+        )  # type: ignore[arg-type]
 
     async def _any_good(self, keys: Sequence[str]) -> bool:
         self.looked_for.append(list(keys))

@@ -86,6 +86,7 @@ class Call:
         system_tokens: of the prompt, those of system messages, by the tokenizer of the model that was asked for.
         complete: whether the answer came to its end.
         answered_by: the model that answered, where another one took over.
+        handed_over: whether it went on to a model.
         over: the name of the limit that had no room for it, also where it passes all the same (shadow mode).
         refused_room: of a call that is refused, its limits, what they have left (None: unknown), and when that was.
     """
@@ -106,6 +107,7 @@ class Call:
     charged_nano_eur: int | None = None
     charged_output_tokens: int | None = None
     answered_by: str | None = None
+    handed_over: bool = False
     over: str | None = None
     refused_room: tuple[Sequence[Limit], Sequence[int | None], datetime] | None = None
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)

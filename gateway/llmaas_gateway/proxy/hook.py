@@ -1,10 +1,11 @@
-"""What LiteLLM calls: before a request goes to a model, before each try, and for each piece of a streamed answer."""
+"""What LiteLLM calls: before a request goes to a model, before each try, for each piece of a stream, and to account."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 from litellm.proxy.db.exception_handler import PrismaDBExceptionHandler
 
@@ -14,6 +15,7 @@ from llmaas_gateway.audit.refusals import Refusals
 from llmaas_gateway.metrics import OverLimit
 from llmaas_gateway.proxy.admission import Admission, KeyOwner
 from llmaas_gateway.proxy.call import CURRENT, Call
+from llmaas_gateway.proxy.precedence import Precedence
 
 # vLLM tells the usage with every piece: what a client that hangs up must pay for.
 _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
@@ -22,12 +24,13 @@ _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
 class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
     """The gateway's hook in LiteLLM."""
 
-    def __init__(self, admission: Admission, refusals: Refusals, over_limit: OverLimit) -> None:
-        """Takes what decides about calls, and what counts those that are refused or over a limit."""
+    def __init__(self, admission: Admission, refusals: Refusals, over_limit: OverLimit, precedence: Precedence) -> None:
+        """Takes what decides about calls, counts those that are refused or over a limit, and lets calls go first."""
         super().__init__()
         self._admission = admission
         self._refusals = refusals
         self._over_limit = over_limit
+        self._precedence = precedence
 
     async def async_pre_call_hook(
         self,
@@ -81,6 +84,7 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             raise HTTPException(404, detail="unknown endpoint")
         # The last try is the one that answers: a fallback is charged by the prices of its own model.
         call.answered_by = (kwargs.get("metadata") or kwargs.get("litellm_metadata") or {}).get("model_group")
+        self._precedence.hand_over(call)
         return {**kwargs, **sent_along(call)}
 
 
@@ -157,3 +161,13 @@ def watch_streams() -> None:
         return original(self, chunk=chunk)
 
     CustomStreamWrapper.chunk_creator = chunk_creator
+
+
+def account_after_calls(precedence: Precedence) -> None:
+    """Let LiteLLM account for answers that were given when no call is on its way; it has no hook for that."""
+    original = Logging.async_success_handler
+
+    async def async_success_handler(self: Any, *given: Any, **named: Any) -> None:
+        await precedence.after_calls(lambda: original(self, *given, **named))
+
+    Logging.async_success_handler = async_success_handler

@@ -46,6 +46,7 @@ from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.costs import Costs
 from llmaas_gateway.proxy.counting import InputCounter, tokenizer
 from llmaas_gateway.proxy.lifetimes import Lifetimes
+from llmaas_gateway.proxy.precedence import Precedence
 from llmaas_gateway.proxy.settings import GatewaySettings, Secrets
 from llmaas_gateway.proxy.settlement import Settlement
 from llmaas_gateway.proxy.tables import Tables
@@ -99,6 +100,7 @@ class Parts:
         self._consumer = RecordConsumer(self._patient, self.ledger.records_key, secrets.database_url, name)
         self.audit = Audit(secrets.database_url, secrets.audit_key, settings.audit)
         self.over_limit = OverLimit()
+        self.precedence = Precedence()
         self._memory = RedisMemory(self._patient)
         self._reconciliation = ReconciliationWatch(self.database)
         unsettled = Unsettled(lambda: self.settlement.owed)
@@ -137,8 +139,16 @@ class Parts:
         audited = AdministrationAudit(
             app, self.audit.log, lambda method, path: endpoints.model_endpoint(method, path) is not None
         )
-        page, any_good = self._metrics.page, revocation.any_good
-        return Gateway(audited, self.settings, self.settlement, self.running, self._lifetimes, page, any_good)
+        return Gateway(
+            audited,
+            self.settings,
+            self.settlement,
+            self.running,
+            self._lifetimes,
+            self._metrics.page,
+            revocation.any_good,
+            self.precedence,
+        )
 
     def _in_force(self) -> tuple[Act, ...]:
         """Prices, catalogue and tiers that this replica runs with; the audit records a change of them."""

@@ -18,7 +18,7 @@ from llmaas_gateway.audit.signing import KeyFormatError
 from llmaas_gateway.lifecycle import LifecycleError
 from llmaas_gateway.prices import PriceError
 from llmaas_gateway.proxy import logs
-from llmaas_gateway.proxy.hook import GatewayHook, watch_streams
+from llmaas_gateway.proxy.hook import GatewayHook, account_after_calls, watch_streams
 from llmaas_gateway.proxy.parts import Parts
 from llmaas_gateway.proxy.settings import SettingsError, read_secrets, read_settings
 from llmaas_gateway.proxy.wrapper import Gateway
@@ -38,9 +38,10 @@ def application(app: FastAPI) -> Gateway:
     """
     parts = Parts(read_settings(), read_secrets())
     litellm.logging_callback_manager.add_litellm_callback(
-        GatewayHook(parts.admission, parts.audit.refusals, parts.over_limit)
+        GatewayHook(parts.admission, parts.audit.refusals, parts.over_limit, parts.precedence)
     )
     watch_streams()
+    account_after_calls(parts.precedence)
     return parts.wrap(app)
 
 

@@ -17,6 +17,7 @@ from llmaas_gateway.proxy.answers import unavailable
 from llmaas_gateway.proxy.call import CURRENT, Call, Refusal
 from llmaas_gateway.proxy.lifetimes import Lifetimes, ModelList
 from llmaas_gateway.proxy.patience import Wait
+from llmaas_gateway.proxy.precedence import Precedence
 from llmaas_gateway.proxy.reply import Reply, refuse
 from llmaas_gateway.proxy.settings import GatewaySettings
 from llmaas_gateway.proxy.settlement import Settlement
@@ -67,6 +68,7 @@ class Gateway:
         lifetimes: Lifetimes,
         metrics: Callable[[], bytes],
         any_good: Callable[[Sequence[str]], Awaitable[bool]],
+        precedence: Precedence,
     ) -> None:
         """Takes LiteLLM's application, the settings, and the parts around it.
 
@@ -78,11 +80,13 @@ class Gateway:
             lifetimes: dates of the models.
             metrics: the page that Prometheus reads.
             any_good: tells whether one of some keys may be used.
+            precedence: lets calls go before what nobody waits for.
         """
         self._any_good = any_good
         self._app = app
         self._lifetimes = lifetimes
         self._metrics = metrics
+        self._precedence = precedence
         self._settings = settings
         self._settlement = settlement
         self._running = running
@@ -118,8 +122,15 @@ class Gateway:
             else:
                 await send(message)
 
+        async def nothing_left() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                # LiteLLM then writes its sums for the last time.
+                await self._precedence.drain()
+            return message
+
         async with self._running():
-            await self._app(scope, receive, hold_back)
+            await self._app(scope, nothing_left, hold_back)
         for message in last:
             await send(message)
 
@@ -152,12 +163,14 @@ class Gateway:
         reply = Reply(call, self._settlement, send, notices)
         wait = Wait(self._settings, replay, reply.send)
         token = CURRENT.set(call)
+        self._precedence.begin()
         try:
             await wait.run(self._app(passed, wait.receive, wait.send))
             if wait.over:
                 await reply.give_up(wait.refusal())
         finally:
             CURRENT.reset(token)
+            self._precedence.end(call)
             # Whatever happened, and even if this task is being cancelled: the call is settled.
             if call.admitted is not None and not call.settled:
                 await self._close(call, "error" if reply.failed else "abandoned")
