@@ -62,6 +62,15 @@ class Gateway:
         """Book a payment, once; of one that was booked before, ``booked_before`` says when."""
         return dict(self._call("POST", f"{_path(tenant)}/payments", {"amount_eur": amount_eur, "reference": reference}))
 
+    def payments(self, tenant: str) -> list[Answer]:
+        """What was paid and what was taken back, in its order."""
+        return list(self._call("GET", f"{_path(tenant)}/payments"))
+
+    def take_back(self, tenant: str, payment: str, reference: str) -> Answer:
+        """Take a payment's credit away again, once; ``taken_back_before`` says when that was, if it was before."""
+        body = {"payment": payment, "reference": reference}
+        return dict(self._call("POST", f"{_path(tenant)}/payments/taken-back", body))
+
     def create_team(self, tenant: str, body: Mapping[str, Any]) -> Answer:
         """A further team."""
         return dict(self._call("POST", f"{_path(tenant)}/teams", body))

@@ -152,6 +152,37 @@ def top_up(
         told(answer, f"{amount_eur} € {done}, {answer['credit_left_eur']} € left", as_json=as_json)
 
 
+@app.command()
+def payments(tenant: Name, *, environment: Reached = None, as_json: AsJson = False) -> None:
+    """What a tenant paid in advance, and what of it was taken back."""
+    with administration(environment) as client:
+        booked = client.with_gateway().payments(tenant)
+    if as_json:
+        print_json(booked)
+    else:
+        rows = ((p["at"][:10], p["reference"], p["amount_eur"], p["takes_back"]) for p in booked)
+        print_table(("day", "reference", "amount €", "takes back"), rows)
+
+
+@app.command("take-back")
+def take_back(
+    tenant: Name,
+    payment: Annotated[str, typer.Argument(help="its reference, as it was booked")],
+    *,
+    reference: Annotated[
+        str | None, typer.Option(help="names this act, such as a bank's notice; no personal data")
+    ] = None,
+    environment: Reached = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a payment's credit away again: it was booked by mistake, or a bank took the money back."""
+    with administration(environment) as client:
+        answer = client.with_gateway().take_back(tenant, payment, reference or f"llmaas-{secrets.token_hex(8)}")
+    before = answer.get("taken_back_before")
+    done = f"was taken back already on {before[:10]}, nothing done" if before else "taken back"
+    told(answer, f"payment {payment} {done}, {answer['credit_left_eur']} € left", as_json=as_json)
+
+
 @app.command("add-team")
 def add_team(  # noqa: PLR0913 - each option of the command is an argument
     tenant: Name,

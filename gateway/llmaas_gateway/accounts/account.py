@@ -85,7 +85,7 @@ class Account:
         tenant: the identifier under which counters, records and audit know it; never its name.
         tier: name of its tier.
         state: whether it may call.
-        credit_nano_eur: the sum of all top-ups there ever were; what is left is this less what was charged.
+        credit_nano_eur: all that was paid in advance and not taken back; what is left is this less what was charged.
         revision: grows by one with every change.
         budget_nano_eur: the most it may spend in a calendar month; None for what its tier allows, the lower of both
             holds.

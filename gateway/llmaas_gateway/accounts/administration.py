@@ -203,18 +203,31 @@ class Administration:
 
         Whoever got no answer sends it again, and learns whether it was booked.
         """
+        return await self._once(
+            actor,
+            "tenant.top_up",
+            tenant,
+            {"nano_eur": nano_eur, "reference": reference},
+            lambda c, t: tenants.booked(c, t, nano_eur, reference),
+            lambda c, t: tenants.top_up(c, t, nano_eur, reference, self.now()),
+        )
+
+    async def take_back(self, actor: str, tenant: str, payment: str, reference: str) -> tuple[Account, datetime | None]:
+        """Take a payment's credit away again, once; the tenant, and when it was taken back before, if it was."""
+        return await self._once(
+            actor,
+            "tenant.take_back",
+            tenant,
+            {"payment": payment, "reference": reference},
+            lambda c, t: tenants.taken_back(c, t, payment),
+            lambda c, t: tenants.take_back(c, t, payment, reference, self.now()),
+        )
+
+    async def payments(self, tenant: str) -> Sequence[Row]:
+        """What a tenant paid, and what of it was taken back."""
         async with self.database.change() as connection:
-            found = (await tenants.find(connection, tenant, lock=True))["tenant"]
-            before = await tenants.booked(connection, found, nano_eur, reference)
-            if before is None:
-                account = await tenants.top_up(connection, found, nano_eur, reference, self.now())
-                details = {"nano_eur": nano_eur, "reference": reference}
-                await self.audit.append([Act(actor, "tenant.top_up", found, self.now(), found, details)], connection)
-            else:
-                account = await tenants.account(connection, found)
-        # Of one that was booked before as well: the replica that did it may not have come to this.
-        await self.tell(account)
-        return account, before
+            found = (await tenants.find(connection, tenant))["tenant"]
+            return await tenants.payments(connection, found)
 
     async def _change(
         self,
@@ -224,12 +237,34 @@ class Administration:
         details: Mapping[str, Any],
         change: Callable[[Connection, str], Awaitable[Account]],
     ) -> Account:
+        account, _ = await self._once(actor, action, tenant, details, _never, change)
+        return account
+
+    async def _once(  # noqa: PLR0913, PLR0917 - who does what to whom, and how
+        self,
+        actor: str,
+        action: str,
+        tenant: str,
+        details: Mapping[str, Any],
+        done: Callable[[Connection, str], Awaitable[datetime | None]],
+        change: Callable[[Connection, str], Awaitable[Account]],
+    ) -> tuple[Account, datetime | None]:
+        """A change with its record, unless it was done before; the tenant, and when that was."""
         async with self.database.change() as connection:
             found = (await tenants.find(connection, tenant, lock=True))["tenant"]
-            account = await change(connection, found)
-            await self.audit.append([Act(actor, action, found, self.now(), found, details)], connection)
+            before = await done(connection, found)
+            if before is None:
+                account = await change(connection, found)
+                await self.audit.append([Act(actor, action, found, self.now(), found, details)], connection)
+            else:
+                account = await tenants.account(connection, found)
+        # Of what was done before as well: the replica that did it may not have come to this.
         await self.tell(account)
-        return account
+        return account, before
+
+
+async def _never(_: Connection, __: str) -> datetime | None:
+    return None
 
 
 def _refuse_erased(row: Row) -> None:

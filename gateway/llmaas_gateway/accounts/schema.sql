@@ -19,14 +19,25 @@ CREATE TABLE IF NOT EXISTS ledger.tenant (
     CHECK ((name IS NULL) = (state = 'erased'))
 );
 
--- What was paid in advance; the credit is the sum. A reference names a payment once for ever.
+-- What was paid in advance, and which of it was taken back; the credit is the sum. A reference names each once for ever.
 CREATE TABLE IF NOT EXISTS ledger.top_up (
     tenant    text   NOT NULL REFERENCES ledger.tenant,
     reference text   NOT NULL CHECK (reference ~ '^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$'),
-    nano_eur  bigint NOT NULL CHECK (nano_eur > 0 AND nano_eur <= 9007199254740992),
+    nano_eur  bigint NOT NULL,
     at        timestamptz NOT NULL,
     PRIMARY KEY (tenant, reference)
 );
+
+-- A payment that was booked by mistake, or that a bank took back, has a row of the same amount below zero, once. It is a
+-- payment like any other for a gateway from before there were any: such a one sums as this one does.
+ALTER TABLE ledger.top_up ADD COLUMN IF NOT EXISTS takes_back text;
+ALTER TABLE ledger.top_up DROP CONSTRAINT IF EXISTS top_up_nano_eur_check, DROP CONSTRAINT IF EXISTS top_up_amount,
+    ADD CONSTRAINT top_up_amount CHECK (
+        CASE WHEN takes_back IS NULL THEN nano_eur BETWEEN 1 AND 9007199254740992
+             ELSE nano_eur BETWEEN -9007199254740992 AND -1 END),
+    DROP CONSTRAINT IF EXISTS top_up_taken_back,
+    ADD CONSTRAINT top_up_taken_back FOREIGN KEY (tenant, takes_back) REFERENCES ledger.top_up (tenant, reference);
+CREATE UNIQUE INDEX IF NOT EXISTS top_up_taken_back_once ON ledger.top_up (tenant, takes_back);
 
 -- Every state a tenant was in, so that a past month can be explained.
 CREATE TABLE IF NOT EXISTS ledger.tenant_history (

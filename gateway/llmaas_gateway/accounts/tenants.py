@@ -5,6 +5,7 @@ row only. So erasing a tenant is deleting its name: the accounts stay as they ar
 """
 
 import secrets
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -73,7 +74,7 @@ async def create(  # noqa: PLR0913 - each is a fact of the tenant
         ) from None
     await connection.execute(_HISTORY, ["created", tenant])
     if top_up_nano_eur:
-        await _book(connection, tenant, top_up_nano_eur, "joining", at)
+        await _book(connection, tenant, _Entry("joining", top_up_nano_eur), at)
     return await account(connection, tenant)
 
 
@@ -136,11 +137,21 @@ async def erase(connection: Connection, tenant: str, at: datetime) -> Account:
     return await _changed(connection, tenant, State.ERASED.value, at)
 
 
-async def _book(connection: Connection, tenant: str, nano_eur: int, reference: str, at: datetime) -> None:
+@dataclass(frozen=True)
+class _Entry:
+    """A payment, or what takes one back."""
+
+    reference: str
+    nano_eur: int
+    takes_back: str | None = None
+
+
+async def _book(connection: Connection, tenant: str, entry: _Entry, at: datetime) -> None:
+    reference = entry.reference
     try:
         await connection.execute(
-            "INSERT INTO ledger.top_up (tenant, reference, nano_eur, at) VALUES (%s, %s, %s, %s)",
-            [tenant, reference, nano_eur, at],
+            "INSERT INTO ledger.top_up (tenant, reference, nano_eur, at, takes_back) VALUES (%s, %s, %s, %s, %s)",
+            [tenant, reference, entry.nano_eur, at, entry.takes_back],
         )
     except errors.UniqueViolation:
         raise AccountError(f"payment {reference!r} of tenant {tenant!r} is booked already; nothing was added") from None
@@ -160,13 +171,18 @@ async def booked(connection: Connection, tenant: str, nano_eur: int, reference: 
         reference: names the payment.
 
     Raises:
-        AccountError: the reference is booked with another amount.
+        AccountError: the reference is booked with another amount, or was taken back since.
     """
     row = await _one(
         connection, "SELECT nano_eur, at FROM ledger.top_up WHERE tenant = %s AND reference = %s", tenant, reference
     )
     if row is None:
         return None
+    if (gone := await taken_back(connection, tenant, reference)) is not None:
+        raise AccountError(
+            f"payment {reference!r} of tenant {tenant!r} was taken back on {gone:%Y-%m-%d}; nothing was added: book"
+            " another one under a reference of its own"
+        )
     if row["nano_eur"] != nano_eur:
         raise AccountError(
             f"payment {reference!r} of tenant {tenant!r} is booked already, over {format_euros(row['nano_eur'])} EUR on"
@@ -189,8 +205,41 @@ async def top_up(connection: Connection, tenant: str, nano_eur: int, reference: 
     if before + nano_eur > MAX_NANO_EUR:
         most = MAX_NANO_EUR // NANO_EUR_PER_EUR
         raise AccountError(f"tenant {tenant!r} has {format_euros(before)} EUR; no more than {most} EUR can be held")
-    await _book(connection, tenant, nano_eur, reference, at)
+    await _book(connection, tenant, _Entry(reference, nano_eur), at)
     return await _changed(connection, tenant, "top-up", at)
+
+
+async def taken_back(connection: Connection, tenant: str, payment: str) -> datetime | None:
+    """When a payment was taken back; None if it was not."""
+    row = await _one(connection, "SELECT at FROM ledger.top_up WHERE tenant = %s AND takes_back = %s", tenant, payment)
+    return None if row is None else row["at"]
+
+
+async def take_back(connection: Connection, tenant: str, payment: str, reference: str, at: datetime) -> Account:
+    """Take a payment back, the whole of it and once: it was booked by mistake, or a bank took the money back.
+
+    What was spent of it stays spent: then calls are refused until as much was paid again.
+
+    Raises:
+        AccountError: there is no such payment, or the reference of its taking back is one already.
+    """
+    await _locked(connection, tenant)
+    row = await _one(
+        connection,
+        "SELECT nano_eur FROM ledger.top_up WHERE tenant = %s AND reference = %s AND takes_back IS NULL",
+        tenant,
+        payment,
+    )
+    if row is None:
+        raise AccountError(f"tenant {tenant!r} has no payment {payment!r}; see: llmaas tenant payments")
+    await _book(connection, tenant, _Entry(reference, -row["nano_eur"], payment), at)
+    return await _changed(connection, tenant, "take-back", at)
+
+
+async def payments(connection: Connection, tenant: str) -> list[Row]:
+    """What was paid and what was taken back, the oldest first."""
+    query = "SELECT reference, nano_eur, at, takes_back FROM ledger.top_up WHERE tenant = %s ORDER BY at, reference"
+    return await rows(connection, query, [tenant])
 
 
 async def find(connection: Connection, tenant: str, *, lock: bool = False) -> Row:

@@ -58,6 +58,13 @@ class Payment(Body):
     reference: str
 
 
+class TakingBack(Body):
+    """A payment whose credit is taken away again, whole; the reference names that, such as a bank's notice."""
+
+    payment: str
+    reference: str
+
+
 class _Budgeted(Body):
     budget_eur: str | None = None
     budget_window: Annotated[Window, Field(strict=False)] = Window.NONE
@@ -122,6 +129,16 @@ def tenant_shape(row: Row) -> dict[str, Any]:
         **amounts,
         "credit_left_eur": format_euros(left),
         "budget_eur": None if budget is None else format_euros(budget),
+    }
+
+
+def payment_shape(row: Row) -> dict[str, Any]:
+    """A payment, or what took one back."""
+    return {
+        "at": row["at"],
+        "reference": row["reference"],
+        "amount_eur": format_euros(row["nano_eur"]),
+        "takes_back": row["takes_back"],
     }
 
 

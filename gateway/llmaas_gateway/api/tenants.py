@@ -18,8 +18,10 @@ from llmaas_gateway.api.shapes import (
     NewTenant,
     NewTier,
     Payment,
+    TakingBack,
     euros,
     euros_if_given,
+    payment_shape,
     tenant_shape,
 )
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
@@ -86,6 +88,18 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
             return await after(account)
         response.status_code = 200
         return {**await after(account), "booked_before": before.isoformat()}
+
+    @router.get("/llmaas/tenants/{tenant}/payments")
+    async def payments(tenant: str, _: str = who) -> list[dict[str, Any]]:
+        return [payment_shape(row) for row in await administration.payments(tenant)]
+
+    @router.post("/llmaas/tenants/{tenant}/payments/taken-back", status_code=201)
+    async def take_back(tenant: str, body: TakingBack, response: Response, actor: str = who) -> dict[str, Any]:
+        account, before = await administration.take_back(actor, tenant, body.payment, body.reference)
+        if before is None:
+            return await after(account)
+        response.status_code = 200
+        return {**await after(account), "taken_back_before": before.isoformat()}
 
     @router.post("/llmaas/tenants/{tenant}/teams", status_code=201)
     async def add_team(tenant: str, body: NewTeam, actor: str = who) -> dict[str, Any]:

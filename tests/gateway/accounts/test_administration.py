@@ -157,8 +157,14 @@ def test_every_change_reaches_the_replicas_and_the_audit(on_platform: Run) -> No
         )
         assert paid["credit_eur"] == "250.50"
         assert (await replica.account(tenant)).credit_nano_eur == 250_500_000_000
+        for _ in range(2):
+            back = {"payment": "2026/17", "reference": "bank/3"}
+            left = await platform.ask("POST", "/llmaas/tenants/acme/payments/taken-back", back)
+            assert left["credit_eur"] == "200.00"
+            assert (await replica.account(tenant)).credit_nano_eur == 200_000_000_000
         actions = [act.action for act in platform.acts]
-        assert actions == [f"tenant.{verb}" for verb in ("create", "set_tier", "suspend", "resume", "top_up")]
+        acts = ("create", "set_tier", "suspend", "resume", "top_up", "take_back")
+        assert actions == [f"tenant.{verb}" for verb in acts]
 
     on_platform(action)
 

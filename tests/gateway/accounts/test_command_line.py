@@ -77,6 +77,17 @@ def test_a_tenant_lives_from_its_creation_to_its_erasure(with_commands: Run, tmp
             ("acme", "T1", "active", "249.90")
         ]
         assert "249.90" in (await run("tenant", "list")).stdout
+        assert "200.00 € left" in (await run("tenant", "take-back", "acme", "2026/17", "--reference", "bank/3")).stdout
+        assert "taken back already on" in (await run("tenant", "take-back", "acme", "2026/17")).stdout
+        again = await run("tenant", "top-up", "acme", "49.90", "--reference", "2026/17", code=1)
+        assert "under a reference of its own" in again.stderr
+        booked = json.loads((await run("tenant", "payments", "acme", "--json")).stdout)
+        assert {(p["reference"], p["amount_eur"], p["takes_back"]) for p in booked} == {
+            ("joining", "200.00", None),
+            ("2026/17", "49.90", None),
+            ("bank/3", "-49.90", "2026/17"),
+        }
+        assert "bank/3" in (await run("tenant", "payments", "acme")).stdout
         await run("tenant", "set-tier", "acme", "monthly")
         await run("tenant", "suspend", "acme")
         assert (await platform.services.directory.account(made["tenant_id"])).suspended
@@ -86,7 +97,7 @@ def test_a_tenant_lives_from_its_creation_to_its_erasure(with_commands: Run, tmp
         file = tmp_path / "acme.json"
         await run("tenant", "export", "acme", "--into", str(file))
         exported = json.loads(file.read_text(encoding="utf-8"))
-        assert (exported["tenant"]["name"], len(exported["top_up"])) == ("acme", 2)
+        assert (exported["tenant"]["name"], len(exported["top_up"])) == ("acme", 3)
         assert file.stat().st_mode & 0o777 == 0o600
         assert "is there already" in (await run("tenant", "export", "acme", "--into", str(file), code=1)).stderr
         assert "confirm it with" in (await run("tenant", "erase", "acme", "--confirm", "amce", code=1)).stderr

@@ -1,4 +1,4 @@
-"""Tenants in PostgreSQL: what is wrong is refused whole, credit only grows, history stays. Real PostgreSQL."""
+"""Tenants in PostgreSQL: what is wrong is refused whole, credit is what was paid and not taken back, history stays. Real PostgreSQL."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -55,6 +55,35 @@ def test_a_payment_is_booked_once_however_often_it_is_sent(in_stores: Run) -> No
     in_stores(action)
 
 
+def test_a_payment_is_taken_back_whole_and_once_and_what_took_it_back_is_no_payment(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores, top_up=3 * EUR)
+        await act(stores, tenants.top_up, "tn-a", 2 * EUR, "2026-17", NOW)
+        account = await act(stores, tenants.take_back, "tn-a", "2026-17", "bank-1", NOW)
+        assert account.credit_nano_eur == 3 * EUR
+        for payment in ("2026-17", "bank-1"):
+            with pytest.raises(AccountError, match=r"is booked already|has no payment"):
+                await act(stores, tenants.take_back, "tn-a", payment, "bank-1", NOW)
+        with pytest.raises(AccountError, match="was taken back on"):
+            await act(stores, tenants.booked, "tn-a", 2 * EUR, "2026-17")
+        # PostgreSQL says so by itself, whoever writes
+        for amount, takes_back in ((-EUR, None), (EUR, "joining"), (-EUR, "unknown"), (-EUR, "2026-17")):
+            with pytest.raises(psycopg.IntegrityError):
+                await act(
+                    stores,
+                    lambda c, *row: c.execute("INSERT INTO ledger.top_up VALUES (%s, %s, %s, now(), %s)", row),
+                    "tn-a", "by-hand", amount, takes_back,
+                )  # fmt: skip
+        assert [(row["reference"], row["nano_eur"]) for row in await rows(stores, "top_up")] == [
+            ("joining", 3 * EUR),
+            ("2026-17", 2 * EUR),
+            ("bank-1", -2 * EUR),
+        ]
+        assert (await act(stores, tenants.take_back, "tn-a", "joining", "bank-2", NOW)).credit_nano_eur == 0
+
+    in_stores(action)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -63,6 +92,11 @@ def test_a_payment_is_booked_once_however_often_it_is_sent(in_stores: Run) -> No
         (lambda c: tenants.top_up(c, "tn-a", MAX_NANO_EUR, "r", NOW), "no more than 9007199 EUR"),
         (lambda c: tenants.top_up(c, "tn-a", EUR, "Jane Doe!", NOW), "reference 'Jane Doe!'"),
         (lambda c: tenants.top_up(c, "tn-x", EUR, "r", NOW), "no tenant 'tn-x'"),
+        (lambda c: tenants.top_up(c, "tn-a", EUR, "joining", NOW), "payment 'joining' .* is booked already"),
+        (lambda c: tenants.take_back(c, "tn-a", "2026-17", "r", NOW), "has no payment '2026-17'"),
+        (lambda c: tenants.take_back(c, "tn-a", "joining", "joining", NOW), "payment 'joining' .* is booked already"),
+        (lambda c: tenants.take_back(c, "tn-a", "joining", "Jane Doe!", NOW), "reference 'Jane Doe!'"),
+        (lambda c: tenants.take_back(c, "tn-x", "joining", "r", NOW), "no tenant 'tn-x'"),
         (lambda c: tenants.set_tier(c, "tn-x", "T1", NOW), "no tenant 'tn-x'"),
         (lambda c: tenants.set_budget(c, "tn-x", EUR, NOW), "no tenant 'tn-x'"),
         (lambda c: tenants.set_budget(c, "tn-a", -EUR, NOW), r"-1\.00 EUR is no budget"),
