@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from llmaas_gateway.proxy import precedence
 from llmaas_gateway.proxy.call import Call
 from llmaas_gateway.proxy.precedence import Precedence
 
@@ -138,3 +139,24 @@ def test_one_accounting_begins_after_the_other_but_not_behind_one_that_hangs(sce
 
     asyncio.run(all_of_them())
     assert told == ["hangs", "begins", "ends", "begins", "ends", "answered"]
+
+
+def test_what_has_waited_for_a_second_is_accounted_for_without_its_turn(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precedence, "_MOST_SECONDS", 0.05)
+    monkeypatch.setattr(precedence, "_ALONE_SECONDS", 3600)
+    others = asyncio.Event()
+
+    async def until_the_others_are_done() -> None:
+        await others.wait()
+
+    async def all_of_them() -> None:
+        first = asyncio.ensure_future(scene.precedence.after_calls(until_the_others_are_done))
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(scene.answered(name) for name in ("second", "third")))
+        others.set()
+        await first
+
+    asyncio.run(all_of_them())
+    assert [name for name, _ in scene.accounted] == ["second", "third"]

@@ -214,13 +214,14 @@ class Administration:
 
     async def take_back(self, actor: str, tenant: str, payment: str, reference: str) -> tuple[Account, datetime | None]:
         """Take a payment's credit away again, once; the tenant, and when it was taken back before, if it was."""
+        details: dict[str, Any] = {"payment": payment, "reference": reference}
+
+        async def change(connection: Connection, found: str) -> Account:
+            details["nano_eur"] = -await tenants.paid(connection, found, payment)
+            return await tenants.take_back(connection, found, payment, reference, self.now())
+
         return await self._once(
-            actor,
-            "tenant.take_back",
-            tenant,
-            {"payment": payment, "reference": reference},
-            lambda c, t: tenants.taken_back(c, t, payment),
-            lambda c, t: tenants.take_back(c, t, payment, reference, self.now()),
+            actor, "tenant.take_back", tenant, details, lambda c, t: tenants.taken_back(c, t, payment), change
         )
 
     async def payments(self, tenant: str) -> Sequence[Row]:

@@ -28,17 +28,6 @@ CREATE TABLE IF NOT EXISTS ledger.top_up (
     PRIMARY KEY (tenant, reference)
 );
 
--- A payment that was booked by mistake, or that a bank took back, has a row of the same amount below zero, once. It is a
--- payment like any other for a gateway from before there were any: such a one sums as this one does.
-ALTER TABLE ledger.top_up ADD COLUMN IF NOT EXISTS takes_back text;
-ALTER TABLE ledger.top_up DROP CONSTRAINT IF EXISTS top_up_nano_eur_check, DROP CONSTRAINT IF EXISTS top_up_amount,
-    ADD CONSTRAINT top_up_amount CHECK (
-        CASE WHEN takes_back IS NULL THEN nano_eur BETWEEN 1 AND 9007199254740992
-             ELSE nano_eur BETWEEN -9007199254740992 AND -1 END),
-    DROP CONSTRAINT IF EXISTS top_up_taken_back,
-    ADD CONSTRAINT top_up_taken_back FOREIGN KEY (tenant, takes_back) REFERENCES ledger.top_up (tenant, reference);
-CREATE UNIQUE INDEX IF NOT EXISTS top_up_taken_back_once ON ledger.top_up (tenant, takes_back);
-
 -- Every state a tenant was in, so that a past month can be explained.
 CREATE TABLE IF NOT EXISTS ledger.tenant_history (
     tenant   text   NOT NULL REFERENCES ledger.tenant,
@@ -54,6 +43,17 @@ CREATE TABLE IF NOT EXISTS ledger.tenant_history (
 ALTER TABLE ledger.tenant ADD COLUMN IF NOT EXISTS budget_nano_eur bigint
     CHECK (budget_nano_eur BETWEEN 0 AND 9007199254740992);
 ALTER TABLE ledger.tenant_history ADD COLUMN IF NOT EXISTS budget_nano_eur bigint;
+
+-- A payment that was booked by mistake, or that a bank took back, has a row of the same amount below zero, once. It is a
+-- payment like any other for a gateway from before there were any: such a one sums as this one does.
+ALTER TABLE ledger.top_up ADD COLUMN IF NOT EXISTS takes_back text;
+ALTER TABLE ledger.top_up DROP CONSTRAINT IF EXISTS top_up_nano_eur_check, DROP CONSTRAINT IF EXISTS top_up_amount,
+    ADD CONSTRAINT top_up_amount CHECK (
+        CASE WHEN takes_back IS NULL THEN nano_eur BETWEEN 1 AND 9007199254740992
+             ELSE nano_eur BETWEEN -9007199254740992 AND -1 END),
+    DROP CONSTRAINT IF EXISTS top_up_taken_back,
+    ADD CONSTRAINT top_up_taken_back FOREIGN KEY (tenant, takes_back) REFERENCES ledger.top_up (tenant, reference);
+CREATE UNIQUE INDEX IF NOT EXISTS top_up_taken_back_once ON ledger.top_up (tenant, takes_back);
 
 CREATE OR REPLACE TRIGGER top_up_append_only BEFORE UPDATE OR DELETE ON ledger.top_up
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change_of_accounts();

@@ -148,11 +148,13 @@ class _Entry:
 
 async def _book(connection: Connection, tenant: str, entry: _Entry, at: datetime) -> None:
     reference = entry.reference
+    row = {"tenant": tenant, "reference": reference, "nano_eur": entry.nano_eur, "at": at}
+    if entry.takes_back is not None:
+        # named only where it is needed: the column comes with this version, and its tables may still have to be changed
+        row["takes_back"] = entry.takes_back
+    columns, values = ", ".join(row), ", ".join(["%s"] * len(row))
     try:
-        await connection.execute(
-            "INSERT INTO ledger.top_up (tenant, reference, nano_eur, at, takes_back) VALUES (%s, %s, %s, %s, %s)",
-            [tenant, reference, entry.nano_eur, at, entry.takes_back],
-        )
+        await connection.execute(f"INSERT INTO ledger.top_up ({columns}) VALUES ({values})", [*row.values()])  # noqa: S608
     except errors.UniqueViolation:
         raise AccountError(f"payment {reference!r} of tenant {tenant!r} is booked already; nothing was added") from None
     except errors.CheckViolation:
@@ -211,7 +213,9 @@ async def top_up(connection: Connection, tenant: str, nano_eur: int, reference: 
 
 async def taken_back(connection: Connection, tenant: str, payment: str) -> datetime | None:
     """When a payment was taken back; None if it was not."""
-    row = await _one(connection, "SELECT at FROM ledger.top_up WHERE tenant = %s AND takes_back = %s", tenant, payment)
+    # as JSON, in which a column that is not there yet (see _book) is null
+    query = "SELECT at FROM ledger.top_up u WHERE tenant = %s AND to_jsonb(u) ->> 'takes_back' = %s"
+    row = await _one(connection, query, tenant, payment)
     return None if row is None else row["at"]
 
 
@@ -224,21 +228,29 @@ async def take_back(connection: Connection, tenant: str, payment: str, reference
         AccountError: there is no such payment, or the reference of its taking back is one already.
     """
     await _locked(connection, tenant)
-    row = await _one(
-        connection,
-        "SELECT nano_eur FROM ledger.top_up WHERE tenant = %s AND reference = %s AND takes_back IS NULL",
-        tenant,
-        payment,
-    )
+    await _book(connection, tenant, _Entry(reference, -await paid(connection, tenant, payment), payment), at)
+    return await _changed(connection, tenant, "take-back", at)
+
+
+async def paid(connection: Connection, tenant: str, payment: str) -> int:
+    """The nano-euros of a payment.
+
+    Raises:
+        AccountError: there is none of that reference.
+    """
+    query = "SELECT nano_eur FROM ledger.top_up WHERE tenant = %s AND reference = %s AND nano_eur > 0"
+    row = await _one(connection, query, tenant, payment)
     if row is None:
         raise AccountError(f"tenant {tenant!r} has no payment {payment!r}; see: llmaas tenant payments")
-    await _book(connection, tenant, _Entry(reference, -row["nano_eur"], payment), at)
-    return await _changed(connection, tenant, "take-back", at)
+    return int(row["nano_eur"])
 
 
 async def payments(connection: Connection, tenant: str) -> list[Row]:
     """What was paid and what was taken back, the oldest first."""
-    query = "SELECT reference, nano_eur, at, takes_back FROM ledger.top_up WHERE tenant = %s ORDER BY at, reference"
+    query = (
+        "SELECT reference, nano_eur, at, to_jsonb(u) ->> 'takes_back' AS takes_back FROM ledger.top_up u"
+        " WHERE tenant = %s ORDER BY at, reference"
+    )
     return await rows(connection, query, [tenant])
 
 

@@ -87,6 +87,7 @@ class Call:
         complete: whether the answer came to its end.
         answered_by: the model that answered, where another one took over.
         handed_over: whether it went on to a model.
+        limits_at_litellm: whether its key has limits there that LiteLLM's accounting keeps.
         over: the name of the limit that had no room for it, also where it passes all the same (shadow mode).
         refused_room: of a call that is refused, its limits, what they have left (None: unknown), and when that was.
     """
@@ -108,6 +109,7 @@ class Call:
     charged_output_tokens: int | None = None
     answered_by: str | None = None
     handed_over: bool = False
+    limits_at_litellm: bool = False
     over: str | None = None
     refused_room: tuple[Sequence[Limit], Sequence[int | None], datetime] | None = None
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -19,6 +19,8 @@ from llmaas_gateway.proxy.precedence import Precedence
 
 # vLLM tells the usage with every piece: what a client that hangs up must pay for.
 _STREAM_OPTIONS: Final = {"include_usage": True, "continuous_usage_stats": True}
+# Limits of LiteLLM's own that its accounting counts or frees.
+_ACCOUNTED_LIMITS: Final = ("max_parallel_requests", "tpm_limit", "team_tpm_limit")
 
 
 class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
@@ -46,6 +48,7 @@ class GatewayHook(CustomLogger):  # type: ignore[misc]  # LiteLLM ships no types
             raise HTTPException(404, detail="unknown endpoint")
         # The ledger keeps this limit too: LiteLLM's limiter comes after this hook and would count by itself.
         requests_per_minute, user_api_key_dict.rpm_limit = user_api_key_dict.rpm_limit, None
+        call.limits_at_litellm = any(getattr(user_api_key_dict, name, None) for name in _ACCOUNTED_LIMITS)
         if call.admitted is not None:
             return
         owner = _owner(user_api_key_dict, user_api_key_dict.api_key, requests_per_minute)
@@ -168,6 +171,15 @@ def account_after_calls(precedence: Precedence) -> None:
     original = Logging.async_success_handler
 
     async def async_success_handler(self: Any, *given: Any, **named: Any) -> None:
-        await precedence.after_calls(lambda: original(self, *given, **named))
+        call = CURRENT.get()
+        if _hung_up(self) or (call is not None and call.limits_at_litellm):
+            await original(self, *given, **named)
+        else:
+            await precedence.after_calls(lambda: original(self, *given, **named))
 
     Logging.async_success_handler = async_success_handler
+
+
+def _hung_up(accounted: Any) -> bool:
+    """Whether the client of a stream went away: the request ends only when LiteLLM has accounted for it."""
+    return bool((accounted.model_call_details.get("metadata") or {}).get("client_disconnected"))

@@ -1,10 +1,11 @@
 """Calls go first: LiteLLM's own accounting of a call that was answered waits until no other is on its way to a model.
 
 That accounting (the cost, a payload for loggers, sums of keys and teams, counters in Redis) takes a good quarter
-of a call's CPU. Nobody waits for it, and in one process it holds up who does: the next call.
+of a call's CPU. The client has its answer by then, and in one process the accounting holds up the next call.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -17,9 +18,13 @@ _SENT_SECONDS: Final = 0.002
 _ASKED_SECONDS: Final = 0.01
 # One after the other, so that a call that comes meanwhile waits for one at most; but what hangs holds up no other.
 _ALONE_SECONDS: Final = 0.1
-# A proxy that is never quiet does it all the same.
+# A proxy that is never quiet does it all the same, and no longer one after the other: calls that come faster than they
+# can be accounted for must feel it, or the work that waits would grow without end.
 _MOST_SECONDS: Final = 1.0
-_DRAIN_SECONDS: Final = 10.0
+# Of the time that a pod has to end; the ledger's settlements, which come after it, need the rest.
+_DRAIN_SECONDS: Final = 3.0
+
+_log = logging.getLogger(__name__)
 
 
 class Precedence:
@@ -55,20 +60,42 @@ class Precedence:
             self._on_their_way -= 1
 
     async def after_calls(self, account: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Account for an answered call once it is quiet, or a second later at the latest."""
-        asked = self._clock()
+        """Account for an answered call once it is quiet and its turn, or a second later at the latest."""
         self._waiting += 1
         self._none_waits.clear()
         try:
-            async with self._turn:
-                await self._quiet(asked)
-                accounting = asyncio.create_task(account())
-                await asyncio.wait({accounting}, timeout=_ALONE_SECONDS)
-            await accounting
+            if await self._turn_came():
+                await self._alone(account())
+            else:
+                await account()
         finally:
             self._waiting -= 1
             if not self._waiting:
                 self._none_waits.set()
+
+    async def _turn_came(self) -> bool:
+        """Whether it is quiet and nobody else accounts; else the longest wait is over."""
+        asked = self._clock()
+        try:
+            async with asyncio.timeout(_MOST_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            return False
+        try:
+            await self._quiet(asked)
+        except BaseException:
+            self._turn.release()
+            raise
+        return True
+
+    async def _alone(self, account: Coroutine[Any, Any, None]) -> None:
+        """Let the next one begin when this one has ended or hangs."""
+        try:
+            accounting = asyncio.create_task(account)
+            await asyncio.wait({accounting}, timeout=_ALONE_SECONDS)
+        finally:
+            self._turn.release()
+        await accounting
 
     async def _quiet(self, asked: float) -> None:
         while not self._ending and (now := self._clock()) < asked + _MOST_SECONDS:
@@ -78,9 +105,10 @@ class Precedence:
             await asyncio.sleep(max(rest, _SENT_SECONDS))
 
     async def drain(self) -> None:
-        """Nothing waits for quiet any more; returns when all is accounted for, or after ten seconds."""
+        """Nothing waits for quiet any more; returns when all is accounted for, or after some seconds."""
         self._ending = True
         try:
-            await asyncio.wait_for(self._none_waits.wait(), _DRAIN_SECONDS)
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._none_waits.wait()
         except TimeoutError:
-            return
+            _log.warning("%d answers are missing from LiteLLM's own sums; the ledger has them", self._waiting)

@@ -169,8 +169,8 @@ class Gateway:
             if wait.over:
                 await reply.give_up(wait.refusal())
         finally:
-            CURRENT.reset(token)
             self._precedence.end(call)
+            CURRENT.reset(token)
             # Whatever happened, and even if this task is being cancelled: the call is settled.
             if call.admitted is not None and not call.settled:
                 await self._close(call, "error" if reply.failed else "abandoned")

@@ -165,6 +165,7 @@ def test_every_change_reaches_the_replicas_and_the_audit(on_platform: Run) -> No
         actions = [act.action for act in platform.acts]
         acts = ("create", "set_tier", "suspend", "resume", "top_up", "take_back")
         assert actions == [f"tenant.{verb}" for verb in acts]
+        assert platform.acts[-1].details == {**back, "nano_eur": -50_500_000_000}
 
     on_platform(action)
 

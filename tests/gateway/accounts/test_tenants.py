@@ -1,4 +1,4 @@
-"""Tenants in PostgreSQL: what is wrong is refused whole, credit is what was paid and not taken back, history stays. Real PostgreSQL."""
+"""Tenants in PostgreSQL: what is wrong is refused whole, payments are taken back once, history stays."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime

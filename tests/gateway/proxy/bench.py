@@ -32,7 +32,7 @@ from .stack import Proxy, Stack, running, running_stack
 
 _TICKS = 100
 _MODEL_SECONDS = 1
-# What is left to be done for answers that were given belongs to them.
+# What is left to be done for answers that were given belongs to them; a second is the longest that it waits.
 _ACCOUNTED_SECONDS = 1.5
 _AT = datetime(2096, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
 _TIER = {
@@ -57,7 +57,7 @@ class Load:
 
     Attributes:
         seconds: of each answer.
-        wall: seconds that all took.
+        wall: seconds that all took, with what the server, which has one thread, did for them afterwards.
         cpu: seconds of CPU that the server took.
     """
 
@@ -126,7 +126,8 @@ class Server:
         asyncio.run(run())
         wall = time.perf_counter() - begun
         time.sleep(_ACCOUNTED_SECONDS)
-        return Load(seconds, wall, _cpu(self.pid) - cpu)
+        took = _cpu(self.pid) - cpu
+        return Load(seconds, max(wall, took), took)
 
 
 def _joined(loads: Sequence[Load]) -> Load:
