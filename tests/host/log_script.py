@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 ANSWER_SECONDS = 3
+PATIENCE_SECONDS = 30
 
 
 def send(values: dict) -> str:
@@ -44,10 +45,13 @@ def send(values: dict) -> str:
             try:
                 return "taken" if secure.recv(1) else "refused"
             except TimeoutError:
-                # Ended in order: of a connection that is cut, a server under load may lose what it has not read yet.
-                secure.settimeout(2 * ANSWER_SECONDS)
+                # Nothing more is sent, and all is read that a busy server still says, its tickets for one: what is closed
+                # with something unread is reset, and the server loses what it has not read yet.
+                secure.shutdown(socket.SHUT_WR)
+                secure.settimeout(PATIENCE_SECONDS)
                 with contextlib.suppress(OSError):
-                    secure.unwrap()
+                    while secure.recv(4096):
+                        pass
                 return "taken"
     except (ssl.SSLError, ConnectionError):
         return "refused"
