@@ -45,7 +45,7 @@ def send(values: dict) -> str:
             try:
                 return "taken" if secure.recv(1) else "refused"
             except TimeoutError:
-                # Nothing more is sent, and all is read that a busy server still says, its tickets for one: what is closed
+                # Nothing more is sent, and all is read that a busy server still says, its tickets too: what is closed
                 # with something unread is reset, and the server loses what it has not read yet.
                 secure.shutdown(socket.SHUT_WR)
                 secure.settimeout(PATIENCE_SECONDS)
