@@ -20,7 +20,7 @@ _ASKED_SECONDS: Final = 0.01
 _ALONE_SECONDS: Final = 0.1
 # A proxy that is never quiet does it all the same, and no longer one after the other: calls that come faster than they
 # can be accounted for must feel it, or the work that waits would grow without end.
-_MOST_SECONDS: Final = 1.0
+_MOST_SECONDS: Final = 0.25
 # Of the time that a pod has to end; the ledger's settlements, which come after it, need the rest.
 _DRAIN_SECONDS: Final = 3.0
 
@@ -60,7 +60,7 @@ class Precedence:
             self._on_their_way -= 1
 
     async def after_calls(self, account: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Account for an answered call once it is quiet and its turn, or a second later at the latest."""
+        """Account for an answered call once it is quiet and its turn, or a quarter of a second later at the latest."""
         self._waiting += 1
         self._none_waits.clear()
         try:

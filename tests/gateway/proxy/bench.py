@@ -32,8 +32,8 @@ from .stack import Proxy, Stack, running, running_stack
 
 _TICKS = 100
 _MODEL_SECONDS = 1
-# What is left to be done for answers that were given belongs to them; a second is the longest that it waits.
-_ACCOUNTED_SECONDS = 1.5
+# What is left to be done for answers that were given belongs to them.
+_ACCOUNTED_SECONDS = 1
 _AT = datetime(2096, 11, 25, 12, tzinfo=ZoneInfo("Europe/Paris"))
 _TIER = {
     "name": "T1", "billing": "prepaid", "priority": "normal", "requests_per_minute": 1000, "monthly_cap_eur": 1000,
