@@ -34,6 +34,8 @@ class Precedence:
         """Takes a clock in seconds."""
         self._clock = clock
         self._on_their_way = 0
+        self._none_on_its_way = asyncio.Event()
+        self._none_on_its_way.set()
         self._quiet_from = clock()
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -44,6 +46,7 @@ class Precedence:
     def begin(self) -> None:
         """A call was read: until it is handed over, it is on its way."""
         self._on_their_way += 1
+        self._none_on_its_way.clear()
 
     def hand_over(self, call: Call) -> None:
         """A call goes to its model."""
@@ -58,6 +61,8 @@ class Precedence:
         if not call.handed_over:
             call.handed_over = True
             self._on_their_way -= 1
+            if not self._on_their_way:
+                self._none_on_its_way.set()
 
     async def after_calls(self, account: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Account for an answered call once it is quiet and its turn, or a quarter of a second later at the latest."""
@@ -75,18 +80,28 @@ class Precedence:
 
     async def _turn_came(self) -> bool:
         """Whether it is quiet and nobody else accounts; else the longest wait is over."""
-        asked = self._clock()
+        # its own call is about to end
+        earliest = self._clock() + _SENT_SECONDS
         try:
             async with asyncio.timeout(_MOST_SECONDS):
                 await self._turn.acquire()
+                try:
+                    await self._quiet(earliest)
+                except BaseException:
+                    self._turn.release()
+                    raise
         except TimeoutError:
             return False
-        try:
-            await self._quiet(asked)
-        except BaseException:
-            self._turn.release()
-            raise
         return True
+
+    async def _quiet(self, earliest: float) -> None:
+        while not self._ending:
+            if self._on_their_way:
+                await self._none_on_its_way.wait()
+            elif (rest := max(earliest, self._quiet_from) - self._clock()) > 0:
+                await asyncio.sleep(rest)
+            else:
+                return
 
     async def _alone(self, account: Coroutine[Any, Any, None]) -> None:
         """Let the next one begin when this one has ended or hangs."""
@@ -97,16 +112,10 @@ class Precedence:
             self._turn.release()
         await accounting
 
-    async def _quiet(self, asked: float) -> None:
-        while not self._ending and (now := self._clock()) < asked + _MOST_SECONDS:
-            rest = max(asked + _SENT_SECONDS, self._quiet_from) - now
-            if rest <= 0 and not self._on_their_way:
-                return
-            await asyncio.sleep(max(rest, _SENT_SECONDS))
-
     async def drain(self) -> None:
         """Nothing waits for quiet any more; returns when all is accounted for, or after some seconds."""
         self._ending = True
+        self._none_on_its_way.set()
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._none_waits.wait()
