@@ -96,7 +96,7 @@ class Systemd:
         return ""
 
 
-def ensured(monkeypatch: pytest.MonkeyPatch, systemd: Systemd, file: Path, *changed: str, **more: str) -> list[str]:
+def ensured(monkeypatch: pytest.MonkeyPatch, systemd: Systemd, file: Path, *changed: str, **more: Any) -> list[str]:
     monkeypatch.setattr(systemd_units, "output", systemd)
     units = [{"name": "a.service", "restart_if": [str(file)], **more}]
     states = systemd_units.read_anew(units, list(changed), check=False)
@@ -123,6 +123,18 @@ def test_a_unit_that_stopped_is_started_and_one_that_shall_not_start_yet_is_only
     assert systemd.asked == [("enable", "--no-reload", "a.service")]
     joined.touch()
     assert ensured(monkeypatch, systemd, file, start_if=str(joined)) == ["enable a.service", "start a.service"]
+
+
+def test_a_unit_that_ends_by_itself_is_only_enabled(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ensured(monkeypatch, Systemd(ActiveState="inactive"), file, start=False) == []
+    systemd = Systemd(ActiveState="inactive", UnitFileState="disabled")
+    assert ensured(monkeypatch, systemd, file, start=False) == ["enable a.service"]
+
+
+def test_a_word_that_nobody_reads_is_refused() -> None:
+    systemd_units.refuse_unknown_words([{"name": "a.service", "start": False, "start_if": "/a", "restart_if": []}])
+    with pytest.raises(ValueError, match=r"unit a\.service: begin, started is nothing that can be said"):
+        systemd_units.refuse_unknown_words([{"name": "a.service", "started": False, "begin": True}])
 
 
 @pytest.mark.parametrize(("needed", "changed"), [("yes", ()), ("no", ("/etc/systemd/system/a.service",))])

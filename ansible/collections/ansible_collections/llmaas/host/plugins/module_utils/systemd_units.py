@@ -13,6 +13,21 @@ PACKAGED = "/lib/systemd/system/"
 SHOWN = "UnitFileState,ActiveState,NeedDaemonReload"
 
 
+# Of a unit, what a role may say.
+WORDS = {"name", "restart_if", "start", "start_if"}
+
+
+def refuse_unknown_words(units: list[dict[str, Any]]) -> None:
+    """A word that nobody reads would leave a unit as its role does not want it.
+
+    Raises:
+        ValueError: a unit has one.
+    """
+    for unit in units:
+        if unknown := sorted(set(unit) - WORDS):
+            raise ValueError(f"unit {unit.get('name')}: {', '.join(unknown)} is nothing that can be said of a unit")
+
+
 def is_masked(name: str) -> bool:
     """Whether nothing can start the unit: its name is a link to nothing."""
     path = os.path.join(UNITS, name)
@@ -75,7 +90,7 @@ def restart_of(unit: dict[str, Any]) -> str:
 
 def needed_verb(unit: dict[str, Any], state: dict[str, str], files: dict[str, int | None]) -> str | None:
     """What makes a unit run as its files, in this state, now say; None when it does, or need not."""
-    if "start_if" in unit and not os.path.exists(unit["start_if"]):
+    if not unit.get("start", True) or ("start_if" in unit and not os.path.exists(unit["start_if"])):
         return None
     if files and is_due(restart_of(unit), files):
         return "restart"
@@ -83,7 +98,7 @@ def needed_verb(unit: dict[str, Any], state: dict[str, str], files: dict[str, in
 
 
 def ensure_units(units: list[dict[str, Any]], states: dict[str, dict[str, str]], *, check: bool) -> list[str]:
-    """Enable, start and restart units, each with ``name``, ``restart_if``, ``start_if``; what was or would be done."""
+    """Enable, start and restart units, each with ``name`` and others of ``WORDS``; what was or would be done."""
     disabled = [name for name, state in states.items() if state["UnitFileState"] != "enabled"]
     if disabled and not check:
         # What shall run is started by name below: for the links' sake systemd need not read all units again.

@@ -19,6 +19,7 @@ from ansible_collections.llmaas.host.plugins.module_utils.systemd_units import (
     ensure_masked,
     ensure_units,
     read_anew,
+    refuse_unknown_words,
     release,
 )
 
@@ -87,7 +88,7 @@ options:
         systemd reads them as soon as all files are written; units start after the commands of I(apply).
       - One that is masked, as I(held_units) are, is masked no longer.
       - Those whose I(restart_if) names a file written since their last start are restarted.
-      - One with I(start_if) is only enabled while nothing is at that path.
+      - One with I(start_if) is only enabled while nothing is at that path, one with I(start) false in any case.
     type: list
     elements: dict
     default: []
@@ -259,6 +260,7 @@ def main() -> None:
     changed: list[str] = []
     diffs: list[dict[str, str]] = []
     try:
+        refuse_unknown_words(module.params["units"])
         changed.extend(
             entry["path"] for entry in module.params["directories"] if ensure_directory(entry, check=module.check_mode)
         )
