@@ -135,7 +135,7 @@ def top_up(
 ) -> None:
     """Add credit to a tenant."""
     check_amount(amount_eur, "AMOUNT_EUR")
-    chosen = reference or f"llmaas-{secrets.token_hex(8)}"
+    chosen = _named(reference)
     repeat = ["llmaas", "tenant", "top-up", tenant, amount_eur, "--reference", chosen]
     repeat += [] if environment is None else ["--environment", environment]
     with administration(environment) as client:
@@ -177,7 +177,7 @@ def take_back(
 ) -> None:
     """Take a payment's credit away again: it was booked by mistake, or a bank took the money back."""
     with administration(environment) as client:
-        answer = client.with_gateway().take_back(tenant, payment, reference or f"llmaas-{secrets.token_hex(8)}")
+        answer = client.with_gateway().take_back(tenant, payment, _named(reference))
     before = answer.get("taken_back_before")
     done = f"was taken back already on {before[:10]}, nothing done" if before else "taken back"
     told(answer, f"payment {payment} {done}, {answer['credit_left_eur']} € left", as_json=as_json)
@@ -234,6 +234,11 @@ def erase(
         print_json(answer)
     else:
         print(f"erased; the accounts stay under {answer['tenant']}")
+
+
+def _named(reference: str | None) -> str:
+    """The reference that was given, or one that nothing has yet."""
+    return reference or f"llmaas-{secrets.token_hex(8)}"
 
 
 def told(answer: Answer, text: str, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Routes of tenants and their teams, for operators."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -38,6 +39,13 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
 
     async def after(account: Account) -> dict[str, Any]:
         return await shown(account.tenant)
+
+    async def once(response: Response, word: str, account: Account, before: datetime | None) -> dict[str, Any]:
+        """The tenant after what is done once; of what was done before, when, by that word."""
+        if before is None:
+            return await after(account)
+        response.status_code = 200
+        return {**await after(account), word: before.isoformat()}
 
     @router.get("/llmaas/tiers")
     async def tiers(_: str = who) -> list[dict[str, Any]]:
@@ -83,11 +91,9 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
     @router.post("/llmaas/tenants/{tenant}/payments", status_code=201)
     async def top_up(tenant: str, body: Payment, response: Response, actor: str = who) -> dict[str, Any]:
         amount = euros("amount_eur", body.amount_eur)
-        account, before = await administration.top_up(actor, tenant, amount, body.reference)
-        if before is None:
-            return await after(account)
-        response.status_code = 200
-        return {**await after(account), "booked_before": before.isoformat()}
+        return await once(
+            response, "booked_before", *await administration.top_up(actor, tenant, amount, body.reference)
+        )
 
     @router.get("/llmaas/tenants/{tenant}/payments")
     async def payments(tenant: str, _: str = who) -> list[dict[str, Any]]:
@@ -95,11 +101,8 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
 
     @router.post("/llmaas/tenants/{tenant}/payments/taken-back", status_code=201)
     async def take_back(tenant: str, body: TakingBack, response: Response, actor: str = who) -> dict[str, Any]:
-        account, before = await administration.take_back(actor, tenant, body.payment, body.reference)
-        if before is None:
-            return await after(account)
-        response.status_code = 200
-        return {**await after(account), "taken_back_before": before.isoformat()}
+        done = await administration.take_back(actor, tenant, body.payment, body.reference)
+        return await once(response, "taken_back_before", *done)
 
     @router.post("/llmaas/tenants/{tenant}/teams", status_code=201)
     async def add_team(tenant: str, body: NewTeam, actor: str = who) -> dict[str, Any]:

@@ -30,13 +30,12 @@ _log = logging.getLogger(__name__)
 class Precedence:
     """Knows which calls are on their way to a model, and lets accounting begin between them, one after the other."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Takes a clock in seconds."""
-        self._clock = clock
+    def __init__(self) -> None:
+        """No call is on its way, and nothing waits."""
         self._on_their_way = 0
         self._none_on_its_way = asyncio.Event()
         self._none_on_its_way.set()
-        self._quiet_from = clock()
+        self._quiet_from = time.monotonic()
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._none_waits = asyncio.Event()
@@ -57,7 +56,7 @@ class Precedence:
         self._arrived(call, _ASKED_SECONDS)
 
     def _arrived(self, call: Call, pause: float) -> None:
-        self._quiet_from = max(self._quiet_from, self._clock() + pause)
+        self._quiet_from = max(self._quiet_from, time.monotonic() + pause)
         if not call.handed_over:
             call.handed_over = True
             self._on_their_way -= 1
@@ -81,7 +80,7 @@ class Precedence:
     async def _turn_came(self) -> bool:
         """Whether it is quiet and nobody else accounts; else the longest wait is over."""
         # its own call is about to end
-        earliest = self._clock() + _SENT_SECONDS
+        earliest = time.monotonic() + _SENT_SECONDS
         try:
             async with asyncio.timeout(_MOST_SECONDS):
                 await self._turn.acquire()
@@ -98,7 +97,7 @@ class Precedence:
         while not self._ending:
             if self._on_their_way:
                 await self._none_on_its_way.wait()
-            elif (rest := max(earliest, self._quiet_from) - self._clock()) > 0:
+            elif (rest := max(earliest, self._quiet_from) - time.monotonic()) > 0:
                 await asyncio.sleep(rest)
             else:
                 return

@@ -11,8 +11,6 @@ from ansible_collections.llmaas.host.plugins.module_utils.effects import is_due,
 UNITS = "/etc/systemd/system/"
 PACKAGED = "/lib/systemd/system/"
 SHOWN = "UnitFileState,ActiveState,NeedDaemonReload"
-
-
 # Of a unit, what a role may say.
 WORDS = {"name", "restart_if", "start", "start_if"}
 
