@@ -18,6 +18,7 @@ from llmaas_gateway.audit.signing import KeyFormatError
 from llmaas_gateway.lifecycle import LifecycleError
 from llmaas_gateway.prices import PriceError
 from llmaas_gateway.proxy import logs
+from llmaas_gateway.proxy.garbage import spared_after_start
 from llmaas_gateway.proxy.hook import GatewayHook, account_after_calls, watch_streams
 from llmaas_gateway.proxy.parts import Parts
 from llmaas_gateway.proxy.settings import SettingsError, read_secrets, read_settings
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None, *, bare: bool = False) -> int:
         print(f"the gateway cannot start: {error}", file=sys.stderr)
         return 2
     uvicorn.run(
-        served,
+        spared_after_start(served),
         host=known.host,
         port=known.port,
         lifespan="on",
