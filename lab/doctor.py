@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.base import packages
+from lab.cgroups import lab_processes
 from lab.layout import BRIDGE, ENVIRONMENT, Layout
 from lab.machine import copy_speed, unified_cgroups
 from lab.network import address_conflicts, bridge_owner, route_conflicts
@@ -177,6 +178,9 @@ def _kernel() -> list[Finding]:
         if shutil.which(command[0]) is None:
             found.append(Finding(feature, Level.NOTE, f"not tried: {command[0]} is not installed yet"))
             continue
+        if os.geteuid() != 0:
+            found.append(Finding(feature, Level.NOTE, "not tried: only root can"))
+            continue
         done = subprocess.run(["unshare", "--net", *command], check=False, capture_output=True, text=True)
         text = "works" if done.returncode == 0 else f"does not work: {done.stderr.strip()}"
         found.append(_judge(feature, text, remedy, good=done.returncode == 0))
@@ -187,6 +191,9 @@ def _kernel() -> list[Finding]:
 
 def _packages() -> Finding:
     wanted = packages(PROJECT_ROOT / "lab" / "debian-packages.txt")
+    if shutil.which("npm") is None:
+        # as bin/install-packages: some builds of Node.js bring it themselves
+        wanted = (*wanted, "npm")
     if shutil.which("dpkg-query") is None:
         return Finding("packages", Level.FAIL, "this is no Debian machine", "use Debian 12")
     command = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted]
@@ -211,7 +218,8 @@ def _network(here: Layout, spec: LabSpec) -> list[Finding]:
     if shutil.which("ip") is None:
         return [Finding("network", Level.NOTE, "not looked at: iproute2 is not installed yet")]
     owner = bridge_owner()
-    foreign = owner is not None and owner != str(here.state) and (not owner or Path(owner).is_dir())
+    # a lab of which nothing runs any more gives way
+    foreign = owner is not None and owner != str(here.state) and (not owner or _is_alive(owner))
     conflicts = [*address_conflicts(spec), *route_conflicts(spec)]
     return [
         _judge(
@@ -229,6 +237,10 @@ def _network(here: Layout, spec: LabSpec) -> list[Finding]:
             good=not conflicts,
         ),
     ]
+
+
+def _is_alive(state: str) -> bool:
+    return Path(state).is_dir() and bool(lab_processes())
 
 
 def _ports(here: Layout, spec: LabSpec) -> list[Finding]:

@@ -65,14 +65,18 @@ def _read() -> LabSpec:
     network = ipaddress.IPv4Network(document["llmaas:network"]["hosts"])
     return LabSpec(
         hosts=tuple(
-            LabHost(host["name"], host["address"], network.prefixlen, "control" in host["roles"])
+            LabHost(host["name"], _address(host["address"]), network.prefixlen, "control" in host["roles"])
             for host in document["llmaas:hosts"]
         ),
         network=network,
-        site_address=site["address"],
+        site_address=_address(site["address"]),
         domain=document["llmaas:domain"],
         registry=site["registry"],
     )
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.IPv4Address(text))
 
 
 def _mistakes(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, order=True)
@@ -25,3 +26,12 @@ class SettingsError(Exception):
         count = len(self.problems)
         head = f"{source}: {count} {'mistake' if count == 1 else 'mistakes'}"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+class KeysError(SettingsError):
+    """The file can be read, but some of its keys cannot stand where they do."""
+
+    def __init__(self, source: str, problems: Iterable[Problem], sections: dict[str, Any]) -> None:
+        """``sections`` are those that can be checked all the same."""
+        super().__init__(source, problems)
+        self.sections = sections

@@ -5,7 +5,7 @@ from typing import Any
 from llmaas.settings.catalogue import Model
 from llmaas.settings.crosschecks import CHECKS
 from llmaas.settings.draft import read
-from llmaas.settings.errors import Problem, SettingsError
+from llmaas.settings.errors import KeysError, Problem, SettingsError
 from llmaas.settings.lifecycle import dates_in_order
 from llmaas.settings.platform import Platform
 from llmaas.settings.recorded import read_placement
@@ -39,15 +39,22 @@ def _in_file_order(sections: dict[str, Any]) -> Any:
 
 def load_platform(environment: str) -> Platform:
     """The environment that ``stacks/Pulumi.<environment>.yaml`` describes."""
-    source, sections = sections_of_file(environment)
+    problems: list[Problem] = []
+    try:
+        source, sections = sections_of_file(environment)
+    except KeysError as error:
+        source, sections = error.source, error.sections
+        problems.extend(error.problems)
     if isinstance(sections.get("environment"), str) and sections["environment"] != environment:
         text = f"{sections['environment']!r} is not the name in {source}; give {environment}, or rename the file"
-        try:
-            build_platform(source, sections)
-        except SettingsError as error:
-            raise SettingsError(source, [Problem("llmaas:environment", text), *error.problems]) from None
-        raise SettingsError(source, [Problem("llmaas:environment", text)])
-    return _with_recorded_placement(build_platform(source, sections))
+        problems.append(Problem("llmaas:environment", text))
+    try:
+        platform = build_platform(source, sections)
+    except SettingsError as error:
+        raise SettingsError(source, [*problems, *error.problems]) from None
+    if problems:
+        raise SettingsError(source, problems)
+    return _with_recorded_placement(platform)
 
 
 def load_platform_from_pulumi() -> Platform:

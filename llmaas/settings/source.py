@@ -3,18 +3,21 @@
 Both give the same plain data, so that both loaders build equal platforms.
 """
 
+import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 from llmaas_gateway.unique_keys import UniqueKeyLoader
 
 from llmaas.paths import stack_file
-from llmaas.settings.errors import Problem, SettingsError
+from llmaas.settings.errors import KeysError, Problem, SettingsError
 
 NAMESPACE = "llmaas"
+# What Pulumi itself keeps in a stack file.
+_TOP_KEYS = frozenset({"config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment"})
 # Pulumi writes a secret as a mapping with the key secure.
 _SECRET_KEY = re.compile(
     r"(?i)(password|passwd|passphrase|secret|token|credential|(api|access|private|secret|master)_?key)$"
@@ -37,7 +40,12 @@ for _tag, _pattern, _first in (
 
 
 def sections_of_file(environment: str) -> tuple[str, dict[str, Any]]:
-    """The ``llmaas:`` sections of a stack file without their namespace, and the name for error texts."""
+    """The ``llmaas:`` sections of a stack file without their namespace, and the name for error texts.
+
+    Raises:
+        KeysError: it can be read, and has keys where they cannot stand.
+        SettingsError: it cannot be read.
+    """
     path = stack_file(environment)
     name = f"stacks/{path.name}"
     try:
@@ -64,17 +72,34 @@ def sections_of_text(name: str, text: str) -> dict[str, Any]:
         raise SettingsError(name, [problem]) from error
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
         raise SettingsError(name, [Problem("config", "is missing; the description stands below one key config:")])
-    secrets = [
-        Problem(key, "is named like a secret and stands in the clear; set it with: pulumi config set --secret")
-        for key, value in document["config"].items()
-        if _SECRET_KEY.search(str(key)) and isinstance(value, (str, int, float))
-    ]
-    if secrets:
-        raise SettingsError(name, secrets)
     prefix = f"{NAMESPACE}:"
-    return {
+    sections = {
         str(key).removeprefix(prefix): value for key, value in document["config"].items() if str(key).startswith(prefix)
     }
+    problems = [*_misplaced(document), *_in_the_clear(document["config"])]
+    if problems:
+        raise KeysError(name, problems, sections)
+    return sections
+
+
+def _misplaced(document: dict[Any, Any]) -> Iterator[Problem]:
+    """Keys that nobody would read."""
+    for key in document:
+        if key not in _TOP_KEYS:
+            yield Problem(str(key), "is no key of a stack file; the description stands below config:")
+    for key in document["config"]:
+        namespace, _, section = str(key).rpartition(":")
+        if not namespace:
+            yield Problem(f"config.{key}", f"has no namespace; give {NAMESPACE}:{key}")
+        elif namespace != NAMESPACE and difflib.get_close_matches(namespace.lower(), [NAMESPACE], cutoff=0.8):
+            yield Problem(str(key), f"is read by nobody; did you mean {NAMESPACE}:{section}?")
+
+
+def _in_the_clear(config: dict[Any, Any]) -> Iterator[Problem]:
+    for key, value in config.items():
+        if _SECRET_KEY.search(str(key)) and isinstance(value, (str, int, float)):
+            text = "is named like a secret and stands in the clear; set it with: pulumi config set --secret"
+            yield Problem(str(key), text)
 
 
 def _yaml_problem(name: str, error: yaml.YAMLError) -> Problem:

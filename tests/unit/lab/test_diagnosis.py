@@ -117,7 +117,12 @@ def test_a_machine_that_is_slow_just_now_is_told_and_let_through(
 
 @pytest.mark.parametrize(
     ("fact", "names"),
-    [("missing_packages", ["nginx-light"]), ("missing_programs", ["ip", "nft"]), ("missing_programs", ["go"])],
+    [
+        ("missing_packages", ["nginx-light"]),
+        ("missing_packages", ["npm"]),
+        ("missing_programs", ["ip", "nft"]),
+        ("missing_programs", ["go"]),
+    ],
     ids=str,
 )
 def test_what_make_up_installs_is_told_and_prevents_nothing(
@@ -125,6 +130,8 @@ def test_what_make_up_installs_is_told_and_prevents_nothing(
 ) -> None:
     before = told(here, Level.NOTE)
     setattr(machine, fact, tuple(names))
+    if "npm" in names:
+        machine.missing_programs = ("npm",)
     assert failures(here) == []
     new = "\n".join(line for line in told(here, Level.NOTE) if line not in before)
     assert [name for name in names if name not in new] == []
@@ -140,11 +147,17 @@ def test_what_a_lab_that_runs_took_is_not_asked_for_again(machine: PlainMachine,
     assert "1 GiB" in line
 
 
-def test_the_bridge_of_another_lab_prevents_this_one_and_is_named(machine: PlainMachine, here: Layout) -> None:
+def test_the_bridge_of_another_lab_that_runs_prevents_this_one_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, machine: PlainMachine, here: Layout
+) -> None:
     other = here.state.with_name("other") / "lab"
     machine.links = [{"ifname": "lo"}, {"ifname": BRIDGE, "ifalias": str(other)}]
+    monkeypatch.setattr("lab.doctor.lab_processes", lambda: {1})
     assert failures(here) == [], "nothing is left of that lab, so it gives way"
     other.mkdir(parents=True)
+    monkeypatch.setattr("lab.doctor.lab_processes", set)
+    assert failures(here) == [], "nothing of it runs, so it gives way"
+    monkeypatch.setattr("lab.doctor.lab_processes", lambda: {1})
     (line,) = failures(here)
     assert str(other) in line
     assert f"LLMAAS_STATE={other.parent} make down" in line

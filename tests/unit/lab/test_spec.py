@@ -1,7 +1,7 @@
 """A stack file of the lab that is wrong: every mistake is told, by whichever command reads the file first."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +40,46 @@ def spoil(stack: Path) -> set[str]:
     return {"site.registry", "network.hosts", "hosts[0].address", "hosts[1].roles", "cellar"}
 
 
+def misplace(stack: Path) -> set[str]:
+    """Make five mistakes of other kinds; the places that must be told."""
+    document: dict[str, Any] = yaml.safe_load(stack.read_text(encoding="utf-8"))
+    config = document["config"]
+    document["llmaas:alerts"] = config.pop("llmaas:alerts", {})
+    config["llmass:country"] = "DE"
+    config["llmaas:master_token"] = "hunter22"
+    config["llmaas:site"]["address"] = "10.77.0.300"
+    config["llmaas:models"][0]["replicas"] = 0
+    stack.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return {"llmaas:alerts", "llmass:country", "master_token", "site.address", "models[0].replicas"}
+
+
+MISTAKES = pytest.mark.parametrize("mistaken", [spoil, misplace])
+
+
 def untold(text: str, places: set[str]) -> set[str]:
     words = text.replace("\n", " ")
     return {place for place in places if place not in words}
 
 
+@MISTAKES
 @pytest.mark.parametrize("command", [["up"], ["hosts", "up"], ["ssh", "gpu-host-01"]])
 def test_a_command_of_the_lab_tells_every_mistake_before_it_does_anything(
-    stack: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    stack: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], mistaken: Callable[[Path], set[str]]
 ) -> None:
     # whatever it does is done under one of these
     monkeypatch.delattr("llmaas.cli.lab.exclusive_run")
     monkeypatch.delattr("llmaas.cli.lab.announced_lock")
-    places = spoil(stack)
+    places = mistaken(stack)
     done = CliRunner().invoke(lab_app, command)
     assert done.exit_code == 1
     assert not untold(done.output, places), done.output
 
 
-def test_the_doctor_tells_every_mistake_and_looks_at_the_machine_all_the_same(stack: Path) -> None:
-    places = spoil(stack)
+@MISTAKES
+def test_the_doctor_tells_every_mistake_and_looks_at_the_machine_all_the_same(
+    stack: Path, mistaken: Callable[[Path], set[str]]
+) -> None:
+    places = mistaken(stack)
     done = CliRunner().invoke(doctor_app, [])
     assert done.exit_code == 1
     assert not untold(done.output, places), done.output

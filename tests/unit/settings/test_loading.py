@@ -247,6 +247,21 @@ def test_broken_yaml_is_refused_with_its_place(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("config: {}\nllmaas:alerts: {}\n", "llmaas:alerts: is no key of a stack file"),
+        ("config: {country: FR}\n", "config.country: has no namespace; give llmaas:country"),
+        ("config: {llmass:country: FR}\n", "llmass:country: is read by nobody; did you mean llmaas:country?"),
+        ("config: {LLMaaS:country: FR}\n", "LLMaaS:country: is read by nobody"),
+    ],
+)
+def test_a_key_that_nobody_would_read_is_refused(text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        sections_of_text("stack", text)
+    assert says in str(caught.value)
+
+
 def test_a_secret_that_pulumi_encrypted_is_no_mistake() -> None:
     text = "config:\n  gitlab:token: {secure: v1:abc}\n  llmaas:country: FR\n"
     assert sections_of_text("stack", text) == {"country": "FR"}
