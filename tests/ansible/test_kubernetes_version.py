@@ -17,6 +17,7 @@ DECLARED = "1.36.3"
 VARIABLES = {
     "kubernetes_node_version": DECLARED,
     "control_plane_version": DECLARED,
+    "pod_network_role": "pod_network_lab",
     "hardening_refused": [],
     "hardening_ending": [],
 }
@@ -176,6 +177,13 @@ def test_a_run_that_does_not_reach_the_cluster_judges_no_versions(site: Site) ->
     site.program("kubelet", "1.37.0")
     done = site.judge(playbook="preflight.yml")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("role", ["", "no-name", "pod_network_of_nobody"])
+def test_a_pod_network_whose_role_is_not_there_is_refused(site: Site, role: str) -> None:
+    text = site.refused("-e", json.dumps({"pod_network_role": role}))
+    assert f'llmaas:network.pod_network_role is "{role}", and no role of that name lies in' in text
+    assert "ansible/roles" in text
 
 
 def test_versions_are_judged_once_in_a_run_of_everything() -> None:
