@@ -1,6 +1,10 @@
 """What a comparison of the reconciliation found."""
 
 from dataclasses import dataclass
+from typing import Final
+
+# What a finding can name as its check. "spend" is LiteLLM's, which stays apart from ours once it has parted from it.
+CHECKS: Final = ("redis", "records", "months", "invoices", "litellm", "spend", "directory")
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,4 +217,4 @@ def _spend(team: str, spend: float, ours: _Counted) -> list[Finding]:
     if -ours.recent - tolerated <= difference <= ours.waiting + tolerated:
         return []
     text = f"LiteLLM counts {spend:.9f} EUR, the records come to {format_euros(ours.nano_eur)} EUR"
-    return [Finding("litellm", team, f"{text}, of which {format_euros(ours.recent)} in the last five minutes")]
+    return [Finding("spend", team, f"{text}, of which {format_euros(ours.recent)} in the last five minutes")]

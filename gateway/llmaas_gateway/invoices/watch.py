@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -11,11 +12,10 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
+from llmaas_gateway.invoices.finding import CHECKS
 
 _LOOK_SECONDS: Final = 60.0
-_LAST: Final = """
-SELECT at, jsonb_array_length(findings) AS findings FROM ledger.reconciliation ORDER BY night DESC LIMIT 1
-"""
+_LAST: Final = "SELECT at, findings FROM ledger.reconciliation ORDER BY night DESC LIMIT 1"
 
 _log = logging.getLogger(__name__)
 
@@ -26,17 +26,18 @@ class ReconciliationWatch(Collector):
     def __init__(self, database: Database) -> None:
         """Takes where the results are; nothing is asked yet."""
         self._database = database
-        self._seen: tuple[datetime, int] | None = None
+        self._seen: tuple[datetime, Counter[str]] | None = None
 
     def collect(self) -> Iterable[Metric]:
         """As Prometheus reads it; nothing before the first one."""
         meaning = "When the last complete reconciliation began."
         at = GaugeMetricFamily("llmaas_gateway_reconciliation_timestamp_seconds", meaning)
         meaning = "Differences that the last complete reconciliation found."
-        findings = GaugeMetricFamily("llmaas_gateway_reconciliation_findings", meaning)
+        findings = GaugeMetricFamily("llmaas_gateway_reconciliation_findings", meaning, labels=("check",))
         if self._seen is not None:
             at.add_metric((), self._seen[0].timestamp())
-            findings.add_metric((), self._seen[1])
+            for check in CHECKS:
+                findings.add_metric((check,), self._seen[1][check])
         yield at
         yield findings
 
@@ -44,7 +45,7 @@ class ReconciliationWatch(Collector):
         """Ask once; while PostgreSQL is away what was seen stays, and grows old."""
         try:
             for row in await self._database.read(_LAST):
-                self._seen = (row["at"], row["findings"])
+                self._seen = (row["at"], Counter(finding["check"] for finding in row["findings"]))
         except (DatabaseUnavailableError, psycopg.Error) as error:
             _log.warning("the last reconciliation cannot be read: %s", error)
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from llmaas_gateway.accounts.database import DatabaseBusyError
 from llmaas_gateway.invoices import counters
+from llmaas_gateway.invoices.finding import CHECKS
 from llmaas_gateway.invoices.watch import ReconciliationWatch
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.metrics import Metrics
@@ -117,8 +118,8 @@ async def an_old_copy(platform: Any, tenant: str) -> None:
         (more_in_redis, "redis", "Redis has 246001, the records and what is on its way to them 246000"),
         (less_in_redis, "redis", "Redis has 0, the records and what is on its way to them 246000"),
         (more_in_the_sums, "records", "the counter kept in PostgreSQL has 174007, its records 174000"),
-        (more_at_litellm, "litellm", "LiteLLM counts 0.010246000 EUR, the records come to 0.000174 EUR"),
-        (much_less_at_litellm, "litellm", "LiteLLM counts 0.000000000 EUR, the records come to 0.000174 EUR, of whi"),
+        (more_at_litellm, "spend", "LiteLLM counts 0.010246000 EUR, the records come to 0.000174 EUR"),
+        (much_less_at_litellm, "spend", "LiteLLM counts 0.000000000 EUR, the records come to 0.000174 EUR, of whi"),
         (no_team_at_litellm, "litellm", "has no such team in LiteLLM"),
         (a_team_of_nobody, "litellm", "LiteLLM has this team for tenant tn-lost, which does not know it"),
         (an_old_copy, "directory", "the copy in Redis is of revision 0, the tenant of 1; mended"),
@@ -266,7 +267,9 @@ def test_every_night_one_replica_reconciles_once_and_keeps_what_it_found(
         assert told(seen) == {}
         await watch.look()
         at = datetime(2096, 11, 26, 2, 0, tzinfo=UTC).timestamp()
-        assert told(seen) == {"timestamp_seconds": at, "findings": 1}
+        assert told(seen) == {"timestamp_seconds": at} | {
+            f'findings{{check="{check}"}}': float(check == "redis") for check in CHECKS
+        }
         platform.now = datetime(2096, 11, 27, 2, 0, tzinfo=UTC)
         assert await replicas[1].look()
 

@@ -12,11 +12,12 @@ from llmaas.views import money_alerts, prometheus
 HOUR = 60
 
 
-def series(at: str, findings: str = "0x4000", replica: str = "a") -> dict[str, str]:
-    labels = f'{{job="gateway", instance="{replica}"}}'
+def series(at: str, findings: str = "0x4000", spend: str = "0x4000", replica: str = "a") -> dict[str, str]:
+    labels = f'job="gateway", instance="{replica}"'
     return {
-        f"llmaas_gateway_reconciliation_timestamp_seconds{labels}": at,
-        f"llmaas_gateway_reconciliation_findings{labels}": findings,
+        f"llmaas_gateway_reconciliation_timestamp_seconds{{{labels}}}": at,
+        f'llmaas_gateway_reconciliation_findings{{{labels}, check="redis"}}': findings,
+        f'llmaas_gateway_reconciliation_findings{{{labels}, check="spend"}}': spend,
     }
 
 
@@ -47,6 +48,24 @@ def test_a_reconciliation_that_is_late_or_never_was_is_told(
 )
 def test_a_reconciliation_that_found_something_is_told(tmp_path: Path, *, told: dict[str, str], fires: bool) -> None:
     assert bool(firing(tmp_path, money_alerts.group(), told, "ReconciliationFindings")) == fires
+
+
+@pytest.mark.parametrize(
+    ("spend", "hours", "fires"),
+    [
+        ("1x4000", 1, True),
+        # known since the night before
+        ("1x4000", 26, False),
+        ("1x1500 2x4000", 26, True),
+        ("1x1500 2x4000", 51, False),
+        ("2x1500 1x4000", 26, False),
+    ],
+)
+def test_spend_that_parted_from_litellm_s_is_told_for_a_day(
+    tmp_path: Path, *, spend: str, hours: int, fires: bool
+) -> None:
+    told = series("0x4000", spend=spend)
+    assert bool(firing(tmp_path, money_alerts.group(), told, "ReconciliationFindings", hours * HOUR)) == fires
 
 
 @pytest.mark.parametrize("environment", ["lab", "production"])
