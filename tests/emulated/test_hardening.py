@@ -6,7 +6,10 @@ from emulated.fleet import HOSTS, Checked, Fleet, Remote, Run
 # the checks of live hosts, asked of each of these; those that need Kubernetes are left out
 from emulated.live_checks import *  # noqa: F403
 from host.probing import Attempt, Machine
-from host.test_volumes import test_no_swap_writes_memory_in_the_clear  # noqa: F401
+from host.test_volumes import (  # noqa: F401
+    test_every_declared_device_is_open_and_mounted_as_luks2,
+    test_no_swap_writes_memory_in_the_clear,
+)
 
 from lab.emulated.guest import Guest
 from lab.emulated.network import BRIDGE
