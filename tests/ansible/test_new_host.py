@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from playbooks import LOCAL, run_play, run_playbook
 from unit.disks.tang import OTHER, OWN, answering, silent_address
@@ -110,3 +111,22 @@ def test_firewalls_of_key_servers_know_all_hosts_before_one_is_heard() -> None:
     assert disks[0]["ansible.builtin.import_playbook"] == "hosts.yml"
     assert [play["hosts"] for play in hosts if {"role": "firewall"} in play.get("roles", [])] == ["machines"]
     assert all("serial" not in play and "strategy" not in play for play in (*disks, *hosts))
+
+@pytest.mark.parametrize("declared", [OTHER, ""], ids=["one declared", "none declared"])
+@pytest.mark.parametrize("check", [True, False])
+def test_key_servers_with_the_same_key_are_refused(tmp_path: Path, *, declared: str, check: bool) -> None:
+    hosts = inventory(tmp_path, (silent_address(), ""), (silent_address(), OWN), (silent_address(), declared))
+    learned = {"key-00": OTHER, "key-01": OWN, "key-02": OTHER}
+    hosts["key_servers"]["hosts"] = {name: LOCAL | {"key_server_thumbprint": key} for name, key in learned.items()}
+    done = hear(tmp_path, hosts, *(["--check"] if check else []))
+    assert done.returncode == 2, said(done)
+    assert f"key-00 and key-02 sign with the same key {OTHER}; is one a copy of the other?" in said(done)
+    assert "key-01" not in said(done)
+
+
+@pytest.mark.parametrize("same", ["", OWN], ids=["not made yet", "to be made anew"])
+def test_a_check_run_refuses_no_keys_that_it_would_make(tmp_path: Path, same: str) -> None:
+    hosts = inventory(tmp_path, (silent_address(), ""), (silent_address(), ""))
+    hosts["key_servers"]["hosts"] = dict.fromkeys(["key-00", "key-01"], LOCAL | {"key_server_thumbprint": same})
+    done = hear(tmp_path, hosts, "--check", "-e", "key_server_rotate=true")
+    assert done.returncode == 0, said(done)
