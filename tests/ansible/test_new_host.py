@@ -112,6 +112,7 @@ def test_firewalls_of_key_servers_know_all_hosts_before_one_is_heard() -> None:
     assert [play["hosts"] for play in hosts if {"role": "firewall"} in play.get("roles", [])] == ["machines"]
     assert all("serial" not in play and "strategy" not in play for play in (*disks, *hosts))
 
+
 @pytest.mark.parametrize("declared", [OTHER, ""], ids=["one declared", "none declared"])
 @pytest.mark.parametrize("check", [True, False])
 def test_key_servers_with_the_same_key_are_refused(tmp_path: Path, *, declared: str, check: bool) -> None:
