@@ -93,17 +93,22 @@ class Authority:
             PkiError: the name, a DNS name, an address or the usage is not valid, or there is neither name nor address;
                 or a new one would end before its time, with the issuing authority.
         """
-        if not _NAME.fullmatch(name):
-            raise PkiError(f"leaf {name!r}: a name is lower-case letters and digits in words joined by '-' or '.'")
-        try:
-            subject = Subject.of(name, sorted(dns), sorted(addresses), usage)
-        except ValueError as error:
-            raise PkiError(f"leaf {name!r}: {error}") from error
+        subject = _subject(name, dns, addresses, usage)
         with locked(self.folder / ".lock"):
             leaf = self._leaf(name)
             if not self._fits(leaf, subject):
                 self._issue(leaf, subject)
         return leaf
+
+    def would_issue(
+        self, name: str, *, dns: Iterable[str] = (), addresses: Iterable[str] = (), usage: Usage = "server"
+    ) -> bool:
+        """Whether ``ensure_leaf`` would make a new leaf now; changes nothing.
+
+        Raises:
+            PkiError: the name, a DNS name, an address or the usage is not valid, or there is neither name nor address.
+        """
+        return not self._fits(self._leaf(name), _subject(name, dns, addresses, usage))
 
     def leaf(self, name: str) -> Leaf:
         """The leaf on disk. Raises PkiError, with the remedy, when it was never issued."""
@@ -166,6 +171,15 @@ def open_authority(environment: str) -> Authority:
         _ensure_root(folder, environment)
         _ensure_issuing(folder, environment)
     return Authority(environment, folder)
+
+
+def _subject(name: str, dns: Iterable[str], addresses: Iterable[str], usage: Usage) -> Subject:
+    if not _NAME.fullmatch(name):
+        raise PkiError(f"leaf {name!r}: a name is lower-case letters and digits in words joined by '-' or '.'")
+    try:
+        return Subject.of(name, sorted(dns), sorted(addresses), usage)
+    except ValueError as error:
+        raise PkiError(f"leaf {name!r}: {error}") from error
 
 
 def _ensure_root(folder: Path, environment: str) -> None:

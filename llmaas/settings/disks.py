@@ -2,16 +2,28 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from llmaas.settings import bech32
 from llmaas.settings.types import Address, HostName, Section
+
+
+def _whole_recipient(value: str) -> str:
+    """Refuse a recipient that was mistyped: age would do so in the middle of a run."""
+    if not bech32.is_whole(value):
+        raise PydanticCustomError(
+            "recipient_checksum", "does not carry its own checksum, so it was mistyped; copy what age-keygen printed"
+        )
+    return value
+
 
 Purpose = Literal["containers", "kubelet", "weights", "volumes", "logs", "log_store"]
 
 # names that the kernel gives in the order of discovery, such as /dev/sdb, name another disk after the next start
 DevicePath = Annotated[str, StringConstraints(pattern=r"^/dev/disk/by-id/[A-Za-z0-9][A-Za-z0-9._:+=@-]*$")]
 Thumbprint = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
-Recipient = Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]
+Recipient = Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}$"), AfterValidator(_whole_recipient)]
 
 
 class DataDevice(Section):

@@ -47,7 +47,7 @@ _PHRASES = {
     "finite_number": "is not a finite number",
 }
 # these say in their own text what would be right
-_COMPLETE = {"network_without_length", "network_host_bits"}
+_COMPLETE = {"network_without_length", "network_host_bits", "recipient_checksum"}
 
 
 @dataclass(frozen=True)

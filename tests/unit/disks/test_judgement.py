@@ -185,6 +185,39 @@ def test_a_table_has_one_line_for_a_volume(tmp_path: Any) -> None:
     assert not encrypted_device.ensure_line(str(table), 0, line, check=False)
 
 
+class Volume:
+    """One that is bound and open, and remembers the recovery key that it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def name_taken(self) -> str:
+        return ""
+
+    def weaknesses(self) -> list[str]:
+        return []
+
+    def is_bound_to(self, *_: Any) -> bool:
+        return True
+
+    def is_open(self) -> bool:
+        return True
+
+    def replace_recovery_key(self, key: str) -> None:
+        self.given.append(key)
+
+
+@pytest.mark.parametrize(("check", "given"), [(True, []), (False, ["new"])])
+def test_a_recovery_key_that_would_be_replaced_is_told_and_a_check_run_leaves_it(
+    *, check: bool, given: list[str]
+) -> None:
+    volume, actions = Volume(), []
+    asked = {"path": PATH, "format": False, "threshold": 1, "servers": {}, "recovery_key": "new"}
+    encrypted_device.prepare(volume, asked, actions, check=check)
+    assert actions == [f"replace the recovery key of {PATH}"]
+    assert volume.given == given
+
+
 def test_preview_and_role_mean_the_same_folders() -> None:
     variables = yaml.safe_load((PROJECT_ROOT / "ansible/roles/disk_encryption/vars/main.yml").read_text())
     mounted = {purpose: each["mount"] for purpose, each in variables["__disk_encryption_purposes"].items()}

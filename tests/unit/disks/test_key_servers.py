@@ -1,56 +1,25 @@
 """Whether key servers are themselves, asked over HTTP of small servers on this machine."""
 
-import base64
-import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
 from ansible_collections.llmaas.host.plugins.module_utils import key_servers
 from ansible_collections.llmaas.host.plugins.modules import data_devices
+from unit.disks.tang import OTHER, OWN, answering, silent_address
 
-SIGNING = {"kty": "EC", "crv": "P-521", "x": "AQ", "y": "Ag", "key_ops": ["verify"]}
-EXCHANGE = {"kty": "EC", "crv": "P-521", "x": "Aw", "y": "BA", "key_ops": ["deriveKey"]}
-OWN = key_servers.thumbprint(SIGNING)
-OTHER = key_servers.thumbprint(EXCHANGE)
 WHERE = "llmaas:disk_encryption.key_servers[0]"
-
-
-def advertisement(*keys: dict[str, Any]) -> bytes:
-    payload = base64.urlsafe_b64encode(json.dumps({"keys": keys}).encode()).rstrip(b"=").decode()
-    return json.dumps({"payload": payload, "protected": "", "signature": ""}).encode()
-
-
-class Answer(BaseHTTPRequestHandler):
-    """Answers as a key server does; below other folders as something else does."""
-
-    def do_GET(self) -> None:
-        body = {"/adv": advertisement(SIGNING, EXCHANGE), "/page/adv": b"<html>"}.get(self.path)
-        self.send_response(200 if body else 404)
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, *_: object) -> None:
-        """Keep the tests' output short."""
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with answering() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def nobody() -> str:
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        port = server.server_port
-    return f"http://127.0.0.1:{port}"
+    return silent_address()
 
 
 def judged(url: str, thumbprint: str) -> tuple[list[str], list[str]]:
@@ -105,15 +74,18 @@ class Module:
     fail_json = exit_json
 
 
-@pytest.mark.parametrize(("state", "stands_in_the_way"), [("new", True), ("ours", False)])
-def test_a_silent_key_server_stands_in_the_way_of_new_devices_alone(
-    monkeypatch: pytest.MonkeyPatch, url: str, nobody: str, *, state: str, stands_in_the_way: bool
+@pytest.mark.parametrize(
+    ("state", "must_answer", "stands_in_the_way"),
+    [("new", True, True), ("ours", True, False), ("new", False, False), ("ours", False, False)],
+)
+def test_a_silent_key_server_stands_in_the_way_of_new_devices_alone_and_of_none_before_firewalls_know_the_host(
+    monkeypatch: pytest.MonkeyPatch, url: str, nobody: str, *, state: str, must_answer: bool, stands_in_the_way: bool
 ) -> None:
     servers = [
         {"where": WHERE, "name": "key-01", "url": nobody, "thumbprint": OWN},
         {"where": f"{WHERE[:-3]}[1]", "name": "key-02", "url": url, "thumbprint": OTHER},
     ]
-    params = {"devices": [{"path": "/dev/x"}], "erase": [], "key_servers": servers}
+    params = {"devices": [{"path": "/dev/x"}], "erase": [], "key_servers": servers, "must_answer": must_answer}
     monkeypatch.setattr(data_devices, "AnsibleModule", lambda **_: Module(params))
     monkeypatch.setattr(data_devices, "probe", lambda _: None)
     monkeypatch.setattr(data_devices, "judge", lambda *_, **__: (state, []))

@@ -1,19 +1,21 @@
 """Data devices and key servers: every mistake has its path in the stack file and what would be right."""
 
 import copy
+import subprocess
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from unit.settings.mistakes import problems
 
-from llmaas.settings import build_platform
+from llmaas.settings import bech32, build_platform
 from llmaas.settings.source import sections_of_file
 from llmaas.views.inventory import inventory
 
 HOST = "llmaas:hosts[1].data_devices"
 SERVERS = "llmaas:disk_encryption.key_servers"
-RECIPIENT = "age1" + "q" * 58
+# nobody's
+RECIPIENT = "age1" + "q" * 52 + "5cu47z"
 THUMBPRINT = "A" * 43
 
 
@@ -80,6 +82,37 @@ def test_a_threshold_can_be_reached(sections: dict[str, Any]) -> None:
 def test_somebody_can_read_the_recovery_keys(sections: dict[str, Any]) -> None:
     sections["disk_encryption"]["recovery_recipients"] = []
     assert [text.split(": ")[0] for text in problems(sections)] == ["llmaas:disk_encryption.recovery_recipients"]
+
+
+def test_a_mistyped_recipient_is_told_by_its_place(sections: dict[str, Any]) -> None:
+    made = subprocess.run(["age-keygen"], check=True, capture_output=True, text=True).stderr.split()[-1]
+    place = "llmaas:disk_encryption.recovery_recipients[1]"
+    sections["disk_encryption"]["recovery_recipients"] = [RECIPIENT, made]
+    build_platform("stack", sections)
+    other = made[:30] + ("q" if made[30] != "q" else "p") + made[31:]
+    sections["disk_encryption"]["recovery_recipients"] = [RECIPIENT, other]
+    said = "does not carry its own checksum, so it was mistyped; copy what age-keygen printed"
+    assert problems(sections) == [f"{place}: {other!r} {said}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        # the examples of BIP-173 in lower case
+        ("a12uel5l", True),
+        ("an83characterlonghumanreadablepartthatcontainsthenumber1andtheexcludedcharactersbio1tt5tgs", True),
+        ("abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxw", True),
+        ("split1checkupstagehandshakeupstreamerranterredcaperred2y9e3w", True),
+        ("split1checkupstagehandshakeupstreamerranterredcaperred2y9e3x", False),
+        ("split1cheocupstagehandshakeupstreamerranterredcaperred2y9e3w", False),
+        ("pzry9x0s0muk", False),
+        ("1pzry9x0s0muk", False),
+        # what BIP-350 takes, and age does not
+        ("a1lqfn3a", False),
+    ],
+)
+def test_a_checksum_is_that_of_the_standard(text: str, *, whole: bool) -> None:
+    assert bech32.is_whole(text) is whole
 
 
 def test_ansible_is_told_the_place_of_each_device_in_the_stack_file(sections: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ DECLARED = [
 ]
 KEY_SERVERS = {
     "key_servers": [{"name": "key-01", "address": "10.77.0.5"}, {"name": "key-02", "address": "10.77.0.6"}],
-    "recovery_recipients": [f"age1{'q' * 58}"],
+    "recovery_recipients": ["age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z"],
 }
 
 

@@ -50,8 +50,10 @@ class ActionModule(ActionBase):
         else:
             # a run that was interrupted after the volume was bound may have left it without a file system
             arguments |= {"format": False, "uuid": record["uuid"], "file_system": record["status"] == "formatting"}
-            if renew and not check:
-                arguments["recovery_key"] = self._recovery_key(arguments, records, recipients)
+            if renew:
+                # in a check run one that nobody keeps: the host only says that it would replace its own by it
+                made = _recovery_key() if check else self._recovery_key(arguments, records, recipients)
+                arguments["recovery_key"] = made
         done = self._module("encrypted_device", arguments, variables)
         result.update(done)
         if done.get("failed") or check:

@@ -62,13 +62,12 @@ def main() -> None:
             module.warn(authority.notice)
         existing = {leaf.certificate.parent.name: leaf.certificate.read_bytes() for leaf in authority.leaves()}
         for leaf in module.params["leaves"]:
+            subject = {"dns": leaf["dns"], "addresses": leaf["addresses"], "usage": leaf["usage"]}
             if module.check_mode:
-                if leaf["name"] not in existing:
+                if authority.would_issue(leaf["name"], **subject):
                     issued.append(leaf["name"])
                 continue
-            made = authority.ensure_leaf(
-                leaf["name"], dns=leaf["dns"], addresses=leaf["addresses"], usage=leaf["usage"]
-            )
+            made = authority.ensure_leaf(leaf["name"], **subject)
             paths[leaf["name"]] = str(made.certificate)
             if existing.get(leaf["name"]) != made.certificate.read_bytes():
                 issued.append(leaf["name"])

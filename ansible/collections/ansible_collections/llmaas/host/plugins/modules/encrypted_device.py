@@ -141,13 +141,20 @@ def prepare(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, ch
         actions.append(f"bind {given['path']} to {given['threshold']} of {', '.join(sorted(servers))}")
         if not check:
             volume.bind(given["threshold"], servers, given["recovery_key"])
-    if given["recovery_key"] and not given["format"]:
-        volume.replace_recovery_key(given["recovery_key"])
-        actions.append(f"replace the recovery key of {given['path']}")
+    renew_recovery_key(volume, given, actions, check=check)
     if new or not volume.is_open():
         actions.append(f"open {given['path']} as {volume.mapper} with the key servers")
         if not check:
             volume.open()
+
+
+def renew_recovery_key(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, check: bool) -> None:
+    """Let the given key open a volume of ours in place of the one before; a new volume has it already."""
+    if given["format"] or not given["recovery_key"]:
+        return
+    actions.append(f"replace the recovery key of {given['path']}")
+    if not check:
+        volume.replace_recovery_key(given["recovery_key"])
 
 
 def mount(volume: LuksVolume, given: dict[str, Any], actions: list[str], *, check: bool) -> None:
