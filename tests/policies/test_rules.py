@@ -17,12 +17,12 @@ NAMES = [rule.name for rule in RULES]
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
-def findings(rule: Rule, case: Case) -> list[Violation]:
+def findings(rule: Rule, case: Case, *, simulated: bool = False) -> list[Violation]:
     objects: dict[str, object] = dict(good())
-    parameters = PARAMETERS
+    parameters = replace(PARAMETERS, simulated=simulated)
     name, path, value = case
     if name == "parameters":
-        parameters = replace(PARAMETERS, **{path: value})
+        parameters = replace(parameters, **{path: value})
     elif name in {"new", "foreign"}:
         objects[name] = value
     else:
@@ -39,6 +39,17 @@ def test_the_good_environment_passes() -> None:
 @pytest.mark.parametrize(("rule", "case"), [(rule, case) for rule, cases in BAD.items() for case in cases])
 def test_what_breaks_a_rule_is_refused_by_its_name(rule: str, case: Case) -> None:
     assert findings(BY_NAME[rule], case)
+
+
+def test_a_rule_that_looks_away_in_a_lab_says_so() -> None:
+    away = {
+        rule
+        for rule, cases in BAD.items()
+        for case in cases
+        if findings(BY_NAME[rule], case) and not findings(BY_NAME[rule], case, simulated=True)
+    }
+    assert away == {"volumes-on-encrypted-hosts"}
+    assert all(BY_NAME[name].in_a_lab for name in away)
 
 
 @pytest.mark.parametrize(("rule", "case"), UNKNOWN_AT_PREVIEW.items())
