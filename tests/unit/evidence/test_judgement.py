@@ -8,11 +8,11 @@ from unit.evidence.sample import STATES, evidence_of, run_sample, write_map, wri
 
 from llmaas.evidence.assembly import Evidence, assemble
 from llmaas.evidence.gathering import RecordError, gather, judge_stack, merged, read_record
-from llmaas.evidence.judgement import count_states
+from llmaas.evidence.judgement import count_states, judge_checks
 from llmaas.evidence.oscal import assessment_results
 from llmaas.evidence.report import html_report
 from llmaas.settings import load_platform
-from llmaas.verify import DECLARED, LEFT_OUT, NOT_REACHED, Verdict
+from llmaas.verify import DECLARED, LEFT_OUT, NOT_REACHED, Check, Verdict
 from llmaas.views import policies
 
 MOMENT: Final = datetime(2026, 11, 30, tzinfo=UTC)
@@ -34,6 +34,16 @@ def test_a_check_that_did_not_run_says_why(evidence: Evidence) -> None:
     assert skipped.outcome == "not run"
     assert "not run: simulated: " in skipped.reasons[0]
     assert "GPUs are simulated here" in skipped.reasons[0]
+
+
+def test_a_file_of_checks_says_the_same_of_a_subject_once() -> None:
+    rows = [
+        Check("", host, "", "not run", 0.0, "Skipped: no device", f"tests/host/test_gpus.py::test_{name}")
+        for name in ("one", "two")
+        for host in ("gpu-host-01", "gpu-host-02")
+    ]
+    (result,) = judge_checks(["tests/host/test_gpus.py"], rows, {}, "").values()
+    assert result.reasons == tuple(f"not run: gpu-host-0{number}: Skipped: no device" for number in (1, 2))
 
 
 def test_what_breaks_is_failed_and_never_not_run(evidence: Evidence) -> None:
