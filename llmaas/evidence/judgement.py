@@ -55,7 +55,7 @@ class Result:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it did not pass, a line for each subject, the same line once; those that nobody began are counted together."""
+        """Why it did not pass, a line for each subject, none twice; those that nobody began are counted together."""
         if not self.rows:
             return (f"not run: {self.reason}",)
         single = dict.fromkeys(

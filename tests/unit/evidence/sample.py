@@ -57,6 +57,7 @@ MAP: Final = {
             "title": "Sample <1>",
             "publisher": "Nobody",
             "left_out": "Chapter 2.",
+            "left_out_ids": ["2.1.a", "2.1.b"],
             "requirements": [
                 {"id": "1.1.a", "title": "Closed", "proofs": ["closed", "whole-file"]},
                 {"id": "1.1.b", "title": "Closed and guarded", "proofs": ["closed"], "operator": "the guard's diary"},

@@ -16,6 +16,7 @@ def test_the_report_says_what_did_not_run_and_what_failed_and_why(evidence: Evid
     assert "the guard&#39;s diary" in text
     assert "all of them simulated" in text
     assert "Sample &lt;1&gt;" in text
+    assert "<p>Chapter 2. Left out: 2.1.a, 2.1.b.</p>" in text
     assert text.count("<svg ") == 2
 
 
