@@ -1,13 +1,14 @@
 """Everything that evidence says, put together before any of it is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from llmaas.evidence.control_map import ControlMap
 from llmaas.evidence.exceptions import Exemption
+from llmaas.evidence.existing import EMULATED, LIVE, covers
 from llmaas.evidence.gathering import Gathered
 from llmaas.evidence.judgement import Judged, Result, judge_checks, judge_requirements
 from llmaas.hardening.record import Judgement, recorded_scores
@@ -44,6 +45,7 @@ class Evidence:
         judgements: what OpenSCAP said of hosts, as it is on record; the first and the latest time of each.
         exemptions: the exceptions in force.
         differences: what records were made against that is not so any more.
+        others: by their names in the map, checks of hosts that prove no requirement, without those that a proof names.
     """
 
     platform: Platform
@@ -58,6 +60,7 @@ class Evidence:
     judgements: tuple[Judgement, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
     differences: tuple[str, ...] = ()
+    others: Mapping[str, Result] = field(default_factory=dict)
 
     @property
     def ended(self) -> datetime:
@@ -89,4 +92,11 @@ def assemble(platform: Platform, control_map: ControlMap, map_file: Path, gather
         judgements,
         gathered.exemptions,
         gathered.differences,
+        _others(control_map, gathered),
     )
+
+
+def _others(control_map: ControlMap, gathered: Gathered) -> dict[str, Result]:
+    names = [entry.check for entry in control_map.unmapped if entry.check.startswith((*LIVE, *EMULATED))]
+    rows = [row for row in gathered.verdict.checks if not any(covers(name, row.test) for name in control_map.checks)]
+    return judge_checks(names, rows, gathered.absent, gathered.otherwise)

@@ -58,13 +58,15 @@ class Requirement(_Part):
 class Framework(_Part):
     """A published text, and which of its requirements stand here.
 
-    ``left_out`` says which do not and why; empty if all stand here.
+    ``left_out`` says which do not and why; empty if all stand here. ``left_out_ids`` names them one by one where each
+    has to be told apart from one that was forgotten.
     """
 
     id: Slug
     title: Text
     publisher: Text
     left_out: str = ""
+    left_out_ids: tuple[Number, ...] = ()
     requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)]
 
 
@@ -131,12 +133,24 @@ def _disagreements(found: ControlMap) -> Iterator[str]:
         for number, count in Counter(each.id for each in framework.requirements).items():
             if count > 1:
                 yield f"{framework.id} {number}: stands here {count} times; keep one"
+        yield from (f"{framework.id} {number}: {problem}" for number, problem in _doubts_of_left_out(framework))
         for requirement in framework.requirements:
             yield from (f"{framework.id} {requirement.id}: {problem}" for problem in _faults(found, requirement))
     mapped = set(found.checks)
     for entry in found.unmapped:
         if entry.check in mapped:
             yield f"unmapped {entry.check}: a proof names it too; take it out of one of the two"
+
+
+def _doubts_of_left_out(framework: Framework) -> Iterator[tuple[str, str]]:
+    here = {requirement.id for requirement in framework.requirements}
+    for number, count in Counter(framework.left_out_ids).items():
+        if number in here:
+            yield number, "stands here and is left out; keep one"
+        if count > 1:
+            yield number, f"is left out {count} times; keep one"
+        if not framework.left_out:
+            yield number, "is left out; say why in `left_out`"
 
 
 def _faults(found: ControlMap, requirement: Requirement) -> Iterator[str]:

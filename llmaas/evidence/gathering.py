@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from llmaas_policies.model import Rule
 from llmaas_policies.pack import RULES
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,9 +17,10 @@ from llmaas.evidence.existing import EMULATED, LIVE, POLICY, PREVIEW, PREVIEW_SU
 from llmaas.materials import MaterialError
 from llmaas.preview.report import preview
 from llmaas.settings import Platform
-from llmaas.verify import Check, Outcome, Verdict, run_checks
+from llmaas.verify import DECLARED, Check, Outcome, Verdict, run_checks
 from llmaas.verify.inputs import Inputs, differences, inputs_of, with_inputs
 from llmaas.verify.runner import FOLDERS, stack_digest
+from llmaas.views.policies import policy_parameters
 
 _VERDICT: Final = TypeAdapter(Verdict)
 _NOT_ASKED: Final = "runs on emulated hosts and takes more than an hour; ask for it with --emulated, or give its record"
@@ -170,7 +172,8 @@ def _names(rows: Iterable[Check]) -> set[tuple[str, str]]:
 def judge_stack(platform: Platform, moment: datetime, exemptions: Sequence[Exemption]) -> list[Check]:
     """What a preview says of the stack file at ``moment``: a row for each question and for each rule of the pack.
 
-    A rule looks at no object that ``exemptions`` excuse from it, so its row names them.
+    A rule looks at no object that ``exemptions`` excuse from it, so its row names them. One that shows nothing in a lab
+    is ``not run`` there, unless it refuses something.
     """
     try:
         report = preview(platform, moment)
@@ -187,12 +190,13 @@ def judge_stack(platform: Platform, moment: datetime, exemptions: Sequence[Exemp
         else:
             rows.append(_row(f"{PREVIEW}{subject}", *_outcome(str(each) for each in verdict.refusals)))
     policies = found.get("policies")
+    simulated = policy_parameters(platform, moment.astimezone(UTC).date()).simulated
     for rule in RULES:
         if policies is None:
             rows.append(_row(f"{POLICY}{rule.name}", "not run", "; ".join(report.notes)))
         else:
             broken = (str(each) for each in policies.refusals if each.rule == rule.name)
-            row = _row(f"{POLICY}{rule.name}", *_outcome(broken))
+            row = _row(f"{POLICY}{rule.name}", *_outcome_of_rule(rule, broken, simulated=simulated))
             rows.append(replace(row, exceptions=texts_of(exemptions, row.test)))
     return rows
 
@@ -200,6 +204,13 @@ def judge_stack(platform: Platform, moment: datetime, exemptions: Sequence[Exemp
 def _outcome(refusals: Iterable[str]) -> tuple[Outcome, str]:
     found = list(refusals)
     return ("failed", "; ".join(found)) if found else ("passed", "")
+
+
+def _outcome_of_rule(rule: Rule, refusals: Iterable[str], *, simulated: bool) -> tuple[Outcome, str]:
+    outcome, reason = _outcome(refusals)
+    if simulated and rule.in_a_lab and outcome == "passed":
+        return "not run", f"{DECLARED}simulated GPUs alone: a lab; {rule.in_a_lab}"
+    return outcome, reason
 
 
 def _row(check: str, outcome: Outcome, reason: str) -> Check:

@@ -55,20 +55,21 @@ class Result:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it did not pass, a line for each subject; those that nobody began are counted together."""
+        """Why it did not pass, a line for each subject, none twice; those that nobody began are counted together."""
         if not self.rows:
             return (f"not run: {self.reason}",)
-        single = tuple(
+        single = dict.fromkeys(
             f"{row.outcome}: {row.subject}: {row.reason}" if row.subject else f"{row.outcome}: {row.reason}"
             for row in self.rows
             if row.outcome != "passed" and row.begun
         )
         untouched = Counter(row.reason for row in self.rows if not row.begun)
-        return single + tuple(
+        together = (
             f"not run: {untouched[reason]} of {len(self.rows)}: {reason}"
             for reason in (LEFT_OUT, NOT_REACHED)
             if untouched[reason]
         )
+        return (*single, *together)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def html_report(evidence: Evidence) -> str:
         count_states=count_states,
         proofs=evidence.control_map.proofs,
         results=evidence.results,
+        others=evidence.others,
         unmapped=evidence.control_map.unmapped,
         unknown=without_name(existing_checks(), named),
         inputs=evidence.inputs,

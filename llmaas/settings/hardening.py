@@ -51,7 +51,7 @@ class HardeningWaiver(Section):
     hosts: tuple[HostName, ...] = Field(
         default=(), description="a list of names of hosts and key servers; left away, every one of them"
     )
-    reason: Annotated[str, StringConstraints(min_length=20, max_length=600)] = Field(
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20, max_length=600)] = Field(
         description="why it is needed and what protects instead, in 20 to 600 characters"
     )
     expires: Day = Field(description="the last day it holds, as 2027-05-31, a year ahead at most")

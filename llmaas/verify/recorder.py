@@ -3,13 +3,14 @@
 Every check that there is to run is told as ``not run`` before any begins, those that were left out too; what is told as
 it ends takes the place of that. So a run that is killed leaves nothing out.
 
-A skipped or expected failure is ``not run``: a check that cannot run has shown nothing. ``note`` adds figures.
+A skipped or expected failure is ``not run``: a check that cannot run has shown nothing. ``note`` adds figures. What a
+check records as property ``EXCEPTION`` stands with its row: what it let pass because somebody granted so.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from llmaas.verify.verdict import LEFT_OUT, NOT_REACHED
 
 DESCRIPTOR: Final = "LLMAAS_VERIFY_FD"
+EXCEPTION: Final = "exception"
 REASON_CHARACTERS: Final = 600
 _TITLE: Final = re.compile(r"(?:^|/)test_(?P<file>\w+)\.py::test_(?P<name>\w+)(?:\[(?P<subject>.*)\])?$")
 
@@ -41,7 +43,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" or report.outcome != "passed":
         outcome = "not run" if report.skipped else report.outcome
         # What fails before or after the test itself has shown nothing either, but needs a repair: failed.
-        _send(report.nodeid, outcome, report.duration, _reason(report))
+        exceptions = [str(text) for name, text in report.user_properties if name == EXCEPTION]
+        _send(report.nodeid, outcome, report.duration, _reason(report), exceptions)
 
 
 @pytest.hookimpl
@@ -57,7 +60,7 @@ def note(figures: Mapping[str, str]) -> None:
         _write({"figures": dict(figures)})
 
 
-def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
+def _send(node: str, outcome: str, seconds: float, reason: str, exceptions: Sequence[str] = ()) -> None:
     found = _TITLE.search(node)
     area, name, subject = (found["file"], found["name"], found["subject"] or "") if found else (node, "can be read", "")
     line = {
@@ -69,6 +72,7 @@ def _send(node: str, outcome: str, seconds: float, reason: str) -> None:
         # Why a check was left out is said at the beginning; what an error comes to, at its end.
         "reason": (reason[:REASON_CHARACTERS] if outcome == "not run" else reason[-REASON_CHARACTERS:]).strip(),
         "test": node.partition("[")[0],
+        "exceptions": list(exceptions),
     }
     _write(line)
 

@@ -54,7 +54,7 @@ def run_checks(
             if "figures" in said:
                 figures |= said["figures"]
                 continue
-            check = Check(**said)
+            check = Check(**{**said, "exceptions": tuple(said["exceptions"])})
             if check.begun:
                 ended.append(check)
                 on_check(check)

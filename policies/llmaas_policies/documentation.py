@@ -24,5 +24,6 @@ def markdown(rules: Sequence[Rule]) -> str:
             f"## {rule.name}\n\n{rule.description} {why}\n\n"
             f"- Severity: {rule.severity}\n- Serves: {', '.join(rule.frameworks)}\n- Remedy: {rule.remediation}\n"
             f"- Waiver: {'one that the stack file names, with reason and end' if rule.waivable else 'none'}\n"
+            + (f"- In a lab, where no GPU is real, a pass shows nothing: {rule.in_a_lab}\n" if rule.in_a_lab else "")
         )
     return "\n".join(sections)

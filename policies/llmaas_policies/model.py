@@ -163,6 +163,7 @@ class Rule:
         check_stack: looks at all objects together.
         waivable: whether a named waiver of the stack file excuses an object from it.
         any_type: whether it also looks at resources that are no Kubernetes objects.
+        in_a_lab: why it shows nothing where no GPU is real, though it may refuse something; empty if it shows as much.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Rule:
     check_stack: StackCheck | None = None
     waivable: bool = False
     any_type: bool = False
+    in_a_lab: str = ""
 
     def findings(self, resource: Resource, parameters: Parameters) -> Iterable[Violation]:
         """What one object breaks of this rule, unless a waiver in force excuses it."""
@@ -206,11 +208,12 @@ class Subject:
         *,
         waivable: bool = False,
         any_type: bool = False,
+        in_a_lab: str = "",
     ) -> Callable[[ResourceCheck], ResourceCheck]:
         """Decorator for a check of one object."""
 
         def register(check: ResourceCheck) -> ResourceCheck:
-            rule = Rule(name, description, severity, frameworks, remediation, check, None, waivable, any_type)
+            rule = Rule(name, description, severity, frameworks, remediation, check, None, waivable, any_type, in_a_lab)
             self.rules.append(rule)
             return check
 

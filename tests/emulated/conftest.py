@@ -126,9 +126,10 @@ def restarted(converged: tuple[Fleet, Run], figures: Note) -> Fleet:
             resets = list(pool.map(Guest.reboot, fleet.site.guests))
         for guest, seconds in zip(fleet.site.guests, resets, strict=True):
             figures(f"{guest.host.name}: reset to SSH", seconds)
-            figures(
-                f"{guest.host.name}: start of the kernel to unlocked, one of two key servers", wait_until_open(guest)
-            )
+            unlocked = wait_until_open(guest)
+            name = f"{guest.host.name}: start of the kernel to unlocked, one of two key servers"
+            figures(name, unlocked)
+            note({f"emulated host {name}": f"{unlocked:.0f} s"})
     finally:
         fleet.let_answer("key-01")
     return fleet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cases import BAD, UNKNOWN_AT_PREVIEW, Case
-from host.judged_rules import OF_OTHER_OBJECTS, WORKLOADS, of_workloads
+from host.judged_rules import OF_OTHER_OBJECTS, WORKLOADS, excused_by, of_workloads
 from llmaas_policies.documentation import markdown
 from llmaas_policies.model import UNKNOWN, Resource, Rule, Violation, Waiver
 from llmaas_policies.pack import RULES, evaluate, policies
@@ -17,12 +17,12 @@ NAMES = [rule.name for rule in RULES]
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
-def findings(rule: Rule, case: Case) -> list[Violation]:
+def findings(rule: Rule, case: Case, *, simulated: bool = False) -> list[Violation]:
     objects: dict[str, object] = dict(good())
-    parameters = PARAMETERS
+    parameters = replace(PARAMETERS, simulated=simulated)
     name, path, value = case
     if name == "parameters":
-        parameters = replace(PARAMETERS, **{path: value})
+        parameters = replace(parameters, **{path: value})
     elif name in {"new", "foreign"}:
         objects[name] = value
     else:
@@ -39,6 +39,17 @@ def test_the_good_environment_passes() -> None:
 @pytest.mark.parametrize(("rule", "case"), [(rule, case) for rule, cases in BAD.items() for case in cases])
 def test_what_breaks_a_rule_is_refused_by_its_name(rule: str, case: Case) -> None:
     assert findings(BY_NAME[rule], case)
+
+
+def test_a_rule_that_looks_away_in_a_lab_says_so() -> None:
+    away = {
+        rule
+        for rule, cases in BAD.items()
+        for case in cases
+        if findings(BY_NAME[rule], case) and not findings(BY_NAME[rule], case, simulated=True)
+    }
+    assert away == {"volumes-on-encrypted-hosts"}
+    assert all(BY_NAME[name].in_a_lab for name in away)
 
 
 @pytest.mark.parametrize(("rule", "case"), UNKNOWN_AT_PREVIEW.items())
@@ -83,6 +94,18 @@ def test_a_waiver_excuses_one_object_from_one_rule_until_its_last_day(rule: str)
     for waiver in (Waiver(rule, f"{label}-2", "x", "2026-12-01"), Waiver(rule, label, " ", "2026-12-01")):
         found = {each.rule.name for each in evaluate(objects.values(), replace(PARAMETERS, waivers=[waiver]))}
         assert {rule, "waiver-in-force"} <= found
+
+
+def test_verify_tells_a_waiver_by_the_object_that_breaks_the_rule_and_by_no_other() -> None:
+    rule, objects = BY_NAME["no-privileged-container"], good()
+    waivers = [Waiver(rule.name, Resource(objects["litellm"]).label, "the exporter needs it", "2026-12-01")]
+    parameters = replace(PARAMETERS, waivers=waivers)
+    assert excused_by(rule, [Resource(body) for body in objects.values()], parameters) == {}
+    change(objects["litellm"], "spec/template/spec/containers/0/securityContext/privileged", True)
+    told = excused_by(rule, [Resource(body) for body in objects.values()], parameters)
+    assert told == {waivers[0].resource: "no-privileged-container until 2026-12-01: the exporter needs it"}
+    ended = replace(parameters, today="2026-12-02")
+    assert excused_by(rule, [Resource(body) for body in objects.values()], ended) == {}
 
 
 def test_a_waiver_from_a_rule_that_allows_none_excuses_nothing() -> None:

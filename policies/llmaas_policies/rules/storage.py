@@ -33,6 +33,7 @@ def _is_below(path: object, folders: Sequence[str]) -> bool:
     "data-on-encrypted-storage", "Every persistent volume lies on an encrypted file system of its host.",
     Severity.CRITICAL, ("SecNumCloud 3.2 10.1.a",),
     "Use a local volume below one of the encrypted paths that the stack file declares",
+    in_a_lab="the folders that count as encrypted need no encrypted device there, and the rule sees paths alone",
 )  # fmt: skip
 def data_on_encrypted_storage(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
     """A disk that leaves the building must be noise."""
@@ -72,6 +73,7 @@ def _hosts_of(resource: Resource) -> list[str] | None:
     "volumes-on-encrypted-hosts", "Every persistent volume lies on a disk that is declared for its host and encrypted.",
     Severity.CRITICAL, ("SecNumCloud 3.2 10.1.a", "SecNumCloud 3.2 10.5.a"),
     "Declare a data device of that purpose at llmaas:hosts[].data_devices, or place the volume on a host that has one",
+    in_a_lab="the rule asks for no encrypted device there",
 )  # fmt: skip
 def volumes_on_encrypted_hosts(resource: Resource, parameters: Parameters) -> Iterator[Violation]:
     """On a host without such a disk the right folder is a plain one; a lab, whose GPUs are simulated, holds no data."""

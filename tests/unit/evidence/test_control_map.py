@@ -1,9 +1,11 @@
 import copy
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Final
 
 import pytest
 import yaml
+from llmaas_policies.pack import RULES
 from unit.evidence.sample import MAP
 
 from llmaas.evidence.control_map import ControlMap, MapError, load_control_map
@@ -31,6 +33,16 @@ SECNUMCLOUD: Final = {
     18: 4,
     19: 6,
 }
+# How rules of the policy pack cite the frameworks of the map, and what they cite beside these.
+CITED_AS: Final = {
+    "SecNumCloud 3.2": "secnumcloud-3.2",
+    "CIS Kubernetes": "cis-kubernetes",
+    "ANSSI BP-028": "anssi-bp-028",
+    "ANSSI GenAI": "anssi-genai",
+    "ANSSI TLS": "anssi-tls",
+    "ANSSI containers": "anssi-containers",
+}
+LAWS: Final = {"GDPR art. 5"}
 ISO_27001: Final = {5: 37, 6: 8, 7: 14, 8: 34}
 
 
@@ -80,8 +92,36 @@ def test_no_section_is_left_out(real: ControlMap, framework: str, chapters: dict
 
 
 def test_a_framework_that_is_not_whole_says_what_it_leaves_out(real: ControlMap) -> None:
-    whole = {"secnumcloud-3.2", "iso-27001-2022"}
-    assert {framework.id for framework in real.frameworks if not framework.left_out} <= whole
+    assert {framework.id for framework in real.frameworks if not framework.left_out} <= {"iso-27001-2022"}
+
+
+def _numbers(real: ControlMap, name: str) -> set[str]:
+    """What stands in a framework of the map, and what it names as left out."""
+    (framework,) = (each for each in real.frameworks if each.id == name)
+    return {*(requirement.id for requirement in framework.requirements), *framework.left_out_ids}
+
+
+def test_no_letter_before_the_last_one_of_a_section_is_left_out_silently(real: ControlMap) -> None:
+    numbers = _numbers(real, "secnumcloud-3.2")
+    lettered = [number.rpartition(".") for number in numbers if number.count(".") == 2]
+    before = {
+        f"{section}.{letter}"
+        for section, _, last in lettered
+        for letter in ascii_lowercase[: ascii_lowercase.index(last)]
+    }
+    assert before
+    assert before - numbers == set()
+
+
+def test_what_a_rule_cites_stands_in_the_map_or_is_named_as_left_out(real: ControlMap) -> None:
+    cited = {tuple(text.rsplit(" ", 1)) for rule in RULES for text in rule.frameworks if text not in LAWS}
+    missing = [
+        (framework, number)
+        for framework, number in cited
+        # a section that has no letters in the map stands for all of them
+        if not {number, number.rpartition(".")[0]} & _numbers(real, CITED_AS[framework])
+    ]
+    assert missing == []
 
 
 def test_all_live_checks_run_and_of_the_software_s_own_what_is_named(real: ControlMap) -> None:
@@ -158,6 +198,7 @@ def test_everything_wrong_with_a_map_is_said_at_once(tmp_path: Path) -> None:
             {"id": "3", "title": "both", "proofs": ["closed"], "kind": "legal"},
             {"id": "4", "title": "nothing to bring", "kind": "legal"},
         ],
+        "left_out_ids": ["4", "5", "5"],
     }
     unmapped = [{"check": "preview/plan", "reason": "no"}]
     with pytest.raises(MapError) as caught:
@@ -169,6 +210,9 @@ def test_everything_wrong_with_a_map_is_said_at_once(tmp_path: Path) -> None:
         "x 2: stands here 2 times",
         "x 3: has proofs and a kind",
         "x 4: has no proof",
+        "x 4: stands here and is left out",
+        "x 5: is left out 2 times",
+        "x 5: is left out; say why",
         "proofs.gpu: no requirement uses it",
         "unmapped preview/plan: a proof names it too",
     ):

@@ -1,18 +1,21 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from unit.evidence.sample import STATES, evidence_of, run_sample, write_map, write_record
 
 from llmaas.evidence.assembly import Evidence, assemble
-from llmaas.evidence.gathering import RecordError, gather, merged, read_record
-from llmaas.evidence.judgement import count_states
+from llmaas.evidence.gathering import RecordError, gather, judge_stack, merged, read_record
+from llmaas.evidence.judgement import count_states, judge_checks
 from llmaas.evidence.oscal import assessment_results
 from llmaas.evidence.report import html_report
 from llmaas.settings import load_platform
-from llmaas.verify import LEFT_OUT, NOT_REACHED, Verdict
+from llmaas.verify import DECLARED, LEFT_OUT, NOT_REACHED, Check, Verdict
+from llmaas.views import policies
 
+MOMENT: Final = datetime(2026, 11, 30, tzinfo=UTC)
 CLOSED = "tests/host/test_good.py::test_it_is_closed"
 
 
@@ -33,6 +36,16 @@ def test_a_check_that_did_not_run_says_why(evidence: Evidence) -> None:
     assert "GPUs are simulated here" in skipped.reasons[0]
 
 
+def test_a_file_of_checks_says_the_same_of_a_subject_once() -> None:
+    rows = [
+        Check("", host, "", "not run", 0.0, "Skipped: no device", f"tests/host/test_gpus.py::test_{name}")
+        for name in ("one", "two")
+        for host in ("gpu-host-01", "gpu-host-02")
+    ]
+    (result,) = judge_checks(["tests/host/test_gpus.py"], rows, {}, "").values()
+    assert result.reasons == tuple(f"not run: gpu-host-0{number}: Skipped: no device" for number in (1, 2))
+
+
 def test_what_breaks_is_failed_and_never_not_run(evidence: Evidence) -> None:
     assert evidence.results["tests/host/test_mixed.py::test_it_breaks"].outcome == "failed"
     assert evidence.results["tests/host/test_unreadable.py::test_never"].outcome == "failed"
@@ -48,6 +61,28 @@ def test_subjects_are_counted_apart(evidence: Evidence) -> None:
 def test_the_stack_file_is_judged_by_every_rule_and_question(evidence: Evidence) -> None:
     tests = {row.test for row in evidence.verdict.checks}
     assert {"preview/plan", "preview/policies", "preview/secrets", "policy/image-by-digest"} <= tests
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("volumes-on-encrypted-hosts", "the rule asks for no encrypted device there"),
+        ("data-on-encrypted-storage", "the folders that count as encrypted need no encrypted device there"),
+    ],
+)
+def test_a_rule_that_shows_nothing_in_a_lab_is_not_run_there(evidence: Evidence, rule: str, says: str) -> None:
+    (row,) = (row for row in evidence.verdict.checks if row.test == f"policy/{rule}")
+    assert (row.outcome, row.cannot_run, row.has_nothing) == ("not run", True, False)
+    assert row.reason.startswith(f"{DECLARED}simulated GPUs alone: a lab; {says}")
+    production = {row.test: row.outcome for row in judge_stack(load_platform("production"), MOMENT, ())}
+    assert production[f"policy/{rule}"] == "passed"
+
+
+def test_what_a_rule_refuses_in_a_lab_is_failed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "ENCRYPTED_PATHS", ("/srv",))
+    rows = {row.test: row for row in judge_stack(load_platform("lab"), MOMENT, ())}
+    assert rows["policy/data-on-encrypted-storage"].outcome == "failed"
+    assert "is below none of /srv" in rows["policy/data-on-encrypted-storage"].reason
 
 
 def test_records_are_put_together_and_may_not_contradict_each_other(tmp_path: Path) -> None:

@@ -16,7 +16,21 @@ def test_the_report_says_what_did_not_run_and_what_failed_and_why(evidence: Evid
     assert "the guard&#39;s diary" in text
     assert "all of them simulated" in text
     assert "Sample &lt;1&gt;" in text
+    assert "<p>Chapter 2. Left out: 2.1.a, 2.1.b.</p>" in text
     assert text.count("<svg ") == 2
+
+
+def test_the_report_says_how_checks_of_hosts_ended_that_prove_no_requirement(evidence: Evidence) -> None:
+    table = html_report(evidence).partition("<h2>Checks that prove no requirement</h2>")[2].partition("</table>")[0]
+    rows = {row.partition("</code>")[0]: row for row in table.split("<tr><td><code>")[1:]}
+    mixed, emulated, own = (rows[name] for name in ("tests/host/test_mixed.py", "tests/emulated/test_more.py", "tests"))
+    assert '<div class="reason">not run: gpu-host-02: Skipped: there is no device to count</div>' in mixed
+    assert '<td>that GPUs are counted</td>\n<td><span class="not-run">not run</span> (1 of 2)' in mixed
+    # what a proof names stands there
+    assert "simulated" not in mixed
+    assert "one is not two" not in mixed
+    assert '<div class="reason">not run: is not in the given records</div>' in emulated
+    assert '<td><span class="not-run">not run</span></td>' in own
 
 
 def test_what_was_counted_is_in_the_report_the_results_and_the_record(evidence: Evidence) -> None:

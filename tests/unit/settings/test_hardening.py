@@ -47,6 +47,7 @@ def test_an_exception_without_a_part_is_refused_by_its_place(tmp_path: Path, key
     [
         ("control", "R81"),
         ("reason", "because"),
+        ("reason", " " * 30),
         ("expires", "soon"),
         ("deviations", ["everything"]),
         ("roles", ["printer"]),

@@ -157,6 +157,20 @@ def test_what_a_check_counted_stands_in_the_verdict_and_is_printed(
     assert lines[-2] == "forbidden connections: 7 tried"
 
 
+def test_what_a_check_let_pass_by_an_exception_stands_with_its_row(verdict_of: RunText) -> None:
+    verdict, _ = verdict_of(
+        "from llmaas.verify.recorder import EXCEPTION\n"
+        "def test_x(record_property):\n"
+        "    record_property(EXCEPTION, 'R12 until 2027-05-31: pods')\n    record_property('other', 'x')\n"
+        "def test_y(): pass\n"
+    )
+    assert {check.invariant: check.exceptions for check in verdict.checks} == {
+        "x": ("R12 until 2027-05-31: pods",),
+        "y": (),
+    }
+    assert json.loads(verdict.as_json())["checks"][0]["exceptions"] == ["R12 until 2027-05-31: pods"]
+
+
 def test_a_check_that_runs_by_itself_counts_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(DESCRIPTOR, raising=False)
     note({"forbidden connections": "7 tried"})
