@@ -101,7 +101,8 @@ def test_verify_tells_a_waiver_by_the_object_that_breaks_the_rule_and_by_no_othe
     waivers = [Waiver(rule.name, Resource(objects["litellm"]).label, "the exporter needs it", "2026-12-01")]
     parameters = replace(PARAMETERS, waivers=waivers)
     assert excused_by(rule, [Resource(body) for body in objects.values()], parameters) == {}
-    change(objects["litellm"], "spec/template/spec/containers/0/securityContext/privileged", True)
+    name, path, value = BAD[rule.name][0]
+    change(objects[name], path, value)
     told = excused_by(rule, [Resource(body) for body in objects.values()], parameters)
     assert told == {waivers[0].resource: "no-privileged-container until 2026-12-01: the exporter needs it"}
     ended = replace(parameters, today="2026-12-02")
