@@ -1,4 +1,4 @@
-"""What must agree inside one model: a capability and its parser, its GPUs and its memory, its output and its context."""
+"""What must agree inside one model: capability and parser, GPUs and memory, output and context."""
 
 from collections.abc import Iterator
 from typing import Final
