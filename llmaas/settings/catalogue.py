@@ -60,6 +60,10 @@ class Model(Section):
     name: ModelName = Field(description="the name that tenants call, such as granite3.3:8b")
     phase: Phase = Field(description="experimental, stable, deprecated or removed")
     context_tokens: Count = Field(description="the longest context served, in tokens, at least 1")
+    most_output_tokens: Count | None = Field(
+        default=None,
+        description="max_tokens of a call that names none, at most context_tokens; absent, the rest of the context",
+    )
     gpus_per_replica: Annotated[int, Field(ge=1, le=64)] = Field(description="GPUs of one replica, 1 to 64")
     artefact: Name = Field(description="the name of an entry of llmaas:artefacts")
     placement: dict[HostName, ReplicaCount] = Field(

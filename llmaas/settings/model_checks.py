@@ -1,4 +1,4 @@
-"""What must agree inside one model: a capability and its parser, its GPUs and its memory."""
+"""What must agree inside one model: capability and parser, GPUs and memory, output and context."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -47,4 +47,16 @@ def memory_holds_what_is_shared(draft: Draft) -> Iterator[Problem]:
             )
 
 
-CHECKS = (capabilities_have_their_parsers, memory_holds_what_is_shared)
+def output_fits_the_context(draft: Draft) -> Iterator[Problem]:
+    """A bound of output beyond the context would bound nothing."""
+    for item in draft.entries("models", Model):
+        if not item.sure("most_output_tokens", "context_tokens"):
+            continue
+        own, context = item.value.most_output_tokens, item.value.context_tokens
+        if own is not None and own > context:
+            yield Problem(
+                f"{item.path}.most_output_tokens", f"{own} is more than context_tokens; give at most {context}"
+            )
+
+
+CHECKS = (capabilities_have_their_parsers, memory_holds_what_is_shared, output_fits_the_context)

@@ -53,6 +53,8 @@ def _model(model: Model, tokenizer_sha256: str | None) -> dict[str, Any]:
         "capability": "embedding" if model.only_embeds else "chat",
         "takes_priority": vllm.takes_priority(model),
     }
+    if model.most_output_tokens is not None:
+        content["most_output_tokens"] = model.most_output_tokens
     if tokenizer_sha256 is not None:
         content["tokenizer"] = f"{t.TOKENIZERS_ROOT}/{model.artefact}/{t.TOKENIZER_FILE}"
         # Another file is another configuration, so the pods are rolled; and one that differs is not counted with.

@@ -2,8 +2,9 @@
 
 PostgreSQL is the truth. A change is pushed to Redis as soon as it is committed, and a replica believes its own memory
 for two seconds: suspension and a change of tier hold everywhere within that. A push that fails is repeated until it
-arrives. A copy in Redis that is older than half a minute is read anew, which mends a push whose process was killed;
-while PostgreSQL is away, or does not answer within a moment, the copy serves as it is.
+arrives. One whose process was killed is mended by the others, which look for changes every two seconds
+(``revocation``). A copy in Redis that is older than half a minute is read anew in any case; while PostgreSQL is away,
+or does not answer within a moment, the copy serves as it is.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from llmaas_gateway.accounts.account import AccountError, State
 from llmaas_gateway.accounts.administration import Administration
 from llmaas_gateway.accounts.database import Connection, rows
 from llmaas_gateway.accounts.trail import Trail
-from llmaas_gateway.audit.records import Act
+from llmaas_gateway.audit.records import PLATFORM, Act
 from llmaas_gateway.transactions import may_idle
 
 # What LiteLLM keeps of teams and keys after they are deleted; the accounts need none of it.
@@ -114,11 +114,14 @@ class PersonalData:
                 await self._all.litellm.block_key(str(key["token"]))
             await self._all.litellm.delete_team(team)
 
-    async def export(self, tenant: str) -> AsyncIterator[str]:
+    async def export(self, actor: str, tenant: str) -> AsyncIterator[str]:
         """One JSON object, piece by piece: the tenant, its history, payments, invoices, teams, keys, records, audit.
+
+        That it was exported is recorded before anything leaves, whether or not it then arrives whole.
 
         Raises:
             UnknownTenantError: before the first piece.
+            LiteLLMError, DatabaseUnavailableError: likewise, where what is held cannot be read, or the act be recorded.
         """
         row = await self._all.find(tenant)
         identifier = row["tenant"]
@@ -129,6 +132,11 @@ class PersonalData:
             query = f"SELECT * FROM ledger.{name} WHERE tenant = %s ORDER BY 1, 2"  # noqa: S608 - names of ours
             head[name] = await self._all.database.read(query, [identifier])
         head |= {"teams": mine, "keys": keys}
+        async with self._all.database.change() as connection:
+            # An erased tenant gets no stream anew.
+            whose = PLATFORM if row["state"] == State.ERASED else identifier
+            act = Act(actor, "tenant.export", identifier, self._all.now(), whose)
+            await self._all.audit.append([act], connection)
         text = json.dumps(head, default=_text, ensure_ascii=False)
         yield f'{text[:-1]}, "records": ['
         async for piece in _joined(self._records(identifier)):

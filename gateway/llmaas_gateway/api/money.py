@@ -64,8 +64,8 @@ def money_router(services: Services) -> APIRouter:
         return {"tenant": row["tenant"], "month": month, **plain, "differences": differences}
 
     @router.get("/llmaas/reconciliation")
-    async def reconcile(_: str = who) -> dict[str, Any]:
-        return asdict(await services.reconciler.run_alone())
+    async def reconcile(actor: str = who) -> dict[str, Any]:
+        return asdict(await services.reconciler.run_alone(actor))
 
     return router
 

@@ -138,6 +138,7 @@ class Services:
             self.redis,
             self.ledger.records_key,
             self.litellm,
+            self.audit,
             self.now,
         )
 

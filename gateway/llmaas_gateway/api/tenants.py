@@ -110,8 +110,8 @@ def tenants_router(services: Services) -> APIRouter:  # noqa: C901 - one small f
         return {"team": team, "name": body.name}
 
     @router.get("/llmaas/tenants/{tenant}/export")
-    async def export(tenant: str, _: str = who) -> StreamingResponse:
-        pieces = services.personal_data.export(tenant)
+    async def export(tenant: str, actor: str = who) -> StreamingResponse:
+        pieces = services.personal_data.export(actor, tenant)
         first = await anext(pieces)  # an unknown tenant is told before the answer begins
 
         async def whole() -> AsyncIterator[str]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from redis.asyncio import Redis
 
 from llmaas_gateway.accounts.account import TENANT, State
+from llmaas_gateway.accounts.administration import Audit
 from llmaas_gateway.accounts.database import (
     Connection,
     Database,
@@ -22,6 +23,7 @@ from llmaas_gateway.accounts.database import (
 from llmaas_gateway.accounts.directory import Directory, account_of
 from llmaas_gateway.accounts.litellm import LiteLLM
 from llmaas_gateway.accounts.personal_data import sweep_erased
+from llmaas_gateway.audit.records import Act
 from llmaas_gateway.invoices import month_sums
 from llmaas_gateway.invoices.counters import Counters
 from llmaas_gateway.invoices.finding import Finding
@@ -85,10 +87,11 @@ class Reconciler:
     redis: Redis
     stream: str
     litellm: LiteLLM
+    audit: Audit
     now: Callable[[], datetime]
 
-    async def run(self) -> Reconciliation:
-        """All checks, one after the other.
+    async def run(self, actor: str = "system:reconciliation") -> Reconciliation:
+        """All checks, one after the other; what is swept then is an act of whoever asked for them.
 
         Raises:
             LedgerUnavailableError: Redis is away or is being rebuilt; run it later.
@@ -111,9 +114,12 @@ class Reconciler:
             findings += found
         async with self.database.change() as connection:
             swept = await sweep_erased(connection)
+            if swept:
+                act = Act(actor, "tenant.sweep", "what LiteLLM kept of erased tenants", now, details={"rows": swept})
+                await self.audit.append([act], connection)
         return Reconciliation(now, compared, tuple(findings), swept)
 
-    async def run_alone(self) -> Reconciliation:
+    async def run_alone(self, actor: str) -> Reconciliation:
         """All checks, unless they run already, here or at another replica.
 
         Raises:
@@ -123,7 +129,7 @@ class Reconciler:
         async with self.database.change() as connection:
             if not await takes_turn(connection):
                 raise DatabaseBusyError("a reconciliation runs already; ask again when it has ended")
-            return await self.run()
+            return await self.run(actor)
 
     async def _months(self, now: datetime) -> tuple[int, list[Finding]]:
         """A month that was summed up against its records, in turn."""

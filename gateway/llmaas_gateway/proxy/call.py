@@ -83,6 +83,8 @@ class Call:
         usage: of the whole answer.
         usage_by_choice: of a stream, what the model told last of each choice.
         pieces: parts of a stream that held something, a lower bound of its tokens.
+        said: texts of a whole answer for which the model told no usage; None where there is no such answer.
+        least_input_tokens: what the prompts have at least, by the gateway's count.
         system_tokens: of the prompt, those of system messages, by the tokenizer of the model that was asked for.
         complete: whether the answer came to its end.
         answered_by: the model that answered, where another one took over.
@@ -103,6 +105,8 @@ class Call:
     usage: Mapping[str, Any] | None = None
     usage_by_choice: dict[int, Any] = field(default_factory=dict)
     pieces: int = 0
+    said: Sequence[str] | None = None
+    least_input_tokens: int = 0
     system_tokens: int = 0
     settled: bool = False
     charged_nano_eur: int | None = None
@@ -126,7 +130,7 @@ class Call:
 
     def forget_usage(self) -> None:
         """Nothing is charged, whatever the model has told."""
-        self.usage, self.usage_by_choice, self.pieces = None, {}, 0
+        self.usage, self.usage_by_choice, self.pieces, self.said = None, {}, 0, None
 
     @property
     def stream(self) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmaas_gateway.charging import Charge, Usage, charge, most, usage_of
-from llmaas_gateway.isolation.requests import Bounds, most_output_tokens
+from llmaas_gateway.isolation.requests import Bounds, most_output_tokens, prompts
 from llmaas_gateway.prices import PriceBook, Unit
 from llmaas_gateway.proxy.call import Call
 from llmaas_gateway.proxy.counting import InputCounter, InputTokens
@@ -32,6 +32,7 @@ class Costs:
         """Count the input, and give a request that names no ``max_tokens`` the model's own, where that surely fits."""
         tokens = self._counter.count(model, call.body)
         call.system_tokens = tokens.system
+        call.least_input_tokens = tokens.least_a_prompt * prompts(call.body)
         own = model.most_output_tokens
         asked = call.body.get("max_tokens") or call.body.get("max_completion_tokens")
         if call.kind != "embedding" and own and not asked and tokens.most + own <= model.context_tokens:
@@ -60,7 +61,16 @@ class Costs:
         Raises:
             UsageError: the usage contradicts itself.
         """
-        usage = usage_of(call.usage or {"completion_tokens": call.pieces}, system_tokens=call.system_tokens)
+        usage = usage_of(call.usage or self._surely(call, model), system_tokens=call.system_tokens)
         if call.kind == "embedding":
             usage = Usage({Unit.EMBEDDING: sum(usage.counts.values())} if usage.counts else {})
         return usage, charge(self._book, model, usage, at, factor)
+
+    def _surely(self, call: Call, model: str) -> dict[str, int]:
+        """Of an answer without usage, what it took at least; nothing where no answer came."""
+        if call.said is None and not call.pieces:
+            return {}
+        output = call.pieces + self._counter.at_least(model, call.said or ())
+        if call.admitted is not None:
+            output = min(output, call.admitted.output_tokens)
+        return {"prompt_tokens": call.least_input_tokens, "completion_tokens": output}

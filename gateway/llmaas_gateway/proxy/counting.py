@@ -123,6 +123,11 @@ class InputCounter:
             return replace(bounds, system=system)
         return _bounds(count, model, value, 8 * number, number)
 
+    def at_least(self, model: str, texts: Sequence[str]) -> int:
+        """Tokens of what a model said; without its tokenizer one for each text."""
+        count = self._counts.get(model)
+        return len(texts) if count is None else sum(map(count, texts))
+
 
 def _system_tokens(count: Count | None, messages: Sequence[Any]) -> int:
     if count is None:

@@ -132,7 +132,7 @@ class Parts:
             calls_shown=self.settings.audit.retention.requests,
             accounts=self.settings.accounts,
         )
-        revocation = Revocation(self._keys_database, self.database, LiteLLMKeys())
+        revocation = Revocation(self._keys_database, self.database, LiteLLMKeys(), self.directory)
         self._beside = [services.nightly, services.removal, revocation]
         include(app, services)
         include_audit(app, AuditServices(self.audit.log, self.audit.signer, authenticate))

@@ -1,6 +1,7 @@
 """The answer to one call on its way to the client: watched, settled before its last byte, told in the client's API."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,11 +16,14 @@ from llmaas_gateway.proxy.usage import (
     StreamReader,
     is_error,
     is_object,
+    texts_of_body,
     told_usage,
     usage_of_body,
     usage_of_event,
     with_system_tokens,
 )
+
+_log = logging.getLogger(__name__)
 
 # What LiteLLM tells about itself: costs in no currency, addresses of servers, limits that are not the tenant's.
 _HIDDEN_HEADERS: Final = (b"x-litellm-", b"x-ratelimit-", b"llm_provider-", b"server", b"x-request-id")
@@ -142,6 +146,9 @@ class Reply:
             await self._settle_failed()
         else:
             self._call.usage = usage
+            if usage is None:
+                _log.warning("request %s: its answer tells no usage; charged by what is known", self._call.identity)
+                self._call.said = texts_of_body(body)
             await self._settlement.settle(self._call, "success")
         kept = [(name, value) for name, value in self._headers(start) if name.lower() != b"content-length"]
         await answer(self._send, status, kept, told)

@@ -68,6 +68,25 @@ def is_object(body: bytes) -> bool:
         return False
 
 
+def texts_of_body(body: bytes) -> list[str]:
+    """What a JSON answer says: of each choice its texts, thoughts and arguments of calls; none of embeddings."""
+    content = json.loads(body)
+    choices = content.get("choices") if isinstance(content, Mapping) else None
+    said: list[Any] = []
+    for choice in _objects(choices):
+        message = choice.get("message")
+        told = message if isinstance(message, Mapping) else choice
+        said += [told.get(name) for name in ("content", "reasoning_content", "text")]
+        for call in _objects(told.get("tool_calls")):
+            function = call.get("function")
+            said += [function.get(name) for name in ("name", "arguments")] if isinstance(function, Mapping) else []
+    return [text for text in said if isinstance(text, str) and text]
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
 def told_usage(usage: Mapping[str, Any] | None, system_tokens: int) -> Mapping[str, Any] | None:
     """A usage that tells the tokens of system messages apart, as they are charged.
 

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from llmaas_gateway.accounts import tenants
 from llmaas_gateway.accounts.account import Account, State
 from llmaas_gateway.accounts.database import Database
 from llmaas_gateway.accounts.directory import Directory, DirectoryUnavailableError, UnknownTenantError
+from llmaas_gateway.accounts.revocation import Revocation
 from llmaas_gateway.ledger.ledger import connect
+from llmaas_gateway.tasks import end
 from redis.exceptions import RedisError
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
@@ -131,7 +134,71 @@ def test_what_cannot_be_pushed_does_not_outlive_the_directory(in_stores: Run) ->
     in_stores(action)
 
 
-def test_a_push_that_never_arrived_is_mended_within_half_a_minute(in_stores: Run) -> None:
+class NoKeys:
+    """A process that remembers none."""
+
+    def hashes(self) -> list[str]:
+        return []
+
+    def remembers(self, key: str) -> bool:  # noqa: ARG002
+        return False
+
+    def forget(self, key: str) -> None:
+        """There is none."""
+
+
+def looking(stores: Any, directory: Directory) -> Revocation:
+    return Revocation(stores.database, stores.database, NoKeys(), directory)
+
+
+def test_a_push_that_never_arrived_is_mended_by_another_replica_within_five_seconds(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        await made(stores, "tn-b")
+        here, there = (stores.directory() for _ in range(2))
+        looks = asyncio.create_task(looking(stores, here).run())
+        async with asyncio.timeout(10):
+            while not await stores.redis.exists(here.key("tn-b")):  # noqa: ASYNC110 - until the first look is over
+                await asyncio.sleep(0.05)
+        assert not (await there.account("tn-a")).suspended
+        await suspended(stores, None)  # by a replica that died then
+        async with asyncio.timeout(5):
+            while not ((await here.account("tn-a")).suspended and (await there.account("tn-a")).suspended):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await end(looks)
+
+    in_stores(action)
+
+
+def test_a_look_asks_for_no_account_that_redis_was_told_of(in_stores: Run) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        directory = stores.directory()
+        looks = looking(stores, directory)
+        await looks.look_at_tenants()
+        await stores.redis.delete(directory.key("tn-a"))
+        await looks.look_at_tenants()
+        assert not await stores.redis.exists(directory.key("tn-a"))
+
+    in_stores(action)
+
+
+def test_what_a_look_could_not_tell_redis_is_told_by_the_next(in_stores: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def action(stores: Any) -> None:
+        await made(stores)
+        directory = stores.directory()
+        looks = looking(stores, directory)
+        with monkeypatch.context() as patched:
+            patched.setattr(directory, "_push", AsyncMock(side_effect=RedisError))
+            await looks.look_at_tenants()
+        assert not await stores.redis.exists(directory.key("tn-a"))
+        await looks.look_at_tenants()
+        assert await stores.redis.hget(directory.key("tn-a"), "state") == b"active"
+
+    in_stores(action)
+
+
+def test_without_any_look_a_push_that_never_arrived_is_mended_within_half_a_minute(in_stores: Run) -> None:
     async def action(stores: Any) -> None:
         await made(stores)
         clock = Clock()

@@ -181,7 +181,7 @@ def test_a_revoked_key_is_forgotten_however_long_others_read(in_stores: Run) -> 
         await with_keys(stores)
         shared, own = Database(stores.database_url, timeout_seconds=60), Database(stores.database_url)
         remembered = Keys(hashed("good"), hashed("bad"), hashed("gone"))
-        revocation = Revocation(own, shared, remembered)
+        revocation = Revocation(own, shared, remembered, stores.directory())
         slow = asyncio.create_task(shared.read("SELECT pg_sleep(60)"))
         await asyncio.sleep(0.1)
         await revocation.look()

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import AsyncMock
 
+import psycopg
 import pytest
 from llmaas_gateway.accounts.administration import Administration
 from llmaas_gateway.accounts.litellm import LiteLLM
@@ -173,9 +175,12 @@ def test_what_litellm_writes_after_the_erasure_is_swept_at_the_next_reconciliati
             await connection.execute(
                 """INSERT INTO "LiteLLM_SpendLogs" VALUES ('t', %s, '{"alias": "Jane"}', '', '', NULL, 1)""", [tenant]
             )
+        done = len(platform.acts)
         assert (await platform.ask("GET", "/llmaas/reconciliation"))["swept"] == 1
         assert "Jane" not in await held(platform)
         assert (await platform.ask("GET", "/llmaas/reconciliation"))["swept"] == 0
+        acts = [(act.actor, act.action, act.tenant, act.details) for act in platform.acts[done:]]
+        assert acts == [("operator:ada", "tenant.sweep", "", {"rows": 1})]
 
     on_platform(action)
 
@@ -193,5 +198,31 @@ def test_an_export_has_the_tenant_its_keys_payments_and_every_record(on_platform
         assert [record["request_id"] for record in whole["records"]] == ["call-0", "call-1", "call-2"]
         assert [action for action in ACTIONS if action in repr(whole["audit"])] == ACTIONS
         assert (await platform.ask("GET", "/llmaas/tenants/other/export"))["records"] == []
+
+    on_platform(action)
+
+
+def test_an_export_is_an_act_before_its_first_piece_leaves(on_platform: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        whole = await platform.ask("GET", f"/llmaas/tenants/{tenant}/export")
+        assert (platform.acts[-1].actor, platform.acts[-1].action) == ("operator:ada", "tenant.export")
+        assert (platform.acts[-1].tenant, platform.acts[-1].object) == (tenant, tenant)
+        assert "tenant.export" in repr(whole["audit"])
+        monkeypatch.setattr(platform.services.audit, "append", AsyncMock(side_effect=psycopg.OperationalError))
+        unrecorded = await platform.raw("GET", f"/llmaas/tenants/{tenant}/export")
+        assert unrecorded.status_code == 503
+        assert "records" not in unrecorded.json()
+
+    on_platform(action)
+
+
+def test_an_export_of_an_erased_tenant_is_an_act_of_the_platform_s(on_platform: Run) -> None:
+    async def action(platform: Any) -> None:
+        tenant = await used(platform)
+        await platform.ask("POST", f"/llmaas/tenants/{tenant}/erase", {"confirm": "acme of Jane Doe"})
+        assert (await platform.ask("GET", f"/llmaas/tenants/{tenant}/export"))["audit"] == []
+        act = platform.acts[-1]
+        assert (act.action, act.object, act.tenant) == ("tenant.export", tenant, "")
 
     on_platform(action)

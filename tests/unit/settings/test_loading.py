@@ -137,6 +137,8 @@ def change(path: str, value: object) -> Any:
         ("models/0/replacement", "gpt", "models[0].replacement", "is no entry of llmaas:models"),
         ("models/0/production_date", "2026-02-30", "models[0].production_date", "is not a date"),
         ("models/0/context_tokens", 4096, "models[0].context_tokens", "give at most 2048"),
+        ("models/0/most_output_tokens", 1025, "models[0].most_output_tokens", "give at most 1024"),
+        ("models/0/most_output_tokens", 0, "models[0].most_output_tokens", "is too small"),
         ("models/0/gpus_per_replica", 1.5, "models[0].gpus_per_replica", "is not a whole number"),
         ("models/0/phase", "beta", "models[0].phase", "experimental, stable, deprecated or removed"),
         ("models/0/capabilities", ["chat", "tools"], "models[0].tool_parser", "capabilities has tools; give the one"),

@@ -32,6 +32,15 @@ def test_the_gateway_knows_every_served_model_and_every_tier(environment: str) -
     assert settings.replicas == platform.gateway.replicas
 
 
+@pytest.mark.parametrize("environment", ["lab", "production"])
+def test_the_gateway_bounds_the_output_of_calls_as_the_stack_file_says(environment: str) -> None:
+    platform = load_platform(environment)
+    settings = GatewaySettings.model_validate(yaml.safe_load(configuration(platform, TOKENIZERS)))
+    assert {model.name: model.most_output_tokens for model in settings.models} == {
+        model.name: 4096 if environment == "production" else None for model in served_models(platform)
+    }
+
+
 @pytest.mark.parametrize(
     ("environment", "counted"),
     [("lab", {"granite3.3:8b", "llama3.2:3b", "llama3.1:70b"}), ("production", {"llama3.2:3b"})],

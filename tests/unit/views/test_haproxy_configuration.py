@@ -247,6 +247,7 @@ def test_an_expired_key_keeps_its_own_answer(public: httpx.Client) -> None:
 def test_a_spent_budget_is_answered_as_openai_does(public: httpx.Client) -> None:
     answer = public.post("/v1/chat/completions", headers={"authorization": "Bearer sk-spent"}, json={"model": "a"})
     assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "3600"
     assert answer.json()["error"]["code"] == "insufficient_quota"
 
 
