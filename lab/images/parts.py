@@ -24,7 +24,8 @@ Report = Callable[[str], None]
 _KEY_LENGTH: Final = 16
 # Changes when the code here lays parts out differently: old parts are then not taken for new ones.
 _LAYOUT: Final = "4"
-_IGNORED: Final = {"__pycache__", "node_modules", ".venv"}
+# In a folder of inputs: what is made of them, and what is told of them.
+_IGNORED: Final = {"__pycache__", "node_modules", ".venv", "README.md"}
 
 
 def digest_of(values: Iterable[str]) -> str:
@@ -38,6 +39,8 @@ def digest_of(values: Iterable[str]) -> str:
 def digest_of_files(patterns: Iterable[str]) -> str:
     """One key for the content of files, given as paths or globs from the project's root; a folder is all in it.
 
+    A README in a folder is no input: an image is the same whatever is told of it.
+
     Raises:
         ImageError: a pattern matches nothing.
     """
@@ -48,7 +51,7 @@ def digest_of_files(patterns: Iterable[str]) -> str:
             raise ImageError(f"the input {pattern!r} matches no file", remedy="correct it in image.toml")
         for path in matches:
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-                if file.is_file() and not _IGNORED.intersection(file.parts):
+                if file.is_file() and not _IGNORED.intersection(file.relative_to(path).parts):
                     name = file.relative_to(PROJECT_ROOT)
                     executable = os.access(file, os.X_OK)
                     digest.update(f"{name}\0{executable}\0".encode() + file.read_bytes() + b"\0")

@@ -145,6 +145,20 @@ def test_an_input_that_is_missing_is_an_error() -> None:
         parts.digest_of_files(["images/absent"])
 
 
+@pytest.mark.parametrize(("name", "changes"), [("README.md", False), ("image.toml", True)])
+def test_what_is_told_of_an_image_is_no_input_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, changes: bool
+) -> None:
+    monkeypatch.setattr(parts, "PROJECT_ROOT", tmp_path)
+    folder = tmp_path / "images" / "tool"
+    folder.mkdir(parents=True)
+    for each in ("README.md", "image.toml"):
+        (folder / each).write_text("as before")
+    before = parts.digest_of_files(["images/tool"])
+    (folder / name).write_text("otherwise")
+    assert (parts.digest_of_files(["images/tool"]) != before) == changes
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_an_image_of_the_same_inputs_is_not_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, same: bool
