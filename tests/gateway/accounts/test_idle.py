@@ -106,13 +106,13 @@ def test_a_reconciliation_keeps_its_turn_while_it_compares(
         await impatient(platform)
         original = Reconciler.run
 
-        async def slow(reconciler: Reconciler) -> Any:
+        async def slow(reconciler: Reconciler, *actor: str) -> Any:
             await elsewhere()
-            return await original(reconciler)
+            return await original(reconciler, *actor)
 
         monkeypatch.setattr(Reconciler, "run", slow)
         services = platform.services
-        assert await (services.nightly.look() if by_night else services.reconciler.run_alone())
+        assert await (services.nightly.look() if by_night else services.reconciler.run_alone("operator:ada"))
 
     on_platform(action)
 
