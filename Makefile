@@ -60,7 +60,7 @@ standins-test: environment packages  ## stand-ins against a real API server, ker
 	$(PYTEST) -q $(PARALLEL) tests/standins
 
 .PHONY: emulated
-emulated: environment packages  ## hardening and encrypted storage on hosts with kernels of their own (75 minutes)
+emulated: environment packages  ## hardening and encrypted storage on hosts with kernels of their own (45 minutes)
 	$(PYTEST) -q -s tests/emulated
 
 .PHONY: check
