@@ -122,6 +122,11 @@ def lab_processes() -> set[int]:
     return set().union(*(processes_in(group) for group in lab_groups()))
 
 
+def lab_runs_at(state: str) -> bool:
+    """Whether a lab runs on this machine whose state may be in that folder; one that is gone is nobody's."""
+    return Path(state).is_dir() and bool(lab_processes())
+
+
 def _members(group: Path) -> set[int]:
     pids: set[int] = set()
     for path in _with_all_below(group):

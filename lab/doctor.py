@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.base import packages
-from lab.cgroups import lab_processes
+from lab.cgroups import lab_runs_at
 from lab.layout import BRIDGE, ENVIRONMENT, Layout
 from lab.machine import copy_speed, unified_cgroups
 from lab.network import address_conflicts, bridge_owner, route_conflicts
@@ -219,7 +219,7 @@ def _network(here: Layout, spec: LabSpec) -> list[Finding]:
         return [Finding("network", Level.NOTE, "not looked at: iproute2 is not installed yet")]
     owner = bridge_owner()
     # a lab of which nothing runs any more gives way
-    foreign = owner is not None and owner != str(here.state) and (not owner or _is_alive(owner))
+    foreign = owner is not None and owner != str(here.state) and (not owner or lab_runs_at(owner))
     conflicts = [*address_conflicts(spec), *route_conflicts(spec)]
     return [
         _judge(
@@ -237,10 +237,6 @@ def _network(here: Layout, spec: LabSpec) -> list[Finding]:
             good=not conflicts,
         ),
     ]
-
-
-def _is_alive(state: str) -> bool:
-    return Path(state).is_dir() and bool(lab_processes())
 
 
 def _ports(here: Layout, spec: LabSpec) -> list[Finding]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.cgroups import end_all_groups, end_group, lab_processes
+from lab.cgroups import end_all_groups, end_group, lab_runs_at
 from lab.disks import unmount_below
 from lab.errors import LabError
 from lab.kernel import restore_kernel_settings
@@ -28,7 +28,7 @@ def take_over(layout: Layout) -> None:
     owner = bridge_owner()
     if owner is None or owner == str(layout.state):
         return
-    if owner and Path(owner).is_dir() and lab_processes():
+    if owner and lab_runs_at(owner):
         raise LabError(
             f"the lab that runs on this machine has its state in {owner}",
             remedy=f"end that one first: LLMAAS_STATE={Path(owner).parent} make down",

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ from llmaas.paths import PROJECT_ROOT
 # A host that is this machine.
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 _ANSIBLE = PROJECT_ROOT / "ansible"
+
+
+def programs(folder: Path, scripts: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a run that finds these shell scripts, by their names, before all other programs."""
+    place = folder / "bin"
+    place.mkdir()
+    for name, script in scripts.items():
+        (place / name).write_text(f"#!/bin/sh\n{script}\n")
+        (place / name).chmod(0o755)
+    return {"PATH": f"{place}:{os.environ['PATH']}"}
 
 
 def run_playbook(

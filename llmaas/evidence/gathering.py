@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from llmaas.settings import Platform
 from llmaas.verify import DECLARED, Check, Outcome, Verdict, run_checks
 from llmaas.verify.inputs import Inputs, differences, inputs_of, with_inputs
 from llmaas.verify.runner import FOLDERS, stack_digest
-from llmaas.views.policies import policy_parameters
+from llmaas.views.policies import gpus_are_simulated
 
 _VERDICT: Final = TypeAdapter(Verdict)
 _NOT_ASKED: Final = "runs on emulated hosts and takes more than an hour; ask for it with --emulated, or give its record"
@@ -190,7 +190,7 @@ def judge_stack(platform: Platform, moment: datetime, exemptions: Sequence[Exemp
         else:
             rows.append(_row(f"{PREVIEW}{subject}", *_outcome(str(each) for each in verdict.refusals)))
     policies = found.get("policies")
-    simulated = policy_parameters(platform, moment.astimezone(UTC).date()).simulated
+    simulated = gpus_are_simulated(platform)
     for rule in RULES:
         if policies is None:
             rows.append(_row(f"{POLICY}{rule.name}", "not run", "; ".join(report.notes)))

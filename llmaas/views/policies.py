@@ -37,13 +37,18 @@ def policy_parameters(platform: Platform, today: date) -> Parameters:
         places=_places(platform),
         retention=_retention(platform),
         encrypted_mounts={host.name: mounts(host) for host in platform.hosts},
-        simulated=all(host.gpus is None or host.gpus.kind == "simulated" for host in platform.hosts),
+        simulated=gpus_are_simulated(platform),
         waivers=tuple(
             Waiver(waiver.rule, waiver.resource, waiver.reason, waiver.expires.isoformat())
             for waiver in platform.waivers
         ),
         today=today.isoformat(),
     )
+
+
+def gpus_are_simulated(platform: Platform) -> bool:
+    """Whether no GPU of the environment is real: a lab, which holds nobody's data."""
+    return all(host.gpus is None or host.gpus.kind == "simulated" for host in platform.hosts)
 
 
 def _places(platform: Platform) -> tuple[Place, ...]:

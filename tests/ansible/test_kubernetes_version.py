@@ -1,14 +1,13 @@
 """A run that would change the version of Kubernetes is refused before its first change; one machine plays hosts."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playbooks import LOCAL, run_playbook
+from playbooks import LOCAL, programs, run_playbook
 
 from llmaas.paths import PROJECT_ROOT
 
@@ -23,8 +22,7 @@ VARIABLES = {
 }
 SAYS = {"kubelet": "Kubernetes v{}", "kubeadm": "v{}", "kubectl": "Client Version: v{}"}
 # Stands for kubectl on hosts: each server has a version or does not answer, and all of them know the same nodes.
-KUBECTL = """#!/bin/sh
-for word; do case $word in --server=https://*) server=${word#--server=https://} ;; esac; done
+KUBECTL = """for word; do case $word in --server=https://*) server=${word#--server=https://} ;; esac; done
 version=$(cat "$STATE/${server%:6443}") || { echo "connection refused" >&2; exit 1; }
 case "$*" in
 */version) echo "{\\"gitVersion\\": \\"v$version\\"}" ;;
@@ -38,13 +36,11 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("programs", "bin", "state"):
+        for name in ("programs", "state"):
             (folder / name).mkdir()
         for name in SAYS:
             self.program(name, DECLARED)
-        kubectl = folder / "bin" / "kubectl"
-        kubectl.write_text(KUBECTL)
-        kubectl.chmod(0o755)
+        self.environment = programs(folder, {"kubectl": KUBECTL}) | {"STATE": str(folder / "state")}
         self.joined = folder / "admin.conf"
         self.joined.touch()
         self.manifest = folder / "kube-apiserver.yaml"
@@ -81,9 +77,8 @@ class Site:
             "__control_plane_begun": str(self.folder / "begun"),
             "__control_plane_manifest": str(self.manifest),
         }
-        variables = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "STATE": str(self.folder / "state")}
         return run_playbook(
-            self.folder, inventory, f"playbooks/{playbook}", "-e", json.dumps(given), *options, **variables
+            self.folder, inventory, f"playbooks/{playbook}", "-e", json.dumps(given), *options, **self.environment
         )
 
     def refused(self, *options: str) -> str:

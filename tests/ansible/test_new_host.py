@@ -1,14 +1,13 @@
 """A host that the firewalls of key servers do not know yet: its devices wait for their answer, all else does not."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playbooks import LOCAL, run_play, run_playbook
+from playbooks import LOCAL, programs, run_play, run_playbook
 from unit.disks.tang import OTHER, OWN, answering, silent_address
 
 from llmaas.paths import PROJECT_ROOT
@@ -43,18 +42,9 @@ def inventory(folder: Path, *servers: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def environment(folder: Path) -> dict[str, str]:
-    programs = folder / "bin"
-    programs.mkdir()
-    for name, script in PROGRAMS.items():
-        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-        (programs / name).chmod(0o755)
-    return {"PATH": f"{programs}:{os.environ['PATH']}"}
-
-
 def preflight(folder: Path, *servers: tuple[str, str]) -> subprocess.CompletedProcess[str]:
     hosts = inventory(folder, *servers)
-    return run_playbook(folder, hosts, "playbooks/preflight.yml", "-e", NOWHERE, **environment(folder))
+    return run_playbook(folder, hosts, "playbooks/preflight.yml", "-e", NOWHERE, **programs(folder, PROGRAMS))
 
 
 def hear(folder: Path, hosts: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +52,7 @@ def hear(folder: Path, hosts: dict[str, Any], *options: str) -> subprocess.Compl
     tasks = of_role("tasks")
     changes = [task["name"] for task in tasks].index("Install what encrypts and unlocks")
     play = {"hosts": "encrypted", "gather_facts": False, "vars": of_role("vars"), "tasks": tasks[:changes]}
-    return run_play(folder, hosts, play, "-e", NOWHERE, *options, **environment(folder))
+    return run_play(folder, hosts, play, "-e", NOWHERE, *options, **programs(folder, PROGRAMS))
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,17 +2,15 @@
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playbooks import LOCAL, run_play
+from playbooks import LOCAL, programs, run_play
+from unit.disks.tang import OWN, SIGNING
 
 UUID = "11111111-2222-3333-4444-555555555555"
 SERVER = "http://10.0.0.1:7500"
-KEY = {"kty": "EC", "crv": "P-521", "x": "AQ", "y": "Ag", "key_ops": ["verify"]}
-THUMBPRINT = "l-YyZGUvPu4FvAeSWjTmej5VZ6LS_EB5Xw5KwLm4fY0"
 
 
 def encoded(value: Any) -> str:
@@ -21,13 +19,13 @@ def encoded(value: Any) -> str:
 
 def metadata() -> str:
     """The header of a volume that is bound to the key server."""
-    inner = {"clevis": {"pin": "tang", "tang": {"url": SERVER, "adv": {"keys": [KEY]}}}}
+    inner = {"clevis": {"pin": "tang", "tang": {"url": SERVER, "adv": {"keys": [SIGNING]}}}}
     outer = {"clevis": {"pin": "sss", "sss": {"t": 1, "jwe": [f"{encoded(inner)}.x.x.x.x"]}}}
     token = {"type": "clevis", "keyslots": ["1"], "jwe": {"protected": encoded(outer)}}
     return json.dumps({"segments": {}, "keyslots": {}, "tokens": {"0": token}})
 
 
-def programs(folder: Path) -> dict[str, str]:
+def asked_programs(folder: Path) -> dict[str, str]:
     """In place of those that ask a device; each writes down what it is asked."""
     shown = {
         "lsblk": """echo '{"blockdevices": [{"type": "disk", "size": 1048576}]}'""",
@@ -39,12 +37,7 @@ def programs(folder: Path) -> dict[str, str]:
             esac""",
         "clevis": "",
     }
-    bin_ = folder / "bin"
-    bin_.mkdir()
-    for name, script in shown.items():
-        (bin_ / name).write_text(f'#!/bin/sh\necho "$0 $*" >> {folder}/asked\n{script}\n')
-        (bin_ / name).chmod(0o755)
-    return {"PATH": f"{bin_}:{os.environ['PATH']}"}
+    return programs(folder, {name: f'echo "$0 $*" >> {folder}/asked\n{script}' for name, script in shown.items()})
 
 
 @pytest.mark.parametrize("renew", [True, False])
@@ -62,7 +55,7 @@ def test_a_check_run_tells_that_recovery_keys_would_be_replaced_and_makes_none(t
         "where": "hosts[0].data_devices[0]",
         "mount": "/nowhere/logs",
         "threshold": 1,
-        "servers": {SERVER: THUMBPRINT},
+        "servers": {SERVER: OWN},
         "new_recovery_key": renew,
         "records": str(records),
         "recipients": ["somebody"],
@@ -73,7 +66,7 @@ def test_a_check_run_tells_that_recovery_keys_would_be_replaced_and_makes_none(t
         {"name": "Tell", "ansible.builtin.debug": {"msg": told}},
     ]
     play = {"name": "Encrypt", "hosts": "all", "gather_facts": False, "tasks": tasks}
-    done = run_play(tmp_path, {"all": {"hosts": {"one": LOCAL}}}, play, "--check", **programs(tmp_path))
+    done = run_play(tmp_path, {"all": {"hosts": {"one": LOCAL}}}, play, "--check", **asked_programs(tmp_path))
     said = " ".join(done.stdout.split())
     assert done.returncode == 0, said + done.stderr
     first = f"replace the recovery key of {disk}" if renew else f"open {disk}"

@@ -15,7 +15,10 @@ from llmaas_gateway.accounts.database import Database, DatabaseUnavailableError
 from llmaas_gateway.invoices.finding import CHECKS
 
 _LOOK_SECONDS: Final = 60.0
-_LAST: Final = "SELECT at, findings FROM ledger.reconciliation ORDER BY night DESC LIMIT 1"
+_LAST: Final = """
+SELECT at, ARRAY(SELECT finding ->> 'check' FROM jsonb_array_elements(findings) AS finding) AS checks
+FROM ledger.reconciliation ORDER BY night DESC LIMIT 1
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class ReconciliationWatch(Collector):
         """Ask once; while PostgreSQL is away what was seen stays, and grows old."""
         try:
             for row in await self._database.read(_LAST):
-                self._seen = (row["at"], Counter(finding["check"] for finding in row["findings"]))
+                self._seen = (row["at"], Counter(row["checks"]))
         except (DatabaseUnavailableError, psycopg.Error) as error:
             _log.warning("the last reconciliation cannot be read: %s", error)
 

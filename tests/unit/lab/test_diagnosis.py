@@ -152,12 +152,12 @@ def test_the_bridge_of_another_lab_that_runs_prevents_this_one_and_is_named(
 ) -> None:
     other = here.state.with_name("other") / "lab"
     machine.links = [{"ifname": "lo"}, {"ifname": BRIDGE, "ifalias": str(other)}]
-    monkeypatch.setattr("lab.doctor.lab_processes", lambda: {1})
+    monkeypatch.setattr("lab.cgroups.lab_processes", lambda: {1})
     assert failures(here) == [], "nothing is left of that lab, so it gives way"
     other.mkdir(parents=True)
-    monkeypatch.setattr("lab.doctor.lab_processes", set)
+    monkeypatch.setattr("lab.cgroups.lab_processes", set)
     assert failures(here) == [], "nothing of it runs, so it gives way"
-    monkeypatch.setattr("lab.doctor.lab_processes", lambda: {1})
+    monkeypatch.setattr("lab.cgroups.lab_processes", lambda: {1})
     (line,) = failures(here)
     assert str(other) in line
     assert f"LLMAAS_STATE={other.parent} make down" in line
