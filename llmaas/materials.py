@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import yaml
 from cryptography.x509 import load_pem_x509_certificates
-from llmaas_gateway.prices import PriceError, Unit, load_price_book
+from llmaas_gateway.price_file import load_price_book
+from llmaas_gateway.prices import PriceError, Unit
 
 from llmaas.paths import stack_file, state_dir
 from llmaas.pki import Authority, Leaf, open_authority

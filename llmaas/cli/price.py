@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from llmaas_gateway.charging import Usage, charge, estimate_tokens
 from llmaas_gateway.money import format_euros
-from llmaas_gateway.prices import PriceError, Unit, load_price_book
+from llmaas_gateway.price_file import load_price_book
+from llmaas_gateway.prices import PriceError, Unit
 from llmaas_gateway.proxy.counting import tokenizer
 from llmaas_gateway.proxy.settings import SettingsError as TokenizerError
 from rich.console import Console

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import typer
 from llmaas_gateway import chain
+from llmaas_gateway.price_file import load_price_book
 from llmaas_gateway.price_record import differences, record_prices
-from llmaas_gateway.prices import PriceBook, PriceError, load_price_book
+from llmaas_gateway.prices import PriceBook, PriceError
 from rich.console import Console
 
 from llmaas.cli.price import PRICES

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llmaas_gateway import chain
+from llmaas_gateway.price_file import load_price_book
 from llmaas_gateway.price_record import differences
-from llmaas_gateway.prices import PriceError, load_price_book
+from llmaas_gateway.prices import PriceError
 
 from llmaas.materials import MaterialError, price_book_file, read_prices
 from llmaas.planning.check import placement_faults

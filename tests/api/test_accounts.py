@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 from api.environment import ENTRANCES, PLATFORM, SERVED
-from llmaas_gateway.prices import load_price_book
+from llmaas_gateway.price_file import load_price_book
 
 from llmaas.admin import AdminClient, AdminError, Tenant
 from llmaas.admin.client import KeyLimits

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from gateway.test_ledger import LEASE, run
-from llmaas_gateway.ledger.ledger import LONGEST_LEASE, Held, Ledger, Refused
+from llmaas_gateway.ledger.counters import LONGEST_LEASE
+from llmaas_gateway.ledger.ledger import Held, Ledger, Refused
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.memory import TRACE_SECONDS
 from llmaas_gateway.proxy.answers import limit_headers, over_limit

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from llmaas_gateway import chain
+from llmaas_gateway.price_file import parse_price_book
 from llmaas_gateway.price_record import differences, record_prices
-from llmaas_gateway.prices import PriceError, parse_price_book
+from llmaas_gateway.prices import PriceError
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llmaas_gateway.charging import Usage, UsageError, charge, estimate_tokens, most, usage_of
-from llmaas_gateway.prices import PriceError, Unit, load_price_book, parse_price_book
+from llmaas_gateway.price_file import load_price_book, parse_price_book
+from llmaas_gateway.prices import PriceError, Unit
 
 PARIS = ZoneInfo("Europe/Paris")
 BOOK = load_price_book(Path(__file__).parents[2] / "stacks" / "prices.yaml")

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
-from llmaas_gateway.ledger.ledger import LONGEST_LEASE, Held, Ledger, Settled, connect
+from llmaas_gateway.ledger.counters import LONGEST_LEASE
+from llmaas_gateway.ledger.ledger import Held, Ledger, Settled, connect
 from llmaas_gateway.ledger.limits import Kind, Limit, Window
 from llmaas_gateway.ledger.memory import TRACE_SECONDS
 

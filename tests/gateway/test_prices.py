@@ -5,7 +5,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from llmaas_gateway.prices import PriceError, Unit, load_price_book, parse_price_book
+from llmaas_gateway.price_file import load_price_book, parse_price_book
+from llmaas_gateway.prices import PriceError, Unit
 
 PARIS = ZoneInfo("Europe/Paris")
 BOOK = Path(__file__).parents[2] / "stacks" / "prices.yaml"

@@ -11,17 +11,11 @@ from typing import Any, Final
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from llmaas_gateway.ledger.limits import Kind, Limit
-from llmaas_gateway.ledger.memory import TRACE_SECONDS
+from llmaas_gateway.ledger.counters import counters_of
+from llmaas_gateway.ledger.limits import Limit
 from llmaas_gateway.ledger.process import RedisProcess
 
 _SCRIPT: Final = (Path(__file__).parent / "ledger.lua").read_text(encoding="utf-8")
-LONGEST_LEASE: Final = timedelta(hours=1)
-# A counter outlives its window by this much, so that a call that began in it still settles there: when its lease is
-# over it lapses, and can be settled for as long as its trace is kept. Requests are counted when they begin, so theirs
-# need not wait: a counter a minute for each tenant would fill Redis.
-_COUNTER_GRACE: Final = LONGEST_LEASE + timedelta(seconds=TRACE_SECONDS)
-_REQUESTS_GRACE: Final = timedelta(seconds=10)
 
 
 class LedgerUnavailableError(Exception):
@@ -94,13 +88,14 @@ def lock_key(prefix: str) -> str:
 
 
 def connect(
-    url: str, *, timeout_seconds: float, connections: int = 20, process: RedisProcess | None = None, **tls: Any
+    url: str, *, timeout_seconds: float | None, connections: int = 20, process: RedisProcess | None = None, **tls: Any
 ) -> Redis:
     """A client for the ledger: a call waits for a connection and for its answer no longer than the time limit.
 
     Args:
         url: ``redis://`` or ``rediss://``.
-        timeout_seconds: of connecting, of waiting for a free connection and of each answer.
+        timeout_seconds: of connecting, of waiting for a free connection and of each answer. None where each operation
+            is limited as a whole, as ``Ledger`` does: redis-py makes a task of each step that has a limit.
         connections: at most so many at once from this process; further calls wait.
         process: what notices that Redis was started anew.
         tls: ``ssl_*`` arguments of redis-py.
@@ -173,7 +168,7 @@ class Ledger:
             nano_eur: the most the call can cost.
             output_tokens: the most it can answer.
             at: now, in the time zone of the windows.
-            lease: how long the reservation holds unless renewed, ``LONGEST_LEASE`` at most.
+            lease: how long the reservation holds unless renewed, ``counters.LONGEST_LEASE`` at most.
             shadow: admit whatever the limits say, but count.
             record: what is kept of the call if it is never settled.
 
@@ -181,11 +176,11 @@ class Ledger:
             LedgerUnavailableError: nothing was decided.
             ValueError: the id is not new.
         """
-        spec = [self._counter(limit, at) for limit in limits]
+        spec = counters_of(self.prefix, limits, at)
         milliseconds = int(lease.total_seconds() * 1000)
         text = json.dumps(record, sort_keys=True) if record else ""
         verdict, *rest = await self._run(
-            "reserve", at, identity, json.dumps(spec), nano_eur, output_tokens, milliseconds, int(shadow), text
+            "reserve", at, identity, spec, nano_eur, output_tokens, milliseconds, int(shadow), text
         )
         if verdict == "duplicate":
             raise ValueError(f"request {identity} is already {rest[0].decode()}; a request id is used once")
@@ -195,12 +190,6 @@ class Ledger:
             return Refused(limit, max(0, left[index - 1]), limit.window.end(at), tuple(left))
         over, *room = rest
         return Held(remaining=tuple(int(r) for r in room), over=limits[int(over) - 1] if int(over) else None)
-
-    def _counter(self, limit: Limit, at: datetime) -> dict[str, Any]:
-        end = limit.window.end(at)
-        grace = _REQUESTS_GRACE if limit.kind is Kind.REQUESTS else _COUNTER_GRACE
-        expires = 0 if end is None else int((end.timestamp() + grace.total_seconds()) * 1000)
-        return {"key": limit.counter_key(self.prefix, at), "kind": limit.kind, "cap": limit.cap, "expires": expires}
 
     async def settle(  # noqa: PLR0913 - each is a fact of one call
         self,
@@ -232,7 +221,7 @@ class Ledger:
             LedgerUnavailableError: whether it was charged is not known; try again.
         """
         text = json.dumps(record, sort_keys=True)
-        spec = json.dumps([self._counter(limit, began_at or at) for limit in limits]) if limits else ""
+        spec = counters_of(self.prefix, limits, began_at or at) if limits else ""
         verdict, charged, output = await self._run(
             "settle", at, identity, nano_eur, output_tokens, text, spec, int(shadow)
         )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from llmaas_gateway.accounts.account import UNLIMITED
 from llmaas_gateway.asgi import Header
@@ -56,7 +56,7 @@ def over_limit(refused: Refused, needed: int, at: datetime) -> Refusal:
     )
     if limit.kind in {Kind.MONEY, Kind.OUTPUT} and refused.remaining > 0:
         text += " A lower max_tokens needs less."
-    wait = max(1, _reset_seconds(limit, refused.resets_at, at))
+    wait = max(1, _reset_seconds(limit, _seconds_until(refused.resets_at, at)))
     if refused.resets_at is not None:
         text += f" It begins anew at {refused.resets_at.isoformat(timespec='seconds')}."
     if limit.kind is Kind.MONEY:
@@ -65,12 +65,18 @@ def over_limit(refused: Refused, needed: int, at: datetime) -> Refusal:
     return Refusal(429, kind, "rate_limit_exceeded", text, retry_after_seconds=wait)
 
 
-def _reset_seconds(limit: Limit, end: datetime | None, at: datetime) -> int:
+def _reset_seconds(limit: Limit, left: int | None) -> int:
     """How long until a limit begins anew, or until it is worth to look again where none of its windows ends."""
-    if end is None:
+    if left is None:
         return _PARALLEL_SECONDS if limit.kind is Kind.PARALLEL else _NO_RESET_SECONDS
+    return left
+
+
+def _seconds_until(end: datetime | None, at: datetime) -> int | None:
+    if end is None:
+        return None
     # Two moments of one time zone would be subtracted as clocks show them, by an hour wrong across a change.
-    return max(0, math.ceil((end.astimezone(UTC) - at.astimezone(UTC)).total_seconds()))
+    return max(0, math.ceil(end.timestamp() - at.timestamp()))
 
 
 def amount(limit: Limit, nano_eur: int, output_tokens: int) -> int:
@@ -90,6 +96,7 @@ def limit_headers(limits: Sequence[Limit], remaining: Sequence[int | None], at: 
     What remains is not told where it is None.
     """
     headers: list[Header] = []
+    left = {window: _seconds_until(window.end(at), at) for window in {limit.window for limit in limits}}
     for limit, room in zip(limits, remaining, strict=True):
         if limit.cap == UNLIMITED:
             continue
@@ -97,7 +104,7 @@ def limit_headers(limits: Sequence[Limit], remaining: Sequence[int | None], at: 
         headers.append((b"x-ratelimit-limit-" + name, _told(limit, limit.cap)))
         if room is not None:
             headers.append((b"x-ratelimit-remaining-" + name, _told(limit, max(0, room))))
-        seconds = _reset_seconds(limit, limit.window.end(at), at)
+        seconds = _reset_seconds(limit, left[limit.window])
         headers.append((b"x-ratelimit-reset-" + name, str(seconds).encode()))
     return headers
 

@@ -1,11 +1,10 @@
-"""What LiteLLM calls: before a request goes to a model, before each try, for each piece of a stream, and to account."""
+"""What LiteLLM calls: before a request goes to a model, before each try, and for each piece of a stream."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
 from litellm.proxy.db.exception_handler import PrismaDBExceptionHandler
 
@@ -164,22 +163,3 @@ def watch_streams() -> None:
         return original(self, chunk=chunk)
 
     CustomStreamWrapper.chunk_creator = chunk_creator
-
-
-def account_after_calls(precedence: Precedence) -> None:
-    """Let LiteLLM account for answers that were given when no call is on its way; it has no hook for that."""
-    original = Logging.async_success_handler
-
-    async def async_success_handler(self: Any, *given: Any, **named: Any) -> None:
-        call = CURRENT.get()
-        if _hung_up(self) or (call is not None and call.limits_at_litellm):
-            await original(self, *given, **named)
-        else:
-            await precedence.after_calls(lambda: original(self, *given, **named))
-
-    Logging.async_success_handler = async_success_handler
-
-
-def _hung_up(accounted: Any) -> bool:
-    """Whether the client of a stream went away: the request ends only when LiteLLM has accounted for it."""
-    return bool((accounted.model_call_details.get("metadata") or {}).get("client_disconnected"))

@@ -39,7 +39,7 @@ from llmaas_gateway.ledger.rebuild import rebuild
 from llmaas_gateway.ledger.records import RecordConsumer
 from llmaas_gateway.lifecycle import read_lifecycle
 from llmaas_gateway.metrics import Metrics, OverLimit, Unsettled
-from llmaas_gateway.prices import load_price_book
+from llmaas_gateway.price_file import load_price_book
 from llmaas_gateway.proxy import endpoints
 from llmaas_gateway.proxy.admission import Admission
 from llmaas_gateway.proxy.away import Allowances
@@ -78,15 +78,15 @@ class Parts:
         self.settings = settings
         self._secrets = secrets
         process = RedisProcess(epoch_key(settings.prefix), lock_key(settings.prefix))
-        self.redis = connect(
-            secrets.redis_url, timeout_seconds=settings.ledger_seconds, connections=_CONNECTIONS, process=process
-        )
+        for_calls = connect(secrets.redis_url, timeout_seconds=None, connections=_CONNECTIONS, process=process)
+        for_accounts = connect(secrets.redis_url, timeout_seconds=settings.ledger_seconds, process=process)
         self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
-        self.ledger = Ledger(self.redis, settings.prefix, timeout_seconds=settings.ledger_seconds)
+        self._redis_clients = (for_calls, for_accounts, self._patient)
+        self.ledger = Ledger(for_calls, settings.prefix, timeout_seconds=settings.ledger_seconds)
         self.database = Database(secrets.database_url)
         self._keys_database = Database(secrets.database_url)
         self._tables = Tables(self.database)
-        self.directory = Directory(self.redis, self.database, prefix=settings.prefix)
+        self.directory = Directory(for_accounts, self.database, prefix=settings.prefix)
         counter = InputCounter(settings.models, tokenizer)
         costs = Costs(settings, book, counter)
         allowances = Allowances(settings.replicas)
@@ -190,5 +190,5 @@ class Parts:
             await self.directory.close()
             for database in (self.database, self._keys_database):
                 await database.close()
-            await self._patient.aclose()
-            await self.redis.aclose()
+            for redis in self._redis_clients:
+                await redis.aclose()

@@ -17,9 +17,9 @@ from fastapi import FastAPI
 from llmaas_gateway.audit.signing import KeyFormatError
 from llmaas_gateway.lifecycle import LifecycleError
 from llmaas_gateway.prices import PriceError
-from llmaas_gateway.proxy import logs
+from llmaas_gateway.proxy import accounting, logs
 from llmaas_gateway.proxy.garbage import spared_after_start
-from llmaas_gateway.proxy.hook import GatewayHook, account_after_calls, watch_streams
+from llmaas_gateway.proxy.hook import GatewayHook, watch_streams
 from llmaas_gateway.proxy.parts import Parts
 from llmaas_gateway.proxy.settings import SettingsError, read_secrets, read_settings
 from llmaas_gateway.proxy.wrapper import Gateway
@@ -42,7 +42,9 @@ def application(app: FastAPI) -> Gateway:
         GatewayHook(parts.admission, parts.audit.refusals, parts.over_limit, parts.precedence)
     )
     watch_streams()
-    account_after_calls(parts.precedence)
+    accounting.account_after_calls(parts.precedence)
+    accounting.estimate_no_savings()
+    accounting.count_limited_deployments_alone()
     return parts.wrap(app)
 
 

@@ -13,7 +13,7 @@ from llmaas_gateway.accounts.account import Tier
 from llmaas_gateway.audit.worker import KEY_VARIABLE, AuditSettings
 from llmaas_gateway.invoices.removal import AccountsSettings
 from llmaas_gateway.isolation.requests import Bounds
-from llmaas_gateway.ledger.ledger import LONGEST_LEASE
+from llmaas_gateway.ledger.counters import LONGEST_LEASE
 from llmaas_gateway.libpq import libpq_url
 
 CONFIGURATION_VARIABLE: Final = "LLMAAS_GATEWAY_CONFIG"

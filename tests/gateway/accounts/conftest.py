@@ -29,7 +29,8 @@ from llmaas_gateway.charging import Usage, charge
 from llmaas_gateway.ledger import records
 from llmaas_gateway.ledger.ledger import Held, Ledger, connect
 from llmaas_gateway.ledger.records import CallRecord, RecordConsumer
-from llmaas_gateway.prices import Unit, load_price_book
+from llmaas_gateway.price_file import load_price_book
+from llmaas_gateway.prices import Unit
 from redis.asyncio import Redis
 
 T = TypeVar("T")

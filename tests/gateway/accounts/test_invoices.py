@@ -18,7 +18,8 @@ from llmaas_gateway.invoices.invoice import Group, Totals, invoice_of
 from llmaas_gateway.invoices.issuing import Invoices
 from llmaas_gateway.invoices.months import Month
 from llmaas_gateway.invoices.replay import Replay, Replayed
-from llmaas_gateway.prices import PriceBook, Unit, parse_price_book
+from llmaas_gateway.price_file import parse_price_book
+from llmaas_gateway.prices import PriceBook, Unit
 
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Any]
 PARIS = ZoneInfo("Europe/Paris")

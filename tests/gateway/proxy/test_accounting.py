@@ -1,4 +1,4 @@
-"""LiteLLM's own sums are those of the answers, also of a replica that is ended right after it answered."""
+"""LiteLLM's own sums are those of the answers, also of a replica that ends at once; what nobody needs is not done."""
 
 import hashlib
 import signal
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .client import ask
+from .packages import told_by_script
 from .stack import Proxy, Stack, running
 
 _CALLS = 12
@@ -30,3 +31,9 @@ def test_a_replica_that_ends_leaves_no_answer_out_of_litellms_sums(
             'SELECT spend FROM "LiteLLM_VerificationToken" WHERE token = %s', [token]
         ).fetchone() or (None,)
     assert spent == pytest.approx(expected)
+
+
+def test_litellm_estimates_no_savings_and_counts_only_deployments_that_have_limits() -> None:
+    told = told_by_script("accounting_script.py")
+    assert told.pop("savings_before") > 0
+    assert told == {"savings": 0, "free": False, "limited": True}

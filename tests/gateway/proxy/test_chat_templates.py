@@ -2,17 +2,15 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from lab.images.python import image_python
 from lab.models import tiny_llama
 
-from .packages import litellm_part
+from .packages import told_by_script
 from .stack import ROOT
 
 Bounds = Callable[[str, list[dict[str, Any]]], list[list[int]]]
@@ -53,15 +51,10 @@ def bounds(tmp_path_factory: pytest.TempPathFactory) -> Bounds:
     """Least, most, real and system tokens of requests to a model with this template and the lab's tokenizer."""
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     path.write_text(json.dumps(_with_marks(json.loads(FILES["tokenizer.json"]))))
-    packages = f"{ROOT / 'gateway'}:{litellm_part() / 'opt/site-packages'}"
-    command = [image_python(), "-s", str(Path(__file__).with_name("count_script.py"))]
 
     def ask(template: str, bodies: list[dict[str, Any]]) -> list[list[int]]:
         given = json.dumps({"tokenizer": str(path), "template": template, "bodies": bodies})
-        done = subprocess.run(
-            command, input=given, capture_output=True, text=True, check=True, env={"PYTHONPATH": packages}
-        )
-        found: list[list[int]] = json.loads(done.stdout)
+        found: list[list[int]] = told_by_script("count_script.py", given)
         assert len(found) == len(bodies)
         return found
 

@@ -1,16 +1,8 @@
 """What the gateway passes on is administration, by LiteLLM's own routes: none leads to a model or a store of files."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-from lab.images.python import image_python
-
-from .packages import litellm_part
-from .stack import ROOT
+from .packages import told_by_script
 
 PROXY = "litellm.proxy."
 MANAGEMENT = f"{PROXY}management_endpoints."
@@ -52,16 +44,7 @@ FUNCTIONS = {
 @pytest.fixture(scope="module")
 def passed() -> list[list[str]]:
     """Method, path, module and function of all that would be passed on."""
-    packages = f"{ROOT / 'gateway'}:{litellm_part() / 'opt/site-packages'}"
-    switches = {"DISABLE_SCHEMA_UPDATE": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
-    done = subprocess.run(
-        [image_python(), "-s", str(Path(__file__).with_name("routes_script.py"))],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **switches, "PYTHONPATH": packages},
-    )
-    found: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
+    found: list[list[str]] = told_by_script("routes_script.py")
     return found
 
 

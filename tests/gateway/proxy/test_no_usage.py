@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 from llmaas_gateway.asgi import Message
-from llmaas_gateway.prices import load_price_book
+from llmaas_gateway.price_file import load_price_book
 from llmaas_gateway.proxy.call import Call
 from llmaas_gateway.proxy.costs import Costs
 from llmaas_gateway.proxy.counting import Count, InputCounter

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from llmaas_gateway.accounts.account import Account, State
 from llmaas_gateway.ledger.ledger import Held, Ledger, LedgerUnavailableError, Refused, Settled, connect
-from llmaas_gateway.prices import load_price_book
+from llmaas_gateway.price_file import load_price_book
 from llmaas_gateway.proxy.admission import Admission, KeyOwner
 from llmaas_gateway.proxy.away import Allowances
 from llmaas_gateway.proxy.call import Call
