@@ -88,24 +88,32 @@ def lock_key(prefix: str) -> str:
 
 
 def connect(
-    url: str, *, timeout_seconds: float | None, connections: int = 20, process: RedisProcess | None = None, **tls: Any
+    url: str,
+    *,
+    timeout_seconds: float,
+    each_step: bool = True,
+    connections: int = 20,
+    process: RedisProcess | None = None,
+    **tls: Any,
 ) -> Redis:
     """A client for the ledger: a call waits for a connection and for its answer no longer than the time limit.
 
     Args:
         url: ``redis://`` or ``rediss://``.
-        timeout_seconds: of connecting, of waiting for a free connection and of each answer. None where each operation
-            is limited as a whole, as ``Ledger`` does: redis-py makes a task of each step that has a limit.
+        timeout_seconds: of connecting, of waiting for a free connection and of each answer.
+        each_step: False where whole operations have their limit, as those of ``Ledger``: only connecting has one then.
+            redis-py makes a task of each step with a limit, which is much of what a call costs.
         connections: at most so many at once from this process; further calls wait.
         process: what notices that Redis was started anew.
         tls: ``ssl_*`` arguments of redis-py.
     """
+    of_a_step = timeout_seconds if each_step else None
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
-        timeout=timeout_seconds,
+        timeout=of_a_step,
         protocol=2,  # the shape of answers differs between protocols, and the library's default between its versions
-        socket_timeout=timeout_seconds,
+        socket_timeout=of_a_step,
         socket_connect_timeout=timeout_seconds,
         redis_connect_func=process and process.greet,
         **tls,

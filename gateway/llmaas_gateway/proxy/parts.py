@@ -78,9 +78,10 @@ class Parts:
         self.settings = settings
         self._secrets = secrets
         process = RedisProcess(epoch_key(settings.prefix), lock_key(settings.prefix))
-        for_calls = connect(secrets.redis_url, timeout_seconds=None, connections=_CONNECTIONS, process=process)
-        for_accounts = connect(secrets.redis_url, timeout_seconds=settings.ledger_seconds, process=process)
-        self._patient = connect(secrets.redis_url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
+        url, seconds = secrets.redis_url, settings.ledger_seconds
+        for_calls = connect(url, timeout_seconds=seconds, each_step=False, connections=_CONNECTIONS, process=process)
+        for_accounts = connect(url, timeout_seconds=seconds, process=process)
+        self._patient = connect(url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
         self._redis_clients = (for_calls, for_accounts, self._patient)
         self.ledger = Ledger(for_calls, settings.prefix, timeout_seconds=settings.ledger_seconds)
         self.database = Database(secrets.database_url)
