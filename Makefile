@@ -6,6 +6,12 @@ PYTEST := $(PYTHON) -m pytest
 # The files of tests go over the cores; those that take longest come first in the folders' order.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# What `llmaas lab env` exports is for clients of the lab's API. Our own programs ask package mirrors and servers of tests, and
+# the file is gone with the lab.
+ifneq ($(filter %/lab/pki/root.crt,$(SSL_CERT_FILE)),)
+unexport SSL_CERT_FILE
+endif
+
 .PHONY: help
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
