@@ -214,6 +214,8 @@ def circumstances() -> Iterator[Line]:
     beside = "beside the lab that runs" if lab_processes() else "the lab down"
     text = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {beside}, {core_speed()}"
     yield Line("what follows: the gateway by itself", text, "", None)
+    left_out = "estimates of savings, counts of deployments without limits (decision 9); bare LiteLLM is as it comes"
+    yield Line("what the gateway leaves out, which counts for it", left_out, "", None)
 
 
 def script(port: int) -> Iterator[Line]:
