@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from llmaas_gateway.money import MoneyError, exact_decimal, nano_eur_per_unit
-from llmaas_gateway.prices import Per, Price, PriceBook, PriceError, Strict, Unit
+from llmaas_gateway.prices import Per, Price, PriceBook, PriceError, Strict, Unit, by_place
 from llmaas_gateway.unique_keys import UniqueKeyLoader
 
 
@@ -99,10 +99,7 @@ def _prices_of(index: int, raw: Mapping[str, Any], zone: ZoneInfo) -> tuple[list
 def _closed(prices: list[Price]) -> tuple[list[Price], list[str]]:
     """Ends each open price where its successor begins; two that hold at once are a problem."""
     result, problems = [], []
-    groups: dict[tuple[str, Unit], list[Price]] = {}
-    for price in prices:
-        groups.setdefault((price.model, price.unit), []).append(price)
-    for group in groups.values():
+    for group in by_place(prices).values():
         group.sort(key=lambda p: p.valid_from)
         for price, successor in zip(group, [*group[1:], None], strict=True):
             if successor is None:

@@ -4,7 +4,7 @@ An entry says what a unit of a model costs from one moment to another. The momen
 since contracts speak of midnight where the seller is. Models without an entry of their own take those of ``*``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -93,6 +93,14 @@ class Price(Strict):
         return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
 
 
+def by_place(prices: Iterable[Price]) -> dict[tuple[str, Unit], list[Price]]:
+    """Each model's prices of a unit, in their order."""
+    places: dict[tuple[str, Unit], list[Price]] = {}
+    for price in prices:
+        places.setdefault((price.model, price.unit), []).append(price)
+    return places
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """What one unit of a model costs at a moment, and by which entry."""
@@ -111,11 +119,8 @@ class PriceBook(Strict):
 
     @cached_property
     def _by_place(self) -> Mapping[tuple[str, Unit], Sequence[Price]]:
-        """Each model's prices of a unit: every call asks for several."""
-        places: dict[tuple[str, Unit], list[Price]] = {}
-        for price in self.prices:
-            places.setdefault((price.model, price.unit), []).append(price)
-        return places
+        """Every call asks for several."""
+        return by_place(self.prices)
 
     def quote(self, model: str, unit: Unit, at: datetime) -> Quote:
         """The price in force; the model's own before the general one, then the unit it is charged as.

@@ -83,7 +83,7 @@ class Parts:
         for_accounts = connect(url, timeout_seconds=seconds, process=process)
         self._patient = connect(url, timeout_seconds=_PATIENT_SECONDS, connections=4, process=process)
         self._redis_clients = (for_calls, for_accounts, self._patient)
-        self.ledger = Ledger(for_calls, settings.prefix, timeout_seconds=settings.ledger_seconds)
+        self.ledger = Ledger(for_calls, settings.prefix, timeout_seconds=seconds)
         self.database = Database(secrets.database_url)
         self._keys_database = Database(secrets.database_url)
         self._tables = Tables(self.database)
